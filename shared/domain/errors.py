@@ -1,0 +1,132 @@
+"""Every error that this project raises on purpose, drawn as one tree.
+
+A message says what was found, what was expected and what to do. The command line prints the message of an
+`OstError` as one line and turns it into an exit code; anything else is a bug and keeps its traceback.
+
+    OstError
+    ├── ConfigError              a setting is unknown, malformed or contradictory
+    ├── UsageError               an argument of a command cannot be used
+    ├── DataError                market data cannot be trusted
+    │   ├── MalformedData        wrong schema, order, grid, type or range
+    │   ├── NotEnoughData        fewer bars than the method needs
+    │   └── DataNotFound         nothing is stored under that name
+    ├── ModelError
+    │   └── FitRejected          a fitted model failed its acceptance rules
+    ├── Conflict                 a compare-and-swap lost against another writer
+    ├── StorageError             disk or bucket refuses (full, read-only, unreachable)
+    ├── LedgerError
+    │   ├── LedgerUnavailable    cannot be reached: no new orders
+    │   └── LeaseLost            another process writes this book now
+    ├── RiskError
+    │   └── NotApproved          an order that risk control did not let through
+    ├── ReconciliationError      ledger and exchange differ in a way that nothing explains
+    └── VenueError               the three outcomes of a request to an exchange
+        ├── VenueUnreachable     never reached: safe to try again
+        ├── OutcomeUnknown       maybe reached: never retried blindly, queried by client id
+        └── VenueRejected        answered: a definitive no
+            └── RateLimited      answered: slow down; nothing was done
+"""
+
+from __future__ import annotations
+
+
+class OstError(Exception):
+    """Base of every deliberate error of One Smart Trade."""
+
+
+class ConfigError(OstError):
+    """A setting is unknown, malformed or contradicts another one."""
+
+
+class UsageError(OstError):
+    """An argument given by the user cannot be used."""
+
+
+class DataError(OstError):
+    """Market data that cannot be trusted or found."""
+
+
+class MalformedData(DataError):
+    """Data with the wrong schema, order, grid, type or range."""
+
+
+class NotEnoughData(DataError):
+    """Fewer bars than the method needs."""
+
+
+class DataNotFound(DataError):
+    """Nothing is stored under that name."""
+
+
+class ModelError(OstError):
+    """A model cannot be made, read or used."""
+
+
+class FitRejected(ModelError):
+    """A fitted model failed its acceptance rules; the previous one stays."""
+
+
+class Conflict(OstError):
+    """A compare-and-swap lost against another writer; read again and merge."""
+
+
+class StorageError(OstError):
+    """The disk or the bucket refuses: full, read-only or unreachable."""
+
+
+class LedgerError(OstError):
+    """The ledger refuses."""
+
+
+class LedgerUnavailable(LedgerError):
+    """The ledger cannot be reached: no new orders until it can."""
+
+
+class LeaseLost(LedgerError):
+    """Another process holds the lease of this book; this one must stop writing."""
+
+
+class RiskError(OstError):
+    """Risk control says no."""
+
+
+class NotApproved(RiskError):
+    """An order that risk control did not let through."""
+
+
+class ReconciliationError(OstError):
+    """Ledger and exchange differ in a way that nothing explains."""
+
+
+class VenueError(OstError):
+    """A request to an exchange did not succeed."""
+
+
+class VenueUnreachable(VenueError):
+    """The request never reached the exchange (refused, unresolved, blocked): safe to try again."""
+
+
+class OutcomeUnknown(VenueError):
+    """The request may have reached the exchange (timeout, 5xx, disconnect): query, never resend blindly."""
+
+
+class VenueRejected(VenueError):
+    """The exchange answered with a definitive no.
+
+    `code` is the venue's own error code (Binance: negative integers), `None` where it gave none.
+    """
+
+    def __init__(self, message: str, code: int | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class RateLimited(VenueRejected):
+    """The exchange asks to slow down (HTTP 429 or 418); the request was not executed.
+
+    `retry_after_s` is the wait that it asked for, `None` where it gave none.
+    """
+
+    def __init__(self, message: str, code: int | None = None, retry_after_s: float | None = None) -> None:
+        super().__init__(message, code)
+        self.retry_after_s = retry_after_s

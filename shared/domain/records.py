@@ -1,0 +1,107 @@
+"""Rows that the ledger keeps beside decisions, orders and fills. Money is Decimal in quote currency; instants are ms UTC."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from shared.domain.asset import Asset
+from shared.domain.regime import Regime, RegimeProbabilities
+
+
+@dataclass(frozen=True, slots=True)
+class FundingPayment:
+    """Funding that the account received (positive) or paid (negative), quote currency."""
+
+    id: str
+    symbol: str
+    amount: Decimal
+    time_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to write a book. `token` grows with every change of holder and is checked inside each write."""
+
+    book: str
+    holder: str
+    token: int
+    expires_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class EquityPoint:
+    """The account at the close of a bar, quote currency."""
+
+    time_ms: int
+    equity: Decimal
+    wallet: Decimal
+    peak: Decimal
+    """highest equity so far"""
+
+    @property
+    def drawdown(self) -> float:
+        """Loss from the peak as a fraction, 0 at a new high."""
+        return float(1 - self.equity / self.peak) if self.peak else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class RegimeState:
+    """The regime of an asset at a bar close, with what a restart needs to go on."""
+
+    asset: Asset
+    bar_close_ms: int
+    probabilities: RegimeProbabilities
+    regime: Regime
+    model_id: str
+    ema: tuple[float, float, float]
+    observations: int
+    stress_bars: int
+    """consecutive closed bars with P(stress) > 0.6"""
+
+
+@dataclass(frozen=True, slots=True)
+class Halt:
+    """A stop of trading. `until_ms` is `None` for a latch that only a person can lift."""
+
+    book: str
+    reason: str
+    since_ms: int
+    until_ms: int | None
+    symbol: str | None = None
+    """`None`: the whole book"""
+
+
+@dataclass(frozen=True, slots=True)
+class Trade:
+    """A round trip of one symbol: from flat to flat, or to the other side. Quote currency; prices are averages."""
+
+    id: str
+    book: str
+    symbol: str
+    side: str
+    """`long` or `short`"""
+    quantity: Decimal
+    """largest size held"""
+    entry_price: Decimal
+    exit_price: Decimal
+    opened_ms: int
+    closed_ms: int
+    profit: Decimal
+    """realised profit minus fees"""
+    fees: Decimal
+    open_decision_id: str | None
+    close_decision_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class BookRecord:
+    """A book: one account's history under one revision."""
+
+    book: str
+    created_ms: int
+    settings: Mapping[str, Any]
+    finished_ms: int | None
+    summary: Mapping[str, Any] | None

@@ -1,0 +1,268 @@
+"""What the core asks of the outside world, one Protocol each.
+
+Adapters in `shared/adapters/` implement them; every adapter of a port passes the same contract tests
+(`tests/integration/contracts/`). The core never imports an adapter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from shared.domain.asset import Asset
+from shared.domain.candles import Candles, FloatArray, IntArray
+from shared.domain.decision import Decision
+from shared.domain.interval import Interval
+from shared.domain.money import SymbolRules
+from shared.domain.orders import Account, Fill, OrderIntent, OrderKind, OrderRecord, OrderReport, Position
+from shared.domain.records import BookRecord, EquityPoint, FundingPayment, Halt, Lease, RegimeState, Trade
+from shared.risk.approval import ApprovedOrder
+
+
+class Clock(Protocol):
+    """The only source of time."""
+
+    def now_ms(self) -> int:
+        """Milliseconds since 1970-01-01 UTC."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait on this clock."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """The bytes of an object and the generation that a conditional write must name."""
+
+    content: bytes
+    generation: int
+
+
+class Bucket(Protocol):
+    """Named objects with compare-and-swap."""
+
+    def read(self, name: str) -> StoredObject | None:
+        """The object, or `None` where there is none."""
+        ...
+
+    def write(self, name: str, content: bytes, *, if_generation: int | None = None) -> int:
+        """Replace the object in one step and return its new generation.
+
+        `if_generation` is the generation that the writer has read (0: the object must not exist); `None` writes
+        unconditionally. Raises `Conflict` where another writer was faster, `StorageError` where the disk refuses; in both
+        cases the stored object is unharmed.
+        """
+        ...
+
+    def delete(self, name: str) -> None:
+        """Remove the object; silent where there is none."""
+        ...
+
+    def list(self, prefix: str = "") -> list[str]:
+        """Names that start with `prefix`, sorted."""
+        ...
+
+
+class MarketData(Protocol):
+    """Public market data of one venue. All methods raise the `VenueError` tree."""
+
+    async def candles(self, symbol: str, interval: Interval, start_ms: int, end_ms: int) -> Candles:
+        """Closed bars that open in [start_ms, end_ms). The open bar is never among them; pages are joined."""
+        ...
+
+    async def funding_rates(self, symbol: str, start_ms: int, end_ms: int) -> tuple[IntArray, FloatArray]:
+        """Settled funding: instants (ms) and rates (fraction of notional, long pays when positive)."""
+        ...
+
+    async def open_interest(self, symbol: str, start_ms: int, end_ms: int) -> tuple[IntArray, FloatArray]:
+        """Open interest: instants (ms) and base units; empty where the venue keeps none."""
+        ...
+
+    async def close(self) -> None:
+        """Release connections."""
+        ...
+
+
+class Exchange(Protocol):
+    """Trading on one account of one venue. All methods raise the `VenueError` tree: unreachable, unknown or rejected."""
+
+    async def server_time_ms(self) -> int:
+        """The venue's clock."""
+        ...
+
+    async def rules(self, symbols: Iterable[str]) -> Mapping[str, SymbolRules]:
+        """What the venue accepts, by symbol. Raises `UsageError` naming symbols that it does not list."""
+        ...
+
+    async def prepare(self, symbols: Iterable[str], leverage: int) -> None:
+        """One-way mode, cross margin and `leverage`, set where needed and verified by reading back.
+
+        Raises `ReconciliationError` where the venue still says otherwise.
+        """
+        ...
+
+    async def account(self) -> Account:
+        """Balances and positions now."""
+        ...
+
+    async def send(self, order: ApprovedOrder) -> OrderReport:
+        """Place an order. A duplicate client id is success: the existing order is queried and reported.
+
+        Raises `VenueRejected` (final), `VenueUnreachable` (not sent) or `OutcomeUnknown` (query with `find`).
+        """
+        ...
+
+    async def find(self, intent: OrderIntent) -> OrderReport | None:
+        """The order with the intent's client id; `None` where the venue says that it does not exist."""
+        ...
+
+    async def cancel(self, intent: OrderIntent) -> OrderReport | None:
+        """Cancel by client id and report the final state; `None` where there is no such order."""
+        ...
+
+    async def open_orders(self) -> Sequence[tuple[OrderReport, OrderKind]]:
+        """Every resting order of the account, stops included, ours or not."""
+        ...
+
+    async def fills(self, symbol: str, since_ms: int) -> list[Fill]:
+        """Executions of `symbol` at or after `since_ms`, oldest first, pages joined."""
+        ...
+
+    async def funding_paid(self, since_ms: int) -> list[FundingPayment]:
+        """Funding entries of the account at or after `since_ms`, oldest first."""
+        ...
+
+    async def close(self) -> None:
+        """Release connections."""
+        ...
+
+
+class Ledger(Protocol):
+    """The one memory of all processes. Every method is one transaction; all raise `LedgerUnavailable` if it is down."""
+
+    def acquire_lease(self, book: str, holder: str, ttl_ms: int, now_ms: int) -> Lease | None:
+        """Take or renew the lease; `None` while another holder's is valid. A new holder gets a larger token."""
+        ...
+
+    def release_lease(self, lease: Lease) -> None:
+        """Give it up; silent where it is already lost."""
+        ...
+
+    def commit_decision(self, decision: Decision, intents: Sequence[OrderIntent], lease: Lease) -> bool:
+        """Store a decision and its order intents in one transaction.
+
+        False, and nothing is written, where the decision is already there. Raises `LeaseLost` where the lease's token is
+        not the newest.
+        """
+        ...
+
+    def decision(self, decision_id: str) -> Decision | None:
+        """One decision; a unique prefix of its id is enough."""
+        ...
+
+    def decisions(self, book: str, *, symbol: str | None = None, since_ms: int = 0, limit: int | None = None) -> list[Decision]:
+        """Decisions, oldest first; with `limit` the newest ones."""
+        ...
+
+    def order(self, client_id: str) -> OrderRecord | None:
+        """One order."""
+        ...
+
+    def orders(self, book: str, *, unfinished: bool = False, decision_id: str | None = None) -> list[OrderRecord]:
+        """Orders of a book, oldest first."""
+        ...
+
+    def advance_order(self, report: OrderReport) -> OrderRecord:
+        """Apply what the venue reported (`OrderRecord.advanced`) and return the record."""
+        ...
+
+    def add_fills(self, book: str, fills: Iterable[Fill]) -> list[Fill]:
+        """Store fills and update positions and trades in one transaction; return those that were new.
+
+        Keyed by (book, symbol, trade id): a repeated fill changes nothing.
+        """
+        ...
+
+    def fills(self, book: str, *, symbol: str | None = None, client_id: str | None = None) -> list[Fill]:
+        """Fills, oldest first."""
+        ...
+
+    def positions(self, book: str) -> dict[str, Position]:
+        """Positions by symbol (flat ones included where there were fills)."""
+        ...
+
+    def add_funding(self, book: str, payments: Iterable[FundingPayment]) -> int:
+        """Store funding entries, keyed by (book, id); return how many were new."""
+        ...
+
+    def funding(self, book: str) -> list[FundingPayment]:
+        """Funding entries, oldest first."""
+        ...
+
+    def record_equity(self, book: str, point: EquityPoint) -> None:
+        """Store the account at a bar close; the same instant again replaces it."""
+        ...
+
+    def equity(self, book: str, since_ms: int = 0) -> list[EquityPoint]:
+        """Equity points, oldest first."""
+        ...
+
+    def last_equity(self, book: str) -> EquityPoint | None:
+        """The newest equity point: its instant is the last bar that was finished."""
+        ...
+
+    def record_regimes(self, book: str, states: Iterable[RegimeState]) -> None:
+        """Store regime states keyed by (book, asset, bar close)."""
+        ...
+
+    def regimes(self, book: str, asset: Asset) -> list[RegimeState]:
+        """Regime states, oldest first."""
+        ...
+
+    def last_regime(self, book: str, asset: Asset) -> RegimeState | None:
+        """The newest regime state of an asset."""
+        ...
+
+    def set_halt(self, halt: Halt) -> None:
+        """Latch or pause trading; the same (book, symbol, reason, since) again changes nothing."""
+        ...
+
+    def halts(self, book: str, now_ms: int) -> list[Halt]:
+        """Halts that are in force at `now_ms`."""
+        ...
+
+    def lift_halts(self, book: str, by: str, reason: str, now_ms: int) -> int:
+        """Lift every halt of a book, keeping who and why; return how many there were."""
+        ...
+
+    def record_quality(self, asset: Asset, interval: Interval, report: Mapping[str, Any], now_ms: int) -> None:
+        """Store a data quality report."""
+        ...
+
+    def log(
+        self, book: str, source: str, level: str, message: str, now_ms: int, context: Mapping[str, Any] | None = None
+    ) -> None:
+        """Append to the agent log: what a process did and why, for people."""
+        ...
+
+    def agent_log(self, book: str, limit: int = 100) -> list[Mapping[str, Any]]:
+        """The newest entries, oldest first: time_ms, source, level, message, context."""
+        ...
+
+    def trades(self, book: str) -> list[Trade]:
+        """Closed round trips, oldest first."""
+        ...
+
+    def register_book(self, book: str, created_ms: int, settings: Mapping[str, Any]) -> None:
+        """Remember a book and what it was started with; the same book again changes nothing."""
+        ...
+
+    def books(self) -> list[BookRecord]:
+        """All books, oldest first."""
+        ...
+
+    def finish_book(self, book: str, summary: Mapping[str, Any], now_ms: int) -> None:
+        """Mark a run as finished, with its summary."""
+        ...
