@@ -1,15 +1,20 @@
 """The only door to the exchange: an `ApprovedOrder` is built here and nowhere else.
 
 Executors accept nothing but `ApprovedOrder`. Its constructor asks for a seal that lives in this module, so that no other
-code can make one by accident; `approve` is the one function that holds it.
+code can make one by accident; `approve` is the one function that holds it. It checks the order itself (venue rules,
+halts, exposure after the fill); how large a position may be is decided before, in `shared/risk/limits.py`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 
 from shared.domain.errors import NotApproved
-from shared.domain.orders import OrderIntent
+from shared.domain.money import SymbolRules
+from shared.domain.orders import OrderIntent, OrderKind
+from shared.domain.records import Halt
 
 _SEAL = object()
 
@@ -26,3 +31,54 @@ class ApprovedOrder:
             raise NotApproved(
                 f"order {self.intent.client_id} was not approved: only shared/risk/approval.py builds an ApprovedOrder"
             )
+
+
+@dataclass(frozen=True, slots=True)
+class OrderContext:
+    """What an order is checked against."""
+
+    rules: SymbolRules
+    held: Decimal
+    """signed position of the symbol in this book, base units"""
+    price: Decimal
+    """last known price, quote currency"""
+    equity: Decimal
+    max_asset_exposure: Decimal
+    """fraction of equity"""
+    halts: Sequence[Halt] = ()
+
+
+def approve(intent: OrderIntent, context: OrderContext) -> ApprovedOrder:
+    """Let an order through, or raise `NotApproved` with the rule that it breaks.
+
+    Protective stops and orders that only reduce the position pass every halt.
+    """
+    rules, quantity = context.rules, intent.quantity
+    if quantity != rules.quantity(quantity):
+        raise NotApproved(
+            f"{intent.symbol}: quantity {quantity} is off the venue's grid "
+            f"(step {rules.step}, {rules.min_quantity} to {rules.max_quantity})"
+        )
+    if intent.kind is OrderKind.STOP and intent.reduce_only:
+        return ApprovedOrder(intent, _SEAL)
+
+    after = context.held + quantity * intent.side.sign
+    reduces = context.held * after >= 0 and abs(after) < abs(context.held)
+    if reduces:
+        return ApprovedOrder(intent, _SEAL)
+
+    blocking = [halt for halt in context.halts if halt.symbol in (None, intent.symbol)]
+    if blocking:
+        raise NotApproved(f"{intent.symbol}: trading is halted ({blocking[0].reason})")
+    if not rules.trading:
+        raise NotApproved(f"{intent.symbol}: the venue has halted the symbol")
+    if quantity * context.price < rules.min_notional:
+        raise NotApproved(f"{intent.symbol}: {quantity} at {context.price} is below the minimum notional {rules.min_notional}")
+    exposure = abs(after) * context.price
+    # A market order fills near, not at, the price that sized it: one per cent of slack keeps a full-size target alive.
+    if exposure > context.equity * context.max_asset_exposure * Decimal("1.01"):
+        raise NotApproved(
+            f"{intent.symbol}: exposure {exposure:.2f} after the order exceeds "
+            f"{context.max_asset_exposure} of equity {context.equity:.2f}"
+        )
+    return ApprovedOrder(intent, _SEAL)
