@@ -1,0 +1,122 @@
+"""The paper exchange as a child process, and its clock.
+
+In lockstep the exchange's time stands still until it is told to move; the trading loop advances it from bar close to bar
+close, so that a run is as fast as the machine allows and two runs over the same candles are equal. The child ends when its
+standard input closes, thus also when this process is killed; its journal brings the account back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import urlencode
+
+import aiohttp
+
+from shared.domain.errors import StorageError, VenueUnreachable
+from shared.domain.interval import format_ms
+
+START_TIMEOUT_S = 60.0
+
+
+class PaperExchangeProcess:
+    """A running paper exchange; use `start`, then `close`."""
+
+    def __init__(self, process: asyncio.subprocess.Process, base_url: str, key: str, secret: str) -> None:
+        self.base_url = base_url
+        self._process = process
+        self._key = key
+        self._secret = secret
+        self._http = aiohttp.ClientSession(base_url, timeout=aiohttp.ClientTimeout(total=120))
+
+    @classmethod
+    async def start(cls, arguments: list[str], *, key: str, secret: str, log: Path) -> Self:
+        """Start `python -m cloudrun.exchange` with `arguments` and wait until it is ready.
+
+        Its messages go to the file `log`. Raises `StorageError` with the last of them where it ends before it is ready.
+        """
+        log.parent.mkdir(parents=True, exist_ok=True)
+        environment = {**os.environ, "OST_PAPER_KEY": key, "OST_PAPER_SECRET": secret}
+        with log.open("ab") as errors:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "cloudrun.exchange",
+                "--exit-with-parent",
+                *arguments,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=errors,
+                env=environment,
+                start_new_session=True,  # Ctrl-C is for the trading loop: it stops the exchange when its step is done
+            )
+        if process.stdout is None:
+            raise StorageError("the paper exchange was started without an output to read")
+        try:
+            async with asyncio.timeout(START_TIMEOUT_S):
+                async for line in process.stdout:
+                    words = line.decode().split()
+                    if words[:1] == ["ready"]:
+                        return cls(process, words[1], key, secret)
+        except TimeoutError:
+            process.kill()
+        await process.wait()
+        last = log.read_text(errors="replace").strip().splitlines()[-1:] or ["no message"]
+        raise StorageError(f"the paper exchange did not start: {last[0]} (all of it in {log})")
+
+    async def advance(self, to_ms: int) -> None:
+        """Move simulated time forward to `to_ms`, through every bar, funding stamp and stop on the way."""
+        await self._call("POST", "/paper/v1/advance", {"to_ms": to_ms})
+
+    async def state(self) -> dict[str, Any]:
+        """The exchange's own account of itself, `now_ms` among it."""
+        return await self._call("GET", "/paper/v1/state", {})
+
+    async def close(self) -> None:
+        """End the process and wait for it."""
+        await self._http.close()
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        try:
+            async with asyncio.timeout(10):
+                await self._process.wait()
+        except TimeoutError:
+            self._process.kill()
+            await self._process.wait()
+
+    async def _call(self, method: str, path: str, params: dict[str, int]) -> dict[str, Any]:
+        query = urlencode({**params, "timestamp": int(time.time() * 1000)})
+        signature = hmac.new(self._secret.encode(), query.encode(), hashlib.sha256).hexdigest()
+        url = f"{path}?{query}&signature={signature}"
+        try:
+            async with self._http.request(method, url, headers={"X-MBX-APIKEY": self._key}) as response:
+                body = await response.json(content_type=None)
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise VenueUnreachable(f"the paper exchange does not answer ({error or type(error).__name__})") from error
+        if response.status != 200:
+            raise VenueUnreachable(f"the paper exchange refused {method} {path}: {body}")
+        return dict(body)
+
+
+class LockstepClock:
+    """The clock of a run in lockstep: simulated time stands at `time_ms`, waiting takes real time."""
+
+    def __init__(self, time_ms: int) -> None:
+        self.time_ms = time_ms
+
+    def __repr__(self) -> str:
+        return f"LockstepClock({format_ms(self.time_ms)})"
+
+    def now_ms(self) -> int:
+        """Simulated time, ms UTC."""
+        return self.time_ms
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait in real time: what is waited for (a request under way, a limit) is real too."""
+        await asyncio.sleep(seconds)

@@ -1,0 +1,108 @@
+"""Statistics of a trailing window, each from the values of its own window only, in O(n).
+
+TA-Lib's SMA, STDDEV and BBANDS keep running sums of x and x². The rounding of a price of 10^5 then stays in the sum for ever:
+on a frozen series the "variance" becomes noise around 0, and the value depends on where the series started. Here the series is
+cut into blocks as long as the window (van Herk's scheme): a window is the tail of one block and the head of the next. Both are
+cumulative moments, centred on a value of their own, merged by the formulas of Chan, Golub and LeVeque (1979) and Pébay (2008):
+
+    δ = mean_b - mean_a,  M2 = M2_a + M2_b + δ² n_a n_b / n
+    M3 = M3_a + M3_b + δ³ n_a n_b (n_a - n_b) / n² + 3 δ (n_a M2_b - n_b M2_a) / n
+
+A constant window deviates by exactly 0, and nothing outside a window can enter it, not even by rounding.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from shared.domain.candles import BoolArray, FloatArray, IntArray
+
+_CHUNK_VALUES = 1 << 14
+"""values in work at a time: they fit the cache, and memory does not grow with the length"""
+_NEGLIGIBLE = 1e-12
+"""standard deviations below this are rounding, not movement (for quantities of order 1: log returns, log volumes)"""
+
+
+def window_mean(values: FloatArray, bars: int) -> FloatArray:
+    """Mean of the last `bars` values; (n,) -> (n,), NaN in the first `bars - 1` rows and where a value of the window is NaN."""
+    return _moments(values, bars, order=1)[0]
+
+
+def window_mean_std(values: FloatArray, bars: int) -> tuple[FloatArray, FloatArray]:
+    """Mean and population standard deviation (divisor n) of the last `bars` values; shapes and NaN as `window_mean`."""
+    mean, second = _moments(values, bars, order=2)
+    return mean, np.sqrt(second / bars)
+
+
+def window_skewness(values: FloatArray, bars: int) -> FloatArray:
+    """Population skewness m3 / m2^1.5 of the last `bars` values, 0 where they do not move; NaN as `window_mean`."""
+    _, second, third = _moments(values, bars, order=3)
+    variance = second / bars
+    moves = ~(variance <= _NEGLIGIBLE**2)  # also true for NaN, which must stay NaN
+    return np.divide(third / bars, variance * np.sqrt(variance), out=np.zeros(len(values)), where=moves)
+
+
+def window_zscore(values: FloatArray, bars: int) -> FloatArray:
+    """(newest - mean) / std of the last `bars` values, 0 where they do not move; NaN as `window_mean`."""
+    mean, std = window_mean_std(values, bars)
+    moves = ~(std <= _NEGLIGIBLE)
+    return np.divide(values - mean, std, out=np.zeros(len(values)), where=moves)
+
+
+def bars_since(event: BoolArray) -> IntArray:
+    """Bars since the last true value (0 on it); counts from before the first row where there was none. (n,) -> (n,) int64."""
+    rows = np.arange(len(event), dtype=np.int64)
+    return rows - np.maximum.accumulate(np.where(event, rows, -1)) if len(event) else rows
+
+
+def _moments(values: FloatArray, bars: int, order: int) -> list[FloatArray]:
+    """Mean and the sums of the 2nd … `order`-th powers of the deviations from it, for each window; (n,) each."""
+    count = -(-len(values) // bars)
+    padded = np.zeros(count * bars)  # the zeros complete the last block; no window that is returned reaches them
+    padded[: len(values)] = values
+    blocks = padded.reshape(count, bars)
+    results = [np.full((count, bars), np.nan) for _ in range(order)]
+    step = max(1, _CHUNK_VALUES // bars)
+    for start in range(0, count, step):
+        chunk = blocks[max(start - 1, 0) : start + step]
+        heads = _cumulative(chunk, order)
+        tails = [tail[:, ::-1] for tail in _cumulative(chunk[:, ::-1], order)]
+        merged = _merge([tail[:-1, 1:] for tail in tails], [head[1:, :-1] for head in heads], bars)
+        first = max(start, 1)
+        for result, across, head in zip(results, merged, heads, strict=True):
+            result[first : start + step, :-1] = across
+            result[start : start + step, -1] = head[len(head) - len(result[start : start + step]) :, -1]
+    return [result.ravel()[: len(values)] for result in results]
+
+
+def _cumulative(blocks: FloatArray, order: int) -> list[FloatArray]:
+    """Moments of the first 1, 2, … values of each row, centred on its first value; (blocks, bars) -> the same, `order` times.
+
+    That value is among them, so its distance from their mean is at most √k standard deviations: the subtraction below loses
+    at most a factor k of precision, whatever the level of the values.
+    """
+    counts = np.arange(1.0, blocks.shape[1] + 1)
+    centred = blocks - blocks[:, :1]
+    shift = np.cumsum(centred, axis=1) / counts
+    moments = [blocks[:, :1] + shift]
+    if order >= 2:
+        squares = np.cumsum(centred * centred, axis=1)
+        moments.append(np.maximum(squares - counts * shift * shift, 0.0))
+    if order >= 3:
+        cubes = np.cumsum(centred * centred * centred, axis=1)
+        moments.append(cubes - shift * (3.0 * squares - 2.0 * counts * shift * shift))
+    return moments
+
+
+def _merge(tails: list[FloatArray], heads: list[FloatArray], bars: int) -> list[FloatArray]:
+    """Moments of the windows that are a tail of a block (`bars` - 1, …, 1 values) and the head of the next (1, …)."""
+    n_head = np.arange(1.0, bars)
+    n_tail = bars - n_head
+    delta = heads[0] - tails[0]
+    merged = [tails[0] + delta * (n_head / bars)]
+    if len(heads) >= 2:
+        merged.append(tails[1] + heads[1] + delta * delta * (n_tail * n_head / bars))
+    if len(heads) >= 3:
+        cubed = delta * delta * delta * (n_tail * n_head * (n_tail - n_head) / bars**2)
+        merged.append(tails[2] + heads[2] + cubed + 3.0 * delta * (n_tail * heads[1] - n_head * tails[1]) / bars)
+    return merged
