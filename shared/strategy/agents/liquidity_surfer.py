@@ -1,0 +1,34 @@
+"""Liquidity surfer: rides bars that move on unusual volume.
+
+surge = clip(body / ATR, -1, 1) · ramp(volume z, surge_volume, surge_volume + 2)
+entry = 2 · mean of the surges over `surge_bars`, clipped to [-1, 1]
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from shared.data.rolling import window_mean
+from shared.domain.frame import Frame
+from shared.strategy.agents.base import Reading, TradingAgent
+from shared.strategy.params import StrategyParams
+from shared.strategy.series import in_atr, ramp
+
+_GAIN = 2.0
+"""surges on half of the bars are a full signal"""
+
+
+def _read(frame: Frame, params: StrategyParams) -> Reading:
+    body = np.clip(in_atr(frame["close"] - frame["open"], frame), -1.0, 1.0)
+    surge = body * ramp(frame["volume_z"], params.surge_volume, params.surge_volume + 2.0)
+    return Reading(np.clip(_GAIN * window_mean(surge, params.surge_bars), -1.0, 1.0))
+
+
+def _explain(frame: Frame, params: StrategyParams) -> str:
+    reading = _read(frame, params)
+    if not reading.ready[-1]:
+        return "usual volume not known yet"
+    return f"surge of {float(reading.entry[-1]):+.2f} over {params.surge_bars} bars"
+
+
+LIQUIDITY_SURFER = TradingAgent("liquidity_surfer", _read, _explain)

@@ -1,0 +1,55 @@
+"""Sentiment scout: fades a crowd that pays extreme funding, more so while open interest grows.
+
+    z     = (funding rate - mean) / max(std, floor) over `funding_bars`
+    crowd = sign(z) · ramp(|z|, extreme, 2 · extreme)
+    entry = -crowd · c,  c from 1/2 (open interest fell by a tenth in a day or more) to 1 (grew by a tenth); 3/4 unknown
+
+Longs pay when the rate is positive: an extreme positive rate is a crowded long, so the entry is short. Without funding data the
+agent is neutral, takes no part in the consensus, and says so.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from shared.data.rolling import window_mean_std
+from shared.domain.candles import FloatArray
+from shared.domain.frame import Frame
+from shared.strategy.agents.base import Reading, TradingAgent
+from shared.strategy.params import StrategyParams
+from shared.strategy.series import ramp, ratio
+
+_INTEREST_BARS = 24
+_INTEREST_GROWTH = 0.1
+
+
+def _funding_z(frame: Frame, params: StrategyParams) -> FloatArray:
+    mean, std = window_mean_std(frame["funding_rate"], params.funding_bars)
+    return (frame["funding_rate"] - mean) / np.maximum(std, params.funding_floor)
+
+
+def _conviction(frame: Frame) -> FloatArray:
+    interest = frame["open_interest"]
+    growth = np.full(len(frame), np.nan)
+    growth[_INTEREST_BARS:] = ratio(interest[_INTEREST_BARS:] - interest[:-_INTEREST_BARS], interest[:-_INTEREST_BARS])
+    return 0.75 + 0.25 * np.clip(np.nan_to_num(growth / _INTEREST_GROWTH), -1.0, 1.0)
+
+
+def _read(frame: Frame, params: StrategyParams) -> Reading:
+    z = _funding_z(frame, params)
+    crowd = np.sign(z) * ramp(np.abs(z), params.funding_extreme, 2 * params.funding_extreme)
+    return Reading(-crowd * _conviction(frame))
+
+
+def _explain(frame: Frame, params: StrategyParams) -> str:
+    if np.isnan(frame["funding_rate"][-1]):
+        return "no funding data"
+    z = float(_funding_z(frame, params)[-1])
+    if np.isnan(z):
+        return f"the usual funding rate takes {params.funding_bars} bars"
+    known = "" if np.isfinite(frame["open_interest"][-1]) else ", no open interest data"
+    rate = f"funding {float(frame['funding_rate'][-1]):+.4%}"
+    return f"{rate}, {z:+.1f} standard deviations from usual{known}"
+
+
+SENTIMENT_SCOUT = TradingAgent("sentiment_scout", _read, _explain)

@@ -1,0 +1,65 @@
+"""Small array helpers of the alphas and agents: bounded ramps and ratios that stay finite where a market does not move."""
+
+from __future__ import annotations
+
+import numpy as np
+import talib
+
+from shared.data.rolling import bars_since, window_mean
+from shared.domain.candles import BoolArray, FloatArray
+from shared.domain.frame import Frame
+
+_STILL = 1e-6
+"""ATR / price below which a market is treated as not moving: no exchange quotes prices to a millionth"""
+
+
+def ratio(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
+    """Quotient where the denominator is positive, 0 elsewhere (NaN in it included); NaN numerators stay. (n,) each."""
+    usable = denominator > 0
+    return np.divide(numerator, denominator, out=np.zeros(len(numerator)), where=usable)
+
+
+def in_atr(distance: FloatArray, frame: Frame) -> FloatArray:
+    """A price distance in units of ATR; 0 where the market does not move, NaN where ATR is unknown."""
+    atr = frame["atr"]
+    return np.where(np.isnan(atr), np.nan, ratio(distance, np.where(atr > _STILL * frame["close"], atr, 0.0)))
+
+
+def ramp(values: FloatArray, low: float, high: float) -> FloatArray:
+    """0 up to `low`, 1 from `high`, linear between; NaN stays."""
+    return np.clip((values - low) / (high - low), 0.0, 1.0)
+
+
+def bounded(values: FloatArray) -> FloatArray:
+    """Values clipped to [-1, 1], with 0 for what is unknown (warm-up)."""
+    return np.clip(np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0), -1.0, 1.0)
+
+
+def volatility_ratio(frame: Frame, bars: int) -> FloatArray:
+    """Realised volatility / its mean over `bars`; NaN in the warm-up, 0 where nothing moved."""
+    usual = window_mean(frame["realised_volatility"], bars)
+    return np.where(np.isnan(usual), np.nan, ratio(frame["realised_volatility"], usual))
+
+
+def highest(values: FloatArray, bars: int) -> FloatArray:
+    """Largest of the last `bars` values, this one included; NaN where there are fewer."""
+    return talib.MAX(values, bars) if bars > 1 else values
+
+
+def lowest(values: FloatArray, bars: int) -> FloatArray:
+    """Smallest of the last `bars` values, this one included; NaN where there are fewer."""
+    return talib.MIN(values, bars) if bars > 1 else values
+
+
+def previous(values: FloatArray) -> FloatArray:
+    """The value of the bar before; NaN in the first row."""
+    shifted = np.full(len(values), np.nan)
+    shifted[1:] = values[:-1]
+    return shifted
+
+
+def fading(event: BoolArray, bars: int) -> FloatArray:
+    """1 on an event, falling linearly to 0 over `bars` bars. (n,) -> (n,)."""
+    age = bars_since(event)
+    since_start = np.arange(len(event)) < age
+    return np.where(since_start, 0.0, np.clip(1.0 - age / bars, 0.0, 1.0))
