@@ -83,7 +83,8 @@ def _gates(context: LimitContext) -> list[tuple[str, bool, str]]:
     """(rule, whether it blocks new risk, sentence)."""
     halts = [halt for halt in context.halts if halt.symbol in (None, context.symbol)]
     said = "; ".join(
-        f"{halt.reason} (until {format_ms(halt.until_ms) if halt.until_ms is not None else 'a person resumes'})" for halt in halts
+        f"{halt.reason} (until {format_ms(halt.until_ms) if halt.until_ms is not None else 'a person resumes'})"
+        for halt in halts
     )
     stale = context.age_ms > context.max_age_ms
     return [

@@ -1,0 +1,26 @@
+"""What the regime model sees of a bar: log realised volatility, rolling skewness, log-volume z-score (`quant.md`, "Regimes").
+
+All three are columns of the curated frame, hence causal; nothing is standardised here, because mean and scale belong to the
+training window and are part of the model.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from shared.domain.candles import FloatArray
+from shared.domain.frame import Frame
+
+FEATURES = ("log_volatility", "skewness", "volume_z")
+"""Column order of every feature array; the first one orders the states."""
+
+VOLATILITY_FLOOR = 1e-6
+"""Per-bar volatility below which a market counts as standing still (0.01 bp): log 0 has no value."""
+
+
+def regime_features(frame: Frame) -> FloatArray:
+    """Features of shape (n, 3), float64; a row with a missing value is NaN in all three columns (warm-up)."""
+    volatility = np.maximum(frame["realised_volatility"], VOLATILITY_FLOOR)
+    features = np.column_stack([np.log(volatility), frame["skewness"], frame["volume_z"]])
+    features[~np.isfinite(features).all(axis=1)] = np.nan
+    return features
