@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from shared.domain.asset import Asset
+from shared.domain.money import ZERO
 from shared.domain.regime import Regime, RegimeProbabilities
 
 
@@ -40,6 +41,8 @@ class EquityPoint:
     wallet: Decimal
     peak: Decimal
     """highest equity so far"""
+    exposure: Decimal = ZERO
+    """sum of |notional| of all positions, quote currency"""
 
     @property
     def drawdown(self) -> float:

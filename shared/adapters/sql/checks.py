@@ -1,0 +1,136 @@
+"""Is the ledger sound? File and references, schema, and the invariants that the trading loop relies on.
+
+Positions and trades must be the fold of the fills; intents and orders must match one to one; no order fills beyond its
+size; no order stays without a known fate. Reads one snapshot and changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from decimal import Decimal
+
+from sqlalchemy import Connection, Engine, func, select, text
+
+from shared.adapters.sql import executions, orders
+from shared.adapters.sql.engine import snapshot
+from shared.adapters.sql.migrate import HEAD, revision
+from shared.adapters.sql.models import DecisionRow, FillRow, PositionRow
+from shared.adapters.sql.statements import table
+from shared.domain.interval import HOUR_MS, MINUTE_MS, format_ms
+from shared.domain.money import ZERO
+from shared.domain.orders import OrderState
+
+MAX_UNSETTLED_MS = HOUR_MS
+"""How long after its creation an order may be without a known fate, on the book's own clock (its newest decision)."""
+
+_DECISIONS = table(DecisionRow)
+_FILLS = table(FillRow)
+_POSITIONS = table(PositionRow)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is wrong, where, in one sentence."""
+
+    check: str
+    book: str
+    detail: str
+
+    def as_dict(self) -> dict[str, str]:
+        """For machines."""
+        return asdict(self)
+
+
+def find_problems(engine: Engine, max_unsettled_ms: int = MAX_UNSETTLED_MS) -> list[Problem]:
+    """Everything that is wrong with the ledger; empty where it is sound. Raises `LedgerUnavailable`."""
+    with snapshot(engine) as connection:
+        problems = list(_file(connection))
+        found = revision(connection)
+        if found != HEAD:
+            return [*problems, Problem("schema", "", f"the schema is {found}, expected {HEAD}; run `ost db migrate`")]
+        for book in _books(connection):
+            problems.extend(_positions(connection, book))
+            problems.extend(_order_rows(connection, book))
+            problems.extend(_order_fills(connection, book))
+            problems.extend(_unsettled(connection, book, max_unsettled_ms))
+            problems.extend(_decisions(connection, book))
+    return problems
+
+
+def _file(connection: Connection) -> Iterator[Problem]:
+    if connection.dialect.name != "sqlite":
+        return
+    for (line,) in connection.execute(text("PRAGMA integrity_check")):
+        if line != "ok":
+            yield Problem("file", "", f"{line}; restore a backup")
+    for child, row, parent, _ in connection.execute(text("PRAGMA foreign_key_check")):
+        yield Problem("references", "", f"row {row} of {child} refers to a row of {parent} that is not there")
+
+
+def _books(connection: Connection) -> list[str]:
+    sources = (_DECISIONS.c.book, orders.INTENTS.c.book, orders.ORDERS.c.book, _FILLS.c.book, _POSITIONS.c.book)
+    return sorted({book for column in sources for book in connection.execute(select(column).distinct()).scalars()})
+
+
+def _positions(connection: Connection, book: str) -> Iterator[Problem]:
+    stored = executions.positions(connection, book)
+    filled = set(connection.execute(select(_FILLS.c.symbol).where(_FILLS.c.book == book).distinct()).scalars())
+    for symbol in sorted(filled | stored.keys()):
+        holding, closed = executions.refolded(connection, book, symbol)
+        if stored.get(symbol) != holding.position:
+            yield Problem("positions", book, f"{symbol}: stored {stored.get(symbol)}, the fills add up to {holding.position}")
+        trips = {*closed, holding.trip} - {None}
+        found = executions.stored_trips(connection, book, symbol)
+        if set(found) != trips:
+            yield Problem(
+                "trades", book, f"{symbol}: the {len(found)} stored trades are not the {len(trips)} that the fills make"
+            )
+
+
+def _order_rows(connection: Connection, book: str) -> Iterator[Problem]:
+    intents, rows = orders.INTENTS, orders.ORDERS
+    lone = select(intents.c.client_id).where(intents.c.book == book, intents.c.client_id.not_in(select(rows.c.client_id)))
+    for client_id in connection.execute(lone).scalars():
+        yield Problem("orders", book, f"intent {client_id} has no order row")
+
+
+def _order_fills(connection: Connection, book: str) -> Iterator[Problem]:
+    owners = orders.owners(connection, book)
+    filled: dict[str, Decimal] = {}
+    for fill in executions.listed(connection, book, None, None):
+        if fill.client_id in owners:
+            client_id = owners[fill.client_id].client_id
+            filled[client_id] = filled.get(client_id, ZERO) + fill.quantity
+    for record in orders.listed(connection, book, unfinished=False, decision_id=None):
+        wanted, executed = record.intent.quantity, filled.get(record.intent.client_id, ZERO)
+        if max(executed, record.filled) > wanted:
+            detail = f"asked for {wanted}, the venue reported {record.filled}, its fills are {executed}"
+            yield Problem("orders", book, f"{record.intent.client_id} {detail}")
+
+
+def _unsettled(connection: Connection, book: str, max_unsettled_ms: int) -> Iterator[Problem]:
+    query = select(func.max(_DECISIONS.c.bar_close_ms)).where(_DECISIONS.c.book == book)
+    newest = connection.execute(query).scalar_one()
+    for record in orders.listed(connection, book, unfinished=True, decision_id=None):
+        age = (newest or 0) - record.intent.created_ms
+        if record.state is not OrderState.OPEN and age > max_unsettled_ms:
+            since = format_ms(record.intent.created_ms)
+            yield Problem(
+                "unsettled",
+                book,
+                f"{record.intent.client_id} is {record.state} since {since}, {age // MINUTE_MS} minutes of the book's time; "
+                "start the session again: it asks the venue",
+            )
+
+
+def _decisions(connection: Connection, book: str) -> Iterator[Problem]:
+    intents = orders.INTENTS
+    owned: dict[str, set[str]] = {}
+    for client_id, decision_id in connection.execute(select(intents.c.client_id, intents.c.decision_id)):
+        owned.setdefault(decision_id, set()).add(client_id)
+    query = select(_DECISIONS.c.id, _DECISIONS.c.order_ids).where(_DECISIONS.c.book == book)
+    for decision_id, order_ids in connection.execute(query):
+        missing = sorted(set(order_ids) - owned.get(decision_id, set()))
+        if missing:
+            yield Problem("decisions", book, f"{decision_id} names orders that are not its own: {' '.join(missing)}")

@@ -1,0 +1,128 @@
+"""Decisions and the intents committed with them, in one transaction under the lease."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, insert, select
+
+from shared.adapters.sql import leases, orders
+from shared.adapters.sql.models import DecisionRow
+from shared.adapters.sql.statements import insert_missing, table
+from shared.domain.asset import Asset
+from shared.domain.decision import Action, Approval, Decision, Vote
+from shared.domain.errors import UsageError
+from shared.domain.interval import Interval
+from shared.domain.orders import OrderIntent
+from shared.domain.records import Lease
+from shared.domain.regime import Regime, RegimeProbabilities
+
+_TABLE = table(DecisionRow)
+_SHOWN_CANDIDATES = 5
+
+
+def commit(connection: Connection, decision: Decision, intents: Sequence[OrderIntent], lease: Lease) -> bool:
+    """Store a decision with its intents; False where it is already there. Raises `LeaseLost`, or `UsageError` for an
+    intent or a lease of something else.
+    """
+    strangers = [i.client_id for i in intents if (i.book, i.decision_id) != (decision.book, decision.id)]
+    if strangers or lease.book != decision.book:
+        wrong = " ".join(strangers) or f"the lease of book {lease.book}"
+        raise UsageError(f"decision {decision.id} of book {decision.book} was given what belongs to another one: {wrong}")
+    leases.check(connection, lease)
+    if not insert_missing(connection, DecisionRow, {**_row(decision), "lease_token": lease.token}):
+        return False
+    if intents:
+        connection.execute(insert(orders.INTENTS), [orders.intent_row(intent, n) for n, intent in enumerate(intents)])
+        connection.execute(insert(orders.ORDERS), [orders.new_order_row(intent) for intent in intents])
+    return True
+
+
+def find(connection: Connection, decision_id: str) -> Decision | None:
+    """One decision by its id or a unique prefix of it. Raises `UsageError` naming the candidates of an ambiguous one."""
+    row = connection.execute(select(_TABLE).where(_TABLE.c.id == decision_id)).mappings().one_or_none()
+    if row is not None:
+        return _decision(row)
+    if not decision_id:
+        raise UsageError("the decision id is empty; list decisions with `ost decisions list`")
+    prefix = _TABLE.c.id.startswith(decision_id, autoescape=True)
+    rows = connection.execute(select(_TABLE).where(prefix).order_by(_TABLE.c.id).limit(_SHOWN_CANDIDATES + 1)).mappings().all()
+    if len(rows) > 1:
+        shown = " ".join(row["id"] for row in rows[:_SHOWN_CANDIDATES]) + (" …" if len(rows) > _SHOWN_CANDIDATES else "")
+        raise UsageError(f"{decision_id!r} is the start of several decisions: {shown}; write more of the id")
+    return _decision(rows[0]) if rows else None
+
+
+def listed(connection: Connection, book: str, symbol: str | None, since_ms: int, limit: int | None) -> list[Decision]:
+    """Decisions of a book from `since_ms` on, oldest first; with `limit` the newest ones."""
+    query = select(_TABLE).where(_TABLE.c.book == book, _TABLE.c.bar_close_ms >= since_ms)
+    if symbol is not None:
+        query = query.where(_TABLE.c.symbol == symbol)
+    newest_first = query.order_by(_TABLE.c.bar_close_ms.desc(), _TABLE.c.symbol.desc(), _TABLE.c.id.desc()).limit(limit)
+    return [_decision(row) for row in reversed(connection.execute(newest_first).mappings().all())]
+
+
+def _row(decision: Decision) -> dict[str, Any]:
+    return {
+        "id": decision.id,
+        "book": decision.book,
+        "venue": decision.asset.venue,
+        "symbol": decision.asset.symbol,
+        "interval": decision.interval.value,
+        "bar_close_ms": decision.bar_close_ms,
+        "params_version": decision.params_version,
+        "code_version": decision.code_version,
+        "data_hash": decision.data_hash,
+        "window_start_ms": decision.window_start_ms,
+        "regime_model_id": decision.regime_model_id,
+        **decision.probabilities.as_dict(),
+        "regime": decision.regime.value,
+        "alphas": decision.alphas,
+        "votes": [asdict(vote) for vote in decision.votes],
+        "score": decision.score,
+        "price": decision.price,
+        "target_fraction": decision.target_fraction,
+        "approved_fraction": decision.approved_fraction,
+        "action": decision.action.value,
+        "stop_price": decision.stop_price,
+        "features": decision.features,
+        "reasons": decision.reasons,
+        "approvals": [asdict(approval) for approval in decision.approvals],
+        "order_ids": decision.order_ids,
+    }
+
+
+def _decision(row: RowMapping) -> Decision:
+    return Decision(
+        id=row["id"],
+        book=row["book"],
+        asset=Asset(row["venue"], row["symbol"]),
+        interval=Interval(row["interval"]),
+        bar_close_ms=row["bar_close_ms"],
+        params_version=row["params_version"],
+        code_version=row["code_version"],
+        data_hash=row["data_hash"],
+        window_start_ms=row["window_start_ms"],
+        regime_model_id=row["regime_model_id"],
+        probabilities=RegimeProbabilities(row["calm"], row["balanced"], row["stress"]),
+        regime=Regime(row["regime"]),
+        alphas=_floats(row["alphas"]),
+        votes=tuple(Vote(**{**vote, "score": float(vote["score"]), "weight": float(vote["weight"])}) for vote in row["votes"]),
+        score=row["score"],
+        price=row["price"],
+        target_fraction=row["target_fraction"],
+        approved_fraction=row["approved_fraction"],
+        action=Action(row["action"]),
+        stop_price=row["stop_price"],
+        features=_floats(row["features"]),
+        reasons=tuple(row["reasons"]),
+        approvals=tuple(Approval(**approval) for approval in row["approvals"]),
+        order_ids=tuple(row["order_ids"]),
+    )
+
+
+def _floats(values: dict[str, Any]) -> dict[str, float]:
+    """JSON has no NaN and JSONB no float: both come back through `float`."""
+    return {name: float(value) for name, value in values.items()}

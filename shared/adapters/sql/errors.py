@@ -1,0 +1,107 @@
+"""What a database error means for trading: is the ledger away, or did it refuse?
+
+SQLite names its errors (`sqlite_errorname`). PostgreSQL has SQLSTATE codes, which pg8000 keeps in `args[0]["C"]`; its
+exception classes follow no rule (a lost connection is an InterfaceError, a lock timeout a ProgrammingError), and a socket
+timeout is the builtin TimeoutError. So the code decides and never the class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy.exc import DBAPIError, IntegrityError, StatementError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from shared.domain.errors import LedgerError, LedgerUnavailable, OstError
+
+_SQLITE_ADVICE = {
+    "SQLITE_BUSY": "another process holds its write lock; stop the other process or try again",
+    "SQLITE_LOCKED": "another connection holds its write lock; stop the other process or try again",
+    "SQLITE_FULL": "the disk is full; free some space",
+    "SQLITE_IOERR": "the disk does not answer; check the disk and its free space",
+    "SQLITE_READONLY": "it is read-only; check the permissions of the file and its folder",
+    "SQLITE_CANTOPEN": "the file cannot be opened; check that the folder exists and is writable",
+    "SQLITE_PERM": "the file cannot be opened; check its permissions",
+    "SQLITE_CORRUPT": "the file is damaged; restore a backup with `ost db restore`",
+    "SQLITE_NOTADB": "the file is no SQLite database; check ledger.url",
+    "SQLITE_ERROR": "its schema does not fit; run `ost db migrate`",
+}
+
+_SQLSTATE_ADVICE = {
+    "28": "the server refuses the user or the password; check ledger.url",
+    "3D": "the database does not exist; create it or check ledger.url",
+    "42P01": "its schema is missing; run `ost db migrate`",
+    "42703": "its schema is old; run `ost db migrate`",
+    "42501": "the user lacks rights on the tables; grant them",
+    "40001": "a concurrent transaction was in the way; try again",
+    "40P01": "a concurrent transaction was in the way; try again",
+    "55P03": "another transaction holds a lock; try again",
+    "57014": "the statement took too long; look at the server's load",
+    "57P": "the server is shutting down or starting; try again when it is up",
+    "53100": "the server's disk is full; free some space",
+    "53": "the server is out of resources; look at its connections, memory and disk",
+    "08": "the connection is lost; check that the server is up and reachable",
+    "25006": "the server is read-only (a standby?); check ledger.url",
+}
+
+_CONSTRAINT_CLASS = "23"
+
+
+def sqlstate(error: Exception) -> str | None:
+    """The five-character SQLSTATE of a PostgreSQL error; `None` where there is none (SQLite, lost connections)."""
+    arguments = getattr(_original(error), "args", ())
+    code = arguments[0].get("C") if arguments and isinstance(arguments[0], dict) else None
+    return code if isinstance(code, str) else None
+
+
+def translate(error: Exception, label: str) -> Exception:
+    """The project's error for a database error; `label` names the ledger without its password."""
+    if isinstance(error, IntegrityError):
+        return LedgerError(f"the ledger {label} refuses a row that breaks its rules: {_detail(error)}")
+    if isinstance(error, PoolTimeout | TimeoutError):
+        return LedgerUnavailable(f"the ledger {label} does not answer in time; check that the server is up and reachable")
+    code = sqlstate(error)
+    if code is not None and code.startswith(_CONSTRAINT_CLASS):
+        return LedgerError(f"the ledger {label} refuses a row that breaks its rules: {_detail(error)}")
+    advice = _advice(error, code)
+    if advice is None:
+        return LedgerError(f"the ledger {label} refuses a statement: {_detail(error)}")
+    return LedgerUnavailable(f"the ledger {label} cannot be used ({_detail(error)}): {advice}")
+
+
+@contextmanager
+def translated(label: str, driver_error: type[Exception]) -> Iterator[None]:
+    """Turn every database error of the block into the project's errors; `driver_error` is the driver's base class."""
+    try:
+        yield
+    except (DBAPIError, driver_error, PoolTimeout, TimeoutError, ConnectionError) as error:
+        raise translate(error, label) from error
+    except StatementError as error:  # a value that a column type refused: its own error says it better
+        if isinstance(error.orig, OstError | TypeError):
+            raise error.orig from error
+        raise
+
+
+def _original(error: Exception) -> BaseException | None:
+    return error.orig if isinstance(error, DBAPIError) else error
+
+
+def _advice(error: Exception, code: str | None) -> str | None:
+    if code is not None:
+        matches = [prefix for prefix in _SQLSTATE_ADVICE if code.startswith(prefix)]
+        return _SQLSTATE_ADVICE[max(matches, key=len)] if matches else None
+    name = getattr(_original(error), "sqlite_errorname", None)
+    if name is None:
+        # pg8000 reports a connection that is refused or lost without a code; sqlite3 a closed file likewise.
+        return "the connection is refused or lost; check that the server is up and reachable"
+    return next((advice for prefix, advice in _SQLITE_ADVICE.items() if name.startswith(prefix)), None)
+
+
+def _detail(error: Exception) -> str:
+    """The database's own words in one line, without the statement and its values."""
+    arguments = getattr(_original(error), "args", ())
+    if arguments and isinstance(arguments[0], dict):
+        fields = arguments[0]
+        return f"{fields.get('M', 'no message')} [{fields.get('C')}]"
+    return " ".join(str(_original(error)).split())

@@ -1,0 +1,154 @@
+"""Fills, and the positions and trades that follow from them in the same transaction.
+
+A fill is keyed by (book, symbol, trade id). New fills are folded onto the stored position; one that is older than the last
+folded fill makes the symbol's position and trades be rebuilt, so the result never depends on the order of arrival.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import Any
+
+from sqlalchemy import BindParameter, Connection, RowMapping, bindparam, delete, or_, select
+
+from shared.adapters.sql import orders
+from shared.adapters.sql.models import FillRow, PositionRow, TradeRow
+from shared.adapters.sql.round_trips import Holding, RoundTrip, fill_key, fold, order_key
+from shared.adapters.sql.statements import insert_missing, insert_or_replace, table
+from shared.domain.money import ZERO
+from shared.domain.orders import Fill, Position, Side
+from shared.domain.records import Trade
+
+_FILLS = table(FillRow)
+_POSITIONS = table(PositionRow)
+_TRADES = table(TradeRow)
+_BOOK: BindParameter[str] = bindparam("book_key")
+_SYMBOL: BindParameter[str] = bindparam("symbol_key")
+_LOCKED_POSITION = select(_POSITIONS).where(_POSITIONS.c.book == _BOOK, _POSITIONS.c.symbol == _SYMBOL).with_for_update()
+_OPEN_TRIP = select(_TRADES).where(_TRADES.c.book == _BOOK, _TRADES.c.symbol == _SYMBOL, _TRADES.c.closed_ms.is_(None))
+
+
+def add(connection: Connection, book: str, fills: Iterable[Fill]) -> list[Fill]:
+    """Store fills; return those that were new, in the given order."""
+    by_symbol: dict[str, dict[str, Fill]] = {}
+    for fill in fills:
+        by_symbol.setdefault(fill.symbol, {}).setdefault(fill.trade_id, fill)
+    added: dict[str, list[Fill]] = {}
+    for symbol in sorted(by_symbol):  # one order of locks for every process
+        added[symbol] = _add_to_symbol(connection, book, symbol, by_symbol[symbol].values())
+    new = {(fill.symbol, fill.trade_id) for fresh in added.values() for fill in fresh}
+    return [fill for group in by_symbol.values() for fill in group.values() if (fill.symbol, fill.trade_id) in new]
+
+
+def listed(connection: Connection, book: str, symbol: str | None, client_id: str | None) -> list[Fill]:
+    """Fills, oldest first. `client_id` also finds those that the venue booked under the order's other id."""
+    query = select(_FILLS).where(_FILLS.c.book == book)
+    if symbol is not None:
+        query = query.where(_FILLS.c.symbol == symbol)
+    if client_id is not None:
+        other = select(orders.ORDERS.c.fill_client_id).where(orders.ORDERS.c.client_id == client_id).scalar_subquery()
+        query = query.where(or_(_FILLS.c.client_id == client_id, _FILLS.c.client_id == other))
+    fills = [_fill(row) for row in connection.execute(query).mappings()]
+    return sorted(fills, key=lambda fill: (fill.time_ms, fill.symbol, fill_key(fill)))
+
+
+def positions(connection: Connection, book: str) -> dict[str, Position]:
+    """Positions by symbol."""
+    rows = connection.execute(select(_POSITIONS).where(_POSITIONS.c.book == book).order_by(_POSITIONS.c.symbol)).mappings()
+    return {row["symbol"]: _holding(row, None).position for row in rows}
+
+
+def trades(connection: Connection, book: str) -> list[Trade]:
+    """Closed round trips, oldest first, with the decisions that opened and closed them."""
+    query = select(_TRADES).where(_TRADES.c.book == book, _TRADES.c.closed_ms.is_not(None))
+    rows = connection.execute(
+        query.order_by(_TRADES.c.closed_ms, _TRADES.c.symbol, _TRADES.c.opened_ms, _TRADES.c.id)
+    ).mappings()
+    owners = orders.owners(connection, book)
+    return [_trade(book, _trip(row), owners) for row in rows]
+
+
+def stored_trips(connection: Connection, book: str, symbol: str) -> list[RoundTrip]:
+    """The round trips of a symbol as they are stored, the one that lasts included."""
+    query = select(_TRADES).where(_TRADES.c.book == book, _TRADES.c.symbol == symbol)
+    return [_trip(row) for row in connection.execute(query).mappings()]
+
+
+def refolded(connection: Connection, book: str, symbol: str) -> tuple[Holding, list[RoundTrip]]:
+    """What the stored fills of a symbol add up to, computed from the first one on."""
+    return fold(book, Holding(Position(symbol)), sorted(listed(connection, book, symbol, None), key=fill_key))
+
+
+def _add_to_symbol(connection: Connection, book: str, symbol: str, fills: Iterable[Fill]) -> list[Fill]:
+    row = _locked_position(connection, book, symbol)
+    new = [fill for fill in sorted(fills, key=fill_key) if insert_missing(connection, FillRow, _fill_row(book, fill))]
+    if not new:
+        return []
+    in_order = fill_key(new[0]) > order_key(row["last_time_ms"], row["last_trade_id"])
+    if in_order:
+        holding, closed = fold(book, _holding(row, _open_trip(connection, book, symbol)), new)
+    else:
+        holding, closed = refolded(connection, book, symbol)
+        connection.execute(delete(_TRADES).where(_TRADES.c.book == book, _TRADES.c.symbol == symbol))
+    trips = [*closed, holding.trip] if holding.trip else closed
+    insert_or_replace(connection, TradeRow, [{"book": book, **asdict(trip)} for trip in trips])
+    insert_or_replace(connection, PositionRow, [_position_row(book, holding)])
+    return new
+
+
+def _locked_position(connection: Connection, book: str, symbol: str) -> RowMapping:
+    """The position's row, made where it is missing, locked to the end of the transaction."""
+    key = {"book_key": book, "symbol_key": symbol}
+    row = connection.execute(_LOCKED_POSITION, key).mappings().one_or_none()
+    if row is None:
+        insert_missing(connection, PositionRow, _position_row(book, Holding(Position(symbol))))
+        row = connection.execute(_LOCKED_POSITION, key).mappings().one()
+    return row
+
+
+def _open_trip(connection: Connection, book: str, symbol: str) -> RoundTrip | None:
+    row = connection.execute(_OPEN_TRIP, {"book_key": book, "symbol_key": symbol}).mappings().one_or_none()
+    return None if row is None else _trip(row)
+
+
+def _position_row(book: str, holding: Holding) -> dict[str, Any]:
+    last_time_ms, last_trade_id = holding.last
+    return {"book": book, **asdict(holding.position), "last_time_ms": last_time_ms, "last_trade_id": last_trade_id}
+
+
+def _holding(row: RowMapping, trip: RoundTrip | None) -> Holding:
+    position = Position(row["symbol"], row["quantity"], row["entry_price"], row["realised"], row["fees"])
+    return Holding(position, trip, (row["last_time_ms"], row["last_trade_id"]))
+
+
+def _trip(row: RowMapping) -> RoundTrip:
+    return RoundTrip(**{name: value for name, value in row.items() if name != "book"})
+
+
+def _trade(book: str, trip: RoundTrip, owners: dict[str, orders.Owner]) -> Trade:
+    opened_by, closed_by = owners.get(trip.open_client_id or ""), owners.get(trip.close_client_id or "")
+    return Trade(
+        id=trip.id,
+        book=book,
+        symbol=trip.symbol,
+        side=trip.side,
+        quantity=trip.quantity,
+        entry_price=trip.entry_notional / trip.entry_quantity,
+        exit_price=trip.exit_notional / trip.exit_quantity,
+        opened_ms=trip.opened_ms,
+        closed_ms=trip.closed_ms or trip.opened_ms,
+        profit=trip.profit,
+        fees=trip.fees,
+        open_decision_id=opened_by.decision_id if opened_by else None,
+        close_decision_id=closed_by.decision_id if closed_by else None,
+    )
+
+
+def _fill_row(book: str, fill: Fill) -> dict[str, Any]:
+    return {"book": book, **asdict(fill), "side": fill.side.value}
+
+
+def _fill(row: RowMapping) -> Fill:
+    values = {name: value for name, value in row.items() if name != "book"}
+    return Fill(**{**values, "side": Side(row["side"]), "fee": row["fee"] or ZERO})

@@ -1,0 +1,195 @@
+"""The ledger on SQLAlchemy: the port `shared.ports.Ledger`, each method one transaction.
+
+This module only opens transactions and says which function answers; the functions stand by concern in their own modules
+(leases, decisions, orders, executions, account, regimes, halts, journal). Safe for threads; each process opens its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Engine
+
+from shared.adapters.sql import account, decisions, executions, halts, journal, leases, orders, regimes
+from shared.adapters.sql.engine import label, make_engine, reading, writing
+from shared.adapters.sql.migrate import migrate as migrate_engine
+from shared.domain.asset import Asset
+from shared.domain.decision import Decision
+from shared.domain.interval import Interval
+from shared.domain.orders import Fill, OrderIntent, OrderRecord, OrderReport, Position
+from shared.domain.records import BookRecord, EquityPoint, FundingPayment, Halt, Lease, RegimeState, Trade
+from shared.ports import Ledger
+
+
+def open_ledger(url: str, *, migrate: bool = True) -> SqlLedger:
+    """The ledger at `url` (`sqlite:///var/ledger.db`, `postgresql+pg8000://user@host/database`), its schema up to date.
+
+    With `migrate=False` the schema is left as it is. Raises `ConfigError` for another kind of URL, `LedgerUnavailable`
+    where the database cannot be used, `LedgerError` where its schema is newer than this program.
+    """
+    engine = make_engine(url)
+    if migrate:
+        migrate_engine(engine)
+    return SqlLedger(engine)
+
+
+class SqlLedger(Ledger):
+    """`shared.ports.Ledger` on an engine of `shared.adapters.sql.engine.make_engine`."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+    def __repr__(self) -> str:
+        return f"SqlLedger({label(self.engine)})"
+
+    def close(self) -> None:
+        """Release connections."""
+        self.engine.dispose()
+
+    def acquire_lease(self, book: str, holder: str, ttl_ms: int, now_ms: int) -> Lease | None:
+        """Take or renew the lease; see the port."""
+        with writing(self.engine) as connection:
+            return leases.acquire(connection, book, holder, ttl_ms, now_ms)
+
+    def release_lease(self, lease: Lease) -> None:
+        """Give the lease up; it writes nothing from then on."""
+        with writing(self.engine) as connection:
+            leases.release(connection, lease)
+
+    def commit_decision(self, decision: Decision, intents: Sequence[OrderIntent], lease: Lease) -> bool:
+        """Store a decision and its intents; see the port. Raises `UsageError` for intents of another decision."""
+        with writing(self.engine) as connection:
+            return decisions.commit(connection, decision, intents, lease)
+
+    def decision(self, decision_id: str) -> Decision | None:
+        """One decision by id or unique prefix; raises `UsageError` listing the candidates of an ambiguous one."""
+        with reading(self.engine) as connection:
+            return decisions.find(connection, decision_id)
+
+    def decisions(self, book: str, *, symbol: str | None = None, since_ms: int = 0, limit: int | None = None) -> list[Decision]:
+        """Decisions, oldest first; with `limit` the newest ones."""
+        with reading(self.engine) as connection:
+            return decisions.listed(connection, book, symbol, since_ms, limit)
+
+    def order(self, client_id: str) -> OrderRecord | None:
+        """One order."""
+        with reading(self.engine) as connection:
+            return orders.find(connection, client_id)
+
+    def orders(self, book: str, *, unfinished: bool = False, decision_id: str | None = None) -> list[OrderRecord]:
+        """Orders of a book, oldest first."""
+        with reading(self.engine) as connection:
+            return orders.listed(connection, book, unfinished=unfinished, decision_id=decision_id)
+
+    def advance_order(self, report: OrderReport) -> OrderRecord:
+        """Apply a venue's report; raises `LedgerError` for an order that has no intent."""
+        with writing(self.engine) as connection:
+            return orders.advance(connection, report)
+
+    def add_fills(self, book: str, fills: Iterable[Fill]) -> list[Fill]:
+        """Store fills with the positions and trades that follow; return the new ones."""
+        with writing(self.engine) as connection:
+            return executions.add(connection, book, fills)
+
+    def fills(self, book: str, *, symbol: str | None = None, client_id: str | None = None) -> list[Fill]:
+        """Fills, oldest first; `client_id` also finds what the venue booked under a stop's other id."""
+        with reading(self.engine) as connection:
+            return executions.listed(connection, book, symbol, client_id)
+
+    def positions(self, book: str) -> dict[str, Position]:
+        """Positions by symbol."""
+        with reading(self.engine) as connection:
+            return executions.positions(connection, book)
+
+    def add_funding(self, book: str, payments: Iterable[FundingPayment]) -> int:
+        """Store funding entries; return how many were new."""
+        with writing(self.engine) as connection:
+            return account.add_funding(connection, book, payments)
+
+    def funding(self, book: str) -> list[FundingPayment]:
+        """Funding entries, oldest first."""
+        with reading(self.engine) as connection:
+            return account.funding(connection, book)
+
+    def record_equity(self, book: str, point: EquityPoint) -> None:
+        """Store an equity point; the same instant again replaces it."""
+        with writing(self.engine) as connection:
+            account.record_equity(connection, book, point)
+
+    def equity(self, book: str, since_ms: int = 0) -> list[EquityPoint]:
+        """Equity points, oldest first."""
+        with reading(self.engine) as connection:
+            return account.equity(connection, book, since_ms)
+
+    def last_equity(self, book: str) -> EquityPoint | None:
+        """The newest equity point."""
+        with reading(self.engine) as connection:
+            return account.last_equity(connection, book)
+
+    def record_regimes(self, book: str, states: Iterable[RegimeState]) -> None:
+        """Store regime states; the same key again replaces the old one."""
+        with writing(self.engine) as connection:
+            regimes.record(connection, book, states)
+
+    def regimes(self, book: str, asset: Asset) -> list[RegimeState]:
+        """Regime states, oldest first."""
+        with reading(self.engine) as connection:
+            return regimes.listed(connection, book, asset)
+
+    def last_regime(self, book: str, asset: Asset) -> RegimeState | None:
+        """The newest regime state of an asset."""
+        with reading(self.engine) as connection:
+            return regimes.last(connection, book, asset)
+
+    def set_halt(self, halt: Halt) -> None:
+        """Latch or pause trading."""
+        with writing(self.engine) as connection:
+            halts.put(connection, halt)
+
+    def halts(self, book: str, now_ms: int) -> list[Halt]:
+        """Halts in force, oldest first."""
+        with reading(self.engine) as connection:
+            return halts.in_force(connection, book, now_ms)
+
+    def lift_halts(self, book: str, by: str, reason: str, now_ms: int) -> int:
+        """Lift every halt in force; return how many there were."""
+        with writing(self.engine) as connection:
+            return halts.lift(connection, book, by, reason, now_ms)
+
+    def record_quality(self, asset: Asset, interval: Interval, report: Mapping[str, Any], now_ms: int) -> None:
+        """Store a data quality report."""
+        with writing(self.engine) as connection:
+            journal.record_quality(connection, asset, interval, report, now_ms)
+
+    def log(
+        self, book: str, source: str, level: str, message: str, now_ms: int, context: Mapping[str, Any] | None = None
+    ) -> None:
+        """Append to the agent log."""
+        with writing(self.engine) as connection:
+            journal.log(connection, book, source, level, message, now_ms, context)
+
+    def agent_log(self, book: str, limit: int = 100) -> list[Mapping[str, Any]]:
+        """The newest entries, oldest first."""
+        with reading(self.engine) as connection:
+            return journal.agent_log(connection, book, limit)
+
+    def trades(self, book: str) -> list[Trade]:
+        """Closed round trips, oldest first."""
+        with reading(self.engine) as connection:
+            return executions.trades(connection, book)
+
+    def register_book(self, book: str, created_ms: int, settings: Mapping[str, Any]) -> None:
+        """Remember a book; the same book again changes nothing."""
+        with writing(self.engine) as connection:
+            journal.register_book(connection, book, created_ms, settings)
+
+    def books(self) -> list[BookRecord]:
+        """All books, oldest first."""
+        with reading(self.engine) as connection:
+            return journal.books(connection)
+
+    def finish_book(self, book: str, summary: Mapping[str, Any], now_ms: int) -> None:
+        """Mark a run as finished; raises `LedgerError` for a book that was never registered."""
+        with writing(self.engine) as connection:
+            journal.finish_book(connection, book, summary, now_ms)

@@ -1,0 +1,73 @@
+"""The schema's migrations, run from code: from nothing or any older revision to the newest, in one transaction.
+
+Idempotent, and safe when several processes start at once: SQLite's write lock or a PostgreSQL advisory lock lets one of
+them migrate while the others wait and then find nothing to do. Alembic is imported only where there is something to do.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, Engine, inspect, text
+
+from shared.adapters.sql import models, research_models  # noqa: F401  (importing them registers their tables)
+from shared.adapters.sql.base import Base
+from shared.adapters.sql.engine import label, reading, writing
+from shared.domain.errors import LedgerError
+
+METADATA = Base.metadata
+"""Every table that the migrations make."""
+
+HEAD = "0001"
+"""The newest revision in `migrations/versions/`."""
+
+KNOWN_REVISIONS = ("0001",)
+
+_VERSION_TABLE = "alembic_version"
+_ADVISORY_LOCK = 0x6F73_745F_6D69  # "ost_mi", any number that nobody else uses
+
+
+def revision(connection: Connection) -> str | None:
+    """The schema's revision, `None` for an empty database."""
+    if not inspect(connection).has_table(_VERSION_TABLE):
+        return None
+    return connection.execute(text(f"SELECT version_num FROM {_VERSION_TABLE}")).scalar_one_or_none()  # noqa: S608
+
+
+def schema_revision(engine: Engine) -> str | None:
+    """The revision of the ledger behind `engine`. Raises `LedgerUnavailable`."""
+    with reading(engine) as connection:
+        return revision(connection)
+
+
+def migrate(engine: Engine) -> bool:
+    """Bring the schema to `HEAD`; says whether anything was done.
+
+    Raises `LedgerUnavailable` where the database cannot be used, `LedgerError` for a schema newer than this program.
+    """
+    if _is_current(schema_revision(engine), engine):
+        return False
+    with writing(engine) as connection:
+        if connection.dialect.name == "postgresql":
+            connection.execute(text("SET LOCAL statement_timeout = 0"))
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
+        if _is_current(revision(connection), engine):
+            return False
+        _upgrade(connection)
+    return True
+
+
+def _is_current(found: str | None, engine: Engine) -> bool:
+    if found is not None and found not in KNOWN_REVISIONS:
+        raise LedgerError(
+            f"the ledger {label(engine)} has schema {found}, this program knows none newer than {HEAD}; update the program"
+        )
+    return found == HEAD
+
+
+def _upgrade(connection: Connection) -> None:
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", "shared.adapters.sql:migrations")
+    config.attributes["connection"] = connection
+    command.upgrade(config, HEAD)

@@ -1,0 +1,78 @@
+"""pg8000 as SQLAlchemy expects a driver to be: a lost connection is an error of the driver, and it is recognised.
+
+pg8000 lets some socket errors through as builtin OSErrors, which SQLAlchemy neither wraps nor takes for a disconnect, so
+that `pool_pre_ping` fails instead of reconnecting. It also fails to close a connection that the server has closed, which
+the pool would log as an error with a traceback on every restart of the server.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy.dialects import registry
+from sqlalchemy.dialects.postgresql.pg8000 import PGDialect_pg8000
+
+from shared.adapters.sql.errors import sqlstate
+
+DRIVER = "postgresql+ost_pg8000"
+"""Driver name under which SQLAlchemy finds `PatientDialect`."""
+
+_LOST = ("57P", "08")
+
+
+class PatientDialect(PGDialect_pg8000):
+    """PostgreSQL through pg8000, with disconnects told as such."""
+
+    driver = "ost_pg8000"
+    supports_statement_cache = True
+
+    def is_disconnect(self, e: Any, connection: Any, cursor: Any) -> bool:
+        """Whether the connection is of no more use: closed, network error, server shutting down."""
+        return (sqlstate(e) or "").startswith(_LOST) or bool(super().is_disconnect(e, connection, cursor))  # type: ignore[no-untyped-call]
+
+    def do_ping(self, dbapi_connection: Any) -> bool:
+        """False for a dead connection: the pool then makes a new one."""
+        try:
+            return bool(super().do_ping(dbapi_connection))
+        except (OSError, self.loaded_dbapi.Error):
+            return False
+
+    def do_close(self, dbapi_connection: Any) -> None:
+        """Close; a connection that the server has closed already needs nothing more."""
+        try:
+            super().do_close(dbapi_connection)  # type: ignore[no-untyped-call]
+        except (OSError, self.loaded_dbapi.InterfaceError):
+            return
+
+    def do_execute(self, cursor: Any, statement: Any, parameters: Any, context: Any = None) -> None:
+        """Run a statement."""
+        with self._network_errors():
+            super().do_execute(cursor, statement, parameters, context)  # type: ignore[no-untyped-call]
+
+    def do_executemany(self, cursor: Any, statement: Any, parameters: Any, context: Any = None) -> None:
+        """Run a statement for many rows."""
+        with self._network_errors():
+            super().do_executemany(cursor, statement, parameters, context)  # type: ignore[no-untyped-call]
+
+    def do_commit(self, dbapi_connection: Any) -> None:
+        """Commit."""
+        with self._network_errors():
+            super().do_commit(dbapi_connection)  # type: ignore[no-untyped-call]
+
+    def do_rollback(self, dbapi_connection: Any) -> None:
+        """Roll back."""
+        with self._network_errors():
+            super().do_rollback(dbapi_connection)  # type: ignore[no-untyped-call]
+
+    @contextmanager
+    def _network_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            # The words that the base class recognises.
+            raise self.loaded_dbapi.InterfaceError(f"network error: {error or type(error).__name__}") from error
+
+
+registry.register("postgresql.ost_pg8000", __name__, PatientDialect.__name__)

@@ -1,0 +1,383 @@
+"""What every ledger does, on SQLite and on PostgreSQL alike."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from shared.domain.asset import Asset
+from shared.domain.errors import LeaseLost, LedgerError, UsageError
+from shared.domain.interval import HOUR_MS, Interval
+from shared.domain.orders import OrderRecord, OrderReport, OrderState, Position
+from shared.domain.records import EquityPoint, FundingPayment, Halt, Lease, RegimeState, Trade
+from shared.domain.regime import Regime, RegimeProbabilities
+from shared.ports import Ledger
+
+BTC = Asset("binanceusdm", "BTCUSDT")
+ETH = Asset("binanceusdm", "ETHUSDT")
+
+
+@pytest.fixture
+def lease(ledger: Ledger) -> Lease:
+    taken = ledger.acquire_lease("b", "me", 60_000, 0)
+    assert taken is not None
+    return taken
+
+
+class TestLease:
+    def test_the_first_one_gets_it_and_others_wait_until_it_expires(self, ledger: Ledger) -> None:
+        assert ledger.acquire_lease("b", "one", 1000, 0) == Lease("b", "one", 1, 1000)
+        assert ledger.acquire_lease("b", "two", 1000, 999) is None
+        assert ledger.acquire_lease("b", "two", 1000, 1000) == Lease("b", "two", 2, 2000)
+        assert ledger.acquire_lease("b", "one", 1000, 1500) is None
+
+    def test_renewing_keeps_the_token(self, ledger: Ledger) -> None:
+        ledger.acquire_lease("b", "one", 1000, 0)
+        assert ledger.acquire_lease("b", "one", 1000, 500) == Lease("b", "one", 1, 1500)
+        assert ledger.acquire_lease("b", "one", 1000, 9000) == Lease("b", "one", 1, 10_000)
+
+    def test_each_book_has_its_own(self, ledger: Ledger) -> None:
+        ledger.acquire_lease("b", "one", 1000, 0)
+        assert ledger.acquire_lease("c", "two", 1000, 0) == Lease("c", "two", 1, 1000)
+
+    def test_a_released_lease_is_free_at_once_and_its_token_never_comes_back(self, ledger: Ledger) -> None:
+        first = ledger.acquire_lease("b", "one", 1000, 0)
+        assert first is not None
+        ledger.release_lease(first)
+        assert ledger.acquire_lease("b", "one", 1000, 1) == Lease("b", "one", 2, 1001)
+
+    def test_releasing_a_lost_lease_is_silent_and_does_not_harm_the_new_holder(self, ledger: Ledger) -> None:
+        lost = ledger.acquire_lease("b", "one", 1000, 0)
+        assert lost is not None
+        ledger.acquire_lease("b", "two", 1000, 5000)
+        ledger.release_lease(lost)
+        assert ledger.acquire_lease("b", "one", 1000, 5001) is None
+
+
+class TestDecisions:
+    def test_a_decision_comes_back_as_it_was(self, ledger: Ledger, lease: Lease, make: Any) -> None:
+        decision = make.decision(order_ids=("x", "y"))
+        assert ledger.commit_decision(decision, [], lease)
+        assert ledger.decision(decision.id) == decision
+
+    def test_undefined_features_come_back_as_nan(self, ledger: Ledger, lease: Lease, make: Any) -> None:
+        decision = make.decision(features={"rsi": math.nan, "adx": math.inf, "close": 1.0})
+        ledger.commit_decision(decision, [], lease)
+        found = ledger.decision(decision.id)
+        assert found is not None
+        assert math.isnan(found.features["rsi"])
+        assert found.features["adx"] == math.inf
+
+    def test_the_same_bar_is_decided_once(self, ledger: Ledger, lease: Lease, make: Any) -> None:
+        decision = make.decision()
+        assert ledger.commit_decision(decision, [make.intent(decision)], lease)
+        again = replace(decision, score=-1.0)
+        assert not ledger.commit_decision(again, [make.intent(decision, "stop")], lease)
+        assert ledger.decision(decision.id) == decision
+        assert [record.intent.leg for record in ledger.orders("b")] == ["market"]
+
+    def test_who_lost_the_lease_commits_nothing(self, ledger: Ledger, lease: Lease, make: Any) -> None:
+        ledger.acquire_lease("b", "other", 1000, 60_000)
+        decision = make.decision()
+        with pytest.raises(LeaseLost, match="other with token 2"):
+            ledger.commit_decision(decision, [make.intent(decision)], lease)
+        assert ledger.decision(decision.id) is None
+        assert ledger.orders("b") == []
+
+    def test_a_released_or_invented_lease_commits_nothing(self, ledger: Ledger, lease: Lease, make: Any) -> None:
+        with pytest.raises(LeaseLost):
+            ledger.commit_decision(make.decision(), [], replace(lease, token=99))
+        ledger.release_lease(lease)
+        with pytest.raises(LeaseLost, match="nobody"):
+            ledger.commit_decision(make.decision(), [], lease)
+
+    def test_intents_of_another_decision_are_refused(self, ledger: Ledger, lease: Lease, make: Any) -> None:
+        with pytest.raises(UsageError, match="another"):
+            ledger.commit_decision(make.decision(0), [make.intent(make.decision(1))], lease)
+        with pytest.raises(UsageError, match="lease of book c"):
+            ledger.commit_decision(make.decision(0), [], replace(lease, book="c"))
+
+    def test_a_failing_intent_takes_the_decision_back(self, ledger: Ledger, lease: Lease, make: Any) -> None:
+        decision = make.decision()
+        intent = make.intent(decision)
+        with pytest.raises(LedgerError, match="refuses a row"):
+            ledger.commit_decision(decision, [intent, intent], lease)
+        assert ledger.decision(decision.id) is None
+
+    def test_a_unique_prefix_is_enough(self, ledger: Ledger, lease: Lease, make: Any) -> None:
+        first, second = make.decision(0, id="d-abcd"), make.decision(1, id="d-abce")
+        for decision in (first, second):
+            ledger.commit_decision(decision, [], lease)
+        assert ledger.decision("d-abcd") == first
+        assert ledger.decision("d-abce") == second
+        assert ledger.decision("d-x") is None
+        assert ledger.decision("d_ab") is None
+        with pytest.raises(UsageError, match="d-abcd d-abce"):
+            ledger.decision("d-ab")
+        with pytest.raises(UsageError, match="empty"):
+            ledger.decision("")
+
+    def test_lists_are_ordered_and_can_be_narrowed(self, ledger: Ledger, lease: Lease, make: Any) -> None:
+        made = [make.decision(bar, asset=asset) for bar in (2, 0, 1) for asset in (ETH, BTC)]
+        for decision in made:
+            ledger.commit_decision(decision, [], lease)
+        found = ledger.decisions("b")
+        assert [(d.bar_close_ms, d.asset.symbol) for d in found] == sorted((d.bar_close_ms, d.asset.symbol) for d in made)
+        assert ledger.decisions("b", limit=2) == found[-2:]
+        assert ledger.decisions("b", symbol="ETHUSDT", limit=2) == [d for d in found if d.asset == ETH][-2:]
+        assert ledger.decisions("b", since_ms=make.start_ms + HOUR_MS) == found[2:]
+        assert ledger.decisions("c") == []
+
+
+class TestOrders:
+    @pytest.fixture
+    def order(self, ledger: Ledger, lease: Lease, make: Any) -> OrderRecord:
+        decision = make.decision()
+        ledger.commit_decision(decision, [make.intent(decision), make.intent(decision, "stop")], lease)
+        return ledger.orders("b")[0]
+
+    def test_an_intent_comes_back_as_it_was(self, ledger: Ledger, order: OrderRecord, make: Any) -> None:
+        decision = make.decision()
+        market, stop = make.intent(decision), make.intent(decision, "stop")
+        assert order == OrderRecord(market, OrderState.INTENT)
+        assert ledger.order(stop.client_id) == OrderRecord(stop, OrderState.INTENT)
+        assert ledger.order("nobody") is None
+
+    def test_states_only_move_forward(self, ledger: Ledger, order: OrderRecord) -> None:
+        client_id = order.intent.client_id
+
+        def report(state: OrderState, filled: str, at_ms: int) -> OrderRecord:
+            price = Decimal("106000.5") if Decimal(filled) else None
+            return ledger.advance_order(OrderReport(client_id, "BTCUSDT", state, Decimal(filled), "77", price, at_ms, "r"))
+
+        assert report(OrderState.UNKNOWN, "0", 1).state is OrderState.UNKNOWN
+        assert report(OrderState.OPEN, "0.004", 3).filled == Decimal("0.004")
+        late = report(OrderState.UNKNOWN, "0", 2)
+        assert (late.state, late.filled, late.updated_ms) == (OrderState.OPEN, Decimal("0.004"), 3)
+        done = report(OrderState.FILLED, "0.010", 4)
+        assert report(OrderState.CANCELLED, "0.004", 5).state is OrderState.FILLED
+        found = ledger.order(client_id)
+        assert found is not None
+        assert found == replace(done, updated_ms=5)
+        assert (found.venue_id, found.average_price) == ("77", Decimal("106000.5"))
+
+    def test_a_report_of_an_unknown_order_is_refused(self, ledger: Ledger) -> None:
+        with pytest.raises(LedgerError, match="not in the ledger"):
+            ledger.advance_order(OrderReport("foreign", "BTCUSDT", OrderState.OPEN, Decimal(0)))
+
+    def test_unfinished_orders_are_those_that_may_still_happen(self, ledger: Ledger, order: OrderRecord) -> None:
+        assert len(ledger.orders("b", unfinished=True)) == 2
+        ledger.advance_order(OrderReport(order.intent.client_id, "BTCUSDT", OrderState.REJECTED, Decimal(0), reason="-2019"))
+        assert [record.intent.leg for record in ledger.orders("b", unfinished=True)] == ["stop"]
+        assert [record.state for record in ledger.orders("b")] == [OrderState.REJECTED, OrderState.INTENT]
+        assert ledger.orders("c", unfinished=True) == []
+
+    def test_orders_can_be_asked_by_decision(self, ledger: Ledger, lease: Lease, order: OrderRecord, make: Any) -> None:
+        other = make.decision(1)
+        ledger.commit_decision(other, [make.intent(other)], lease)
+        assert [r.intent.decision_id for r in ledger.orders("b", decision_id=other.id)] == [other.id]
+        assert len(ledger.orders("b", decision_id=order.intent.decision_id)) == 2
+
+
+class TestFills:
+    def test_fills_make_the_position(self, ledger: Ledger, make: Any) -> None:
+        fills = [make.fill(1, "2", "100"), make.fill(2, "2", "110"), make.fill(3, "-1", "120")]
+        assert ledger.add_fills("b", fills) == fills
+        expected = Position("BTCUSDT", Decimal(3), Decimal(105), Decimal(15), Decimal("0.54"))
+        assert ledger.positions("b") == {"BTCUSDT": expected}
+        assert ledger.positions("c") == {}
+
+    def test_a_repeated_fill_changes_nothing(self, ledger: Ledger, make: Any) -> None:
+        first, second = make.fill(1, "2"), make.fill(2, "1")
+        ledger.add_fills("b", [first, first])
+        before = ledger.positions("b")
+        assert ledger.add_fills("b", [first]) == []
+        assert ledger.positions("b") == before
+        assert ledger.add_fills("b", [first, second]) == [second]
+        assert ledger.fills("b") == [first, second]
+        assert ledger.add_fills("b", []) == []
+
+    def test_the_key_is_book_symbol_and_trade_id(self, ledger: Ledger, make: Any) -> None:
+        btc, eth = make.fill(1, "2"), make.fill(1, "3", symbol="ETHUSDT")
+        assert ledger.add_fills("b", [eth, btc]) == [eth, btc]
+        assert ledger.add_fills("c", [btc]) == [btc]
+        assert ledger.positions("b")["ETHUSDT"].quantity == 3
+        assert ledger.fills("b", symbol="ETHUSDT") == [eth]
+
+    def test_arrival_out_of_order_gives_the_same_position_and_trades(self, ledger: Ledger, make: Any) -> None:
+        fills = [make.fill(1, "2", "100"), make.fill(9, "-3", "110"), make.fill(10, "1", "90"), make.fill(11, "1", "95")]
+        ledger.add_fills("b", fills)
+        for fill in (fills[2], fills[0], fills[3], fills[1]):
+            ledger.add_fills("c", [fill])
+        assert ledger.positions("c") == ledger.positions("b")
+        assert [replace(t, book="b", id="") for t in ledger.trades("c")] == [replace(t, id="") for t in ledger.trades("b")]
+        assert ledger.fills("c") == fills
+
+    def test_amounts_are_exact(self, ledger: Ledger, make: Any) -> None:
+        tiny = make.fill(1, "0.00000001", "0.000000000123456789", fee=Decimal("-1E-20"))
+        huge = make.fill(2, "123456789012345678.123456789", "99999999.99999999")
+        ledger.add_fills("b", [tiny, huge])
+        assert ledger.fills("b") == [tiny, huge]
+
+    def test_fills_are_found_by_the_id_under_which_the_venue_booked_them(self, ledger: Ledger, lease: Lease, make: Any) -> None:
+        decision = make.decision()
+        stop = make.intent(decision, "stop")
+        ledger.commit_decision(decision, [stop], lease)
+        ours, theirs = make.fill(1, "1", client_id="else"), make.fill(2, "-1", client_id="algo-7")
+        ledger.add_fills("b", [ours, theirs])
+        ledger.advance_order(OrderReport(stop.client_id, "BTCUSDT", OrderState.FILLED, Decimal(1), fill_client_id="algo-7"))
+        ledger.advance_order(OrderReport(stop.client_id, "BTCUSDT", OrderState.OPEN, Decimal(0)))
+        assert ledger.fills("b", client_id=stop.client_id) == [theirs]
+        assert ledger.fills("b", client_id="else") == [ours]
+        assert ledger.trades("b")[0].close_decision_id == decision.id
+
+
+class TestTrades:
+    def test_a_round_trip_knows_its_decisions_and_profit(self, ledger: Ledger, lease: Lease, make: Any) -> None:
+        opening, closing = make.decision(0), make.decision(1)
+        for decision in (opening, closing):
+            ledger.commit_decision(decision, [make.intent(decision)], lease)
+        entry, leave = make.intent(opening).client_id, make.intent(closing).client_id
+        fills = [
+            make.fill(1, "1", "100", client_id=entry),
+            make.fill(2, "1", "110", client_id=entry),
+            make.fill(3, "-0.5", "120", client_id=leave),
+        ]
+        ledger.add_fills("b", fills)
+        assert ledger.trades("b") == []
+        ledger.add_fills("b", [make.fill(4, "-1.5", "124", client_id=leave)])
+        (trade,) = ledger.trades("b")
+        assert trade == Trade(
+            id=trade.id,
+            book="b",
+            symbol="BTCUSDT",
+            side="long",
+            quantity=Decimal(2),
+            entry_price=Decimal(105),
+            exit_price=Decimal(123),
+            opened_ms=make.start_ms + 1000,
+            closed_ms=make.start_ms + 4000,
+            profit=Decimal(36) - Decimal("0.456"),
+            fees=Decimal("0.456"),
+            open_decision_id=opening.id,
+            close_decision_id=closing.id,
+        )
+
+    def test_turning_the_position_closes_one_trade_and_opens_another(self, ledger: Ledger, make: Any) -> None:
+        ledger.add_fills("b", [make.fill(1, "1", "100"), make.fill(2, "-3", "110"), make.fill(3, "2", "105")])
+        long, short = ledger.trades("b")
+        assert (long.side, long.quantity, long.exit_price, long.fees) == ("long", 1, 110, Decimal("0.21"))
+        assert (short.side, short.quantity, short.entry_price, short.exit_price) == ("short", 2, 110, 105)
+        position = ledger.positions("b")["BTCUSDT"]
+        assert long.profit + short.profit == position.realised - position.fees == Decimal("20") - Decimal("0.64")
+
+    def test_fills_of_nobody_make_trades_without_decisions(self, ledger: Ledger, make: Any) -> None:
+        ledger.add_fills("b", [make.fill(1, "-1"), make.fill(2, "1", client_id="autoclose-1")])
+        (trade,) = ledger.trades("b")
+        assert (trade.side, trade.open_decision_id, trade.close_decision_id) == ("short", None, None)
+
+
+class TestMoney:
+    def test_funding_is_kept_once(self, ledger: Ledger) -> None:
+        late = FundingPayment("9", "BTCUSDT", Decimal("-0.123456789012345678"), 20)
+        early = FundingPayment("8", "BTCUSDT", Decimal("1"), 10)
+        assert ledger.add_funding("b", [late, early]) == 2
+        assert ledger.add_funding("b", [late, FundingPayment("10", "ETHUSDT", Decimal(0), 30)]) == 1
+        assert ledger.funding("b")[:2] == [early, late]
+        assert ledger.funding("c") == []
+        assert ledger.add_funding("b", []) == 0
+
+    def test_equity_points_are_replaced_by_instant(self, ledger: Ledger) -> None:
+        assert ledger.last_equity("b") is None
+        points = [EquityPoint(t, Decimal(equity), Decimal("0.1"), Decimal(1000)) for t, equity in ((2, "999.5"), (1, "1000"))]
+        for point in points:
+            ledger.record_equity("b", point)
+        newer = replace(points[0], equity=Decimal("998.000000000000000001"))
+        ledger.record_equity("b", newer)
+        assert ledger.equity("b") == [points[1], newer]
+        assert ledger.equity("b", since_ms=2) == [newer]
+        assert ledger.last_equity("b") == newer
+
+
+class TestRegimes:
+    def test_states_are_replaced_by_bar(self, ledger: Ledger) -> None:
+        first = RegimeState(BTC, 1, RegimeProbabilities(0.1, 0.2, 0.7), Regime.STRESS, "m", (0.1, 0.2, 0.7), 5, 2)
+        second = replace(first, bar_close_ms=2, ema=(0.30000000000000004, 0.2, 0.5))
+        other = replace(first, asset=ETH)
+        ledger.record_regimes("b", [second, first, other])
+        changed = replace(second, stress_bars=3)
+        ledger.record_regimes("b", iter([changed]))
+        assert ledger.regimes("b", BTC) == [first, changed]
+        assert ledger.last_regime("b", BTC) == changed
+        assert ledger.last_regime("c", BTC) is None
+        ledger.record_regimes("b", [])
+
+
+class TestHalts:
+    def test_a_latch_stays_until_a_person_lifts_it(self, ledger: Ledger) -> None:
+        latch = Halt("b", "drawdown 21 %", 100, None)
+        ledger.set_halt(latch)
+        ledger.set_halt(replace(latch, until_ms=5))
+        assert ledger.halts("b", 10**15) == [latch]
+        assert ledger.halts("c", 200) == []
+        assert ledger.lift_halts("b", "ada", "looked at it", 300) == 1
+        assert ledger.halts("b", 301) == []
+        ledger.set_halt(latch)
+        assert ledger.halts("b", 302) == []
+        assert ledger.lift_halts("b", "ada", "again", 303) == 0
+
+    def test_a_pause_ends_by_itself(self, ledger: Ledger) -> None:
+        pause = Halt("b", "breaker 5 %", 100, 200, "BTCUSDT")
+        ledger.set_halt(pause)
+        assert ledger.halts("b", 199) == [pause]
+        assert ledger.halts("b", 200) == []
+        assert ledger.lift_halts("b", "ada", "nothing left", 300) == 0
+
+    def test_another_reason_symbol_or_moment_is_another_halt(self, ledger: Ledger) -> None:
+        halts = [
+            Halt("b", "x", 1, None),
+            Halt("b", "x", 1, None, "BTCUSDT"),
+            Halt("b", "y", 1, None, "BTCUSDT"),
+            Halt("b", "x", 2, None),
+        ]
+        for halt in halts:
+            ledger.set_halt(halt)
+        assert ledger.halts("b", 5) == halts
+        assert ledger.lift_halts("b", "ada", "all", 6) == 4
+
+
+class TestJournal:
+    def test_the_log_gives_the_newest_entries_oldest_first(self, ledger: Ledger) -> None:
+        for n in range(5):
+            ledger.log("b", "session", "info", f"step {n}\0", n, {"n": n, "x": Decimal("1.50"), "bad": math.nan} if n else None)
+        entries = ledger.agent_log("b", limit=2)
+        assert [entry["message"] for entry in entries] == ["step 3", "step 4"]
+        assert entries[1] == {
+            "time_ms": 4,
+            "source": "session",
+            "level": "info",
+            "message": "step 4",
+            "context": {"n": 4, "x": "1.50", "bad": "NaN"},
+        }
+        assert ledger.agent_log("b")[0]["context"] is None
+        assert ledger.agent_log("c") == []
+
+    def test_books_are_remembered_once_and_finished(self, ledger: Ledger) -> None:
+        ledger.register_book("late", 20, {"mode": "paper"})
+        ledger.register_book("early", 10, {"symbols": ["BTCUSDT"]})
+        ledger.register_book("early", 99, {})
+        ledger.finish_book("early", {"sharpe": 1.5, "calmar": None}, 50)
+        early, late = ledger.books()
+        assert (early.book, early.created_ms, early.settings) == ("early", 10, {"symbols": ["BTCUSDT"]})
+        assert (early.finished_ms, early.summary) == (50, {"sharpe": 1.5, "calmar": None})
+        assert (late.finished_ms, late.summary) == (None, None)
+        with pytest.raises(LedgerError, match="never registered"):
+            ledger.finish_book("nobody", {}, 1)
+
+    def test_quality_reports_are_stored(self, ledger: Ledger) -> None:
+        ledger.record_quality(BTC, Interval.H1, {"gaps": [[1, 2]], "rows": 5}, 7)
+        ledger.record_quality(BTC, Interval.H1, {"gaps": []}, 7)

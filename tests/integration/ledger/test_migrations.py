@@ -1,0 +1,111 @@
+"""The migrations make exactly the models' schema, once, whoever starts first."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import inspect, text
+from sqlalchemy.exc import IntegrityError
+
+from shared.adapters.sql import open_ledger
+from shared.adapters.sql.engine import make_engine, reading, writing
+from shared.adapters.sql.migrate import HEAD, KNOWN_REVISIONS, METADATA, migrate, schema_revision
+from shared.domain.errors import LedgerError
+
+_ROOT = Path(__file__).parents[3]
+
+
+def test_upgrading_an_empty_database_twice_works_once(empty_url: str) -> None:
+    engine = make_engine(empty_url)
+    assert schema_revision(engine) is None
+    assert migrate(engine)
+    assert not migrate(engine)
+    assert schema_revision(engine) == HEAD
+    engine.dispose()
+
+
+def test_models_and_migrations_agree(ledger_url: str) -> None:
+    engine = make_engine(ledger_url)
+    with reading(engine) as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, METADATA) == []
+    engine.dispose()
+
+
+def test_partial_indexes_are_partial(ledger_url: str) -> None:
+    # compare_metadata does not look at the condition of an index.
+    engine = make_engine(ledger_url)
+    with writing(engine) as connection:
+        conditions = {
+            index["name"]: str(condition)
+            for table in ("orders", "strategy_champions")
+            for index in inspect(connection).get_indexes(table)
+            for option, condition in index.get("dialect_options", {}).items()
+            if option.endswith("_where")
+        }
+        assert set(conditions) == {"ix_orders_unfinished", "uq_strategy_champions_active"}
+        assert all(state in conditions["ix_orders_unfinished"] for state in ("intent", "unknown", "open"))
+    engine.dispose()
+
+
+def test_an_asset_has_at_most_one_active_champion(ledger_url: str) -> None:
+    engine = make_engine(ledger_url)
+    row = "('{}', 'binanceusdm', '{}', '1h', 'p', '{{}}', '{{}}', {}, 1)"
+    columns = "(id, venue, symbol, interval, params_version, params, baseline, active, created_ms)"
+    values = [("a", "BTCUSDT", True), ("b", "BTCUSDT", False), ("c", "BTCUSDT", False), ("d", "ETHUSDT", True)]
+    with writing(engine) as connection:
+        for value in values:
+            connection.execute(text(f"INSERT INTO strategy_champions {columns} VALUES {row.format(*value)}"))
+    with engine.connect() as connection, pytest.raises(IntegrityError):
+        connection.execute(text(f"INSERT INTO strategy_champions {columns} VALUES {row.format('e', 'BTCUSDT', True)}"))
+    engine.dispose()
+
+
+def test_a_schema_of_the_future_is_refused(ledger_url: str) -> None:
+    engine = make_engine(ledger_url)
+    with writing(engine) as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(LedgerError, match=r"schema 9999.*update the program"):
+        open_ledger(ledger_url)
+    engine.dispose()
+
+
+def test_the_list_of_revisions_is_the_folder_of_revisions() -> None:
+    import shared.adapters.sql.migrations as package
+
+    folder = ScriptDirectory(str(Path(package.__file__).parent))
+    assert folder.get_heads() == [HEAD]
+    assert tuple(reversed([script.revision for script in folder.walk_revisions()])) == KNOWN_REVISIONS
+
+
+_STARTER = """
+import sys
+from shared.adapters.sql.engine import make_engine
+from shared.adapters.sql.migrate import migrate
+print("ready", flush=True)
+sys.stdin.readline()
+print(migrate(make_engine(sys.argv[1])))
+"""
+
+
+def test_processes_that_start_at_once_migrate_once(empty_url: str) -> None:
+    command = [sys.executable, "-c", _STARTER, empty_url]
+    environment = {**os.environ, "PYTHONPATH": str(_ROOT)}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "env": environment}
+    processes: list[subprocess.Popen[str]] = [subprocess.Popen(command, **pipes) for _ in range(3)]
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    outcomes = [process.communicate(timeout=60)[0].strip() for process in processes]
+    assert sorted(outcomes) == ["False", "False", "True"]
