@@ -1,0 +1,97 @@
+"""`python -m cloudrun.exchange`: the paper exchange as a process of its own. Same options as `ost exchange serve`.
+
+The key and the secret come from OST_PAPER_KEY and OST_PAPER_SECRET (both `paper` unless set), never from the command line,
+where every user of the machine could read them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+
+from cloudrun.exchange.auth import Credentials
+from cloudrun.exchange.serve import ServeOptions, serve
+from cloudrun.exchange.server import ServerConfig
+from shared.backtest.params import CostParams
+from shared.domain.errors import ConfigError, OstError, UsageError
+from shared.domain.interval import Interval, parse_date_ms
+
+EXIT_PROBLEM, EXIT_USAGE = 1, 2
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    made = argparse.ArgumentParser(
+        prog="python -m cloudrun.exchange",
+        description="Serve recorded candles as a Binance USD-M compatible exchange on this machine.",
+        epilog="example: python -m cloudrun.exchange --market data/binance_usdm --start 2025-07-01 --port 8900 --speed 60",
+    )
+    made.add_argument("--market", type=Path, required=True, help="folder with candle files")
+    made.add_argument("--symbols", nargs="*", default=[], help="symbols, e.g. BTCUSDT ETHUSDT (default: all in the folder)")
+    made.add_argument("--interval", default="1h", help="base interval (default 1h)")
+    made.add_argument("--start", help="simulated time at the start, YYYY-MM-DD or ISO (default: the first bar)")
+    made.add_argument("--capital", default="10000", help="starting wallet in USDT (default 10000)")
+    made.add_argument("--journal", type=Path, help="file that brings the account back after a restart")
+    made.add_argument("--host", default="127.0.0.1", help="address to listen on (default 127.0.0.1)")
+    made.add_argument("--port", type=int, default=8900, help="port, 0 for a free one (default 8900)")
+    made.add_argument("--speed", type=float, help="simulated seconds per real second (default: lockstep, moved by its client)")
+    made.add_argument("--weight-limit", type=int, default=1_000_000, help="request weight per minute before HTTP 429")
+    made.add_argument("--exit-with-parent", action="store_true", help="end when standard input closes")
+    for field in fields(CostParams):
+        name = field.name.replace("_", "-")
+        made.add_argument(f"--{name}", type=float, help=f"cost model, basis points (default {field.default})")
+    return made
+
+
+def credentials_from_environment() -> Credentials:
+    """OST_PAPER_KEY and OST_PAPER_SECRET, or the well-known paper ones."""
+    return Credentials(os.environ.get("OST_PAPER_KEY", "paper"), os.environ.get("OST_PAPER_SECRET", "paper"))
+
+
+def amount(text: str) -> Decimal:
+    """A decimal amount. Raises `UsageError`."""
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        raise UsageError(f"cannot read the amount {text!r}; write a number, e.g. 10000") from None
+
+
+def server_config(speed: float | None, weight_limit: int) -> ServerConfig:
+    """The checked serving configuration. Raises `UsageError`."""
+    if speed is not None and not 0 < speed <= 1_000_000:
+        raise UsageError(f"the speed is {speed}; expected simulated seconds per real second, e.g. 60")
+    return ServerConfig(credentials_from_environment(), weight_limit, speed)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run until told to end; the exit code."""
+    given = parser().parse_args(arguments)
+    try:
+        costs = {name.name: getattr(given, name.name) for name in fields(CostParams)}
+        options = ServeOptions(
+            given.market,
+            tuple(given.symbols),
+            Interval.parse(given.interval),
+            given.journal,
+            given.host,
+            given.port,
+            given.exit_with_parent,
+            parse_date_ms(given.start) if given.start else None,
+            amount(given.capital),
+            replace(CostParams(), **{name: value for name, value in costs.items() if value is not None}),
+        )
+        asyncio.run(serve(options, server_config(given.speed, given.weight_limit)))
+    except OstError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_USAGE if isinstance(error, UsageError | ConfigError) else EXIT_PROBLEM
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

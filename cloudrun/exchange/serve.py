@@ -1,0 +1,127 @@
+"""The paper exchange as a process: candle files in, a listening server out.
+
+Prints `ready http://127.0.0.1:PORT` on standard output when requests are answered. Ends on Ctrl-C, SIGTERM or, with
+`exit_with_parent`, when standard input closes, so that it never outlives the session that started it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+
+from aiohttp import web
+
+from cloudrun.exchange.desk import Desk
+from cloudrun.exchange.engine import Engine, EngineConfig
+from cloudrun.exchange.journal import open_journal
+from cloudrun.exchange.market import FundingHistory, Market
+from cloudrun.exchange.server import Server, ServerConfig
+from shared.adapters.local.market_files import FileMarket
+from shared.backtest.params import CostParams
+from shared.domain.candles import Candles
+from shared.domain.errors import StorageError, UsageError
+from shared.domain.interval import Interval
+
+FAR_MS = 2**62
+
+
+@dataclass(frozen=True, slots=True)
+class ServeOptions:
+    """Where the process gets its candles from and where it listens."""
+
+    market: Path
+    """folder with candle files"""
+    symbols: tuple[str, ...] = ()
+    """which symbols; empty: all that have the interval"""
+    interval: Interval = Interval.H1
+    """the base interval"""
+    journal: Path | None = None
+    """where commands are written down; `None`: the account is forgotten at the end"""
+    host: str = "127.0.0.1"
+    port: int = 8900
+    """0 takes a free one"""
+    exit_with_parent: bool = False
+    """end when standard input closes"""
+    start_ms: int | None = None
+    """simulated time at the start; `None`: the first bar"""
+    capital: Decimal = Decimal(10_000)
+    """starting wallet, quote currency"""
+    costs: CostParams = field(default_factory=CostParams)
+    """the cost model"""
+
+
+async def load_market(directory: Path, symbols: Sequence[str], interval: Interval) -> Market:
+    """The market of a folder. Raises `UsageError` or a `DataError` naming what is missing."""
+    files = FileMarket(directory)
+    chosen = tuple(symbols) or tuple(name for name in files.symbols() if interval in files.intervals(name))
+    if not chosen:
+        raise UsageError(f"{directory} has no symbol with {interval} candles; name another folder or --interval")
+    candles: dict[str, Candles] = {}
+    funding: dict[str, FundingHistory] = {}
+    for symbol in chosen:
+        candles[symbol] = await files.candles(symbol, interval, 0, FAR_MS)
+        funding[symbol] = await files.funding_rates(symbol, 0, FAR_MS)
+    await files.close()
+    return Market(candles, funding)
+
+
+async def serve(options: ServeOptions, server_config: ServerConfig) -> None:
+    """Run until told to end.
+
+    Raises the `OstError` tree where the market, the journal or the port cannot be used.
+    """
+    market = await load_market(options.market, options.symbols, options.interval)
+    start_ms = market.start_ms if options.start_ms is None else options.start_ms
+    engine = Engine(market, EngineConfig(start_ms, options.capital, options.costs))
+    journal = open_journal(options.journal, engine) if options.journal is not None else None
+    if journal is not None and (journal.note or journal.replayed):
+        _say(journal.note or f"replayed {journal.replayed} commands from {options.journal}")
+    desk = Desk(engine, journal)
+    runner = web.AppRunner(Server(desk, server_config).application(), access_log=None, shutdown_timeout=2)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, options.host, options.port)
+        try:
+            await site.start()
+        except OSError as error:
+            raise StorageError(_cannot_listen(options, error)) from error
+        host, port = runner.addresses[0][:2]
+        print(f"ready http://{host}:{port}", flush=True)
+        await _until_told(exit_with_parent=options.exit_with_parent)
+    finally:
+        await runner.cleanup()
+        desk.close()
+
+
+async def _until_told(*, exit_with_parent: bool) -> None:
+    loop = asyncio.get_running_loop()
+    told = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, told.set)
+    if exit_with_parent:
+        reader = asyncio.StreamReader()
+        await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+        watch = asyncio.create_task(_drain(reader, told))
+        await told.wait()
+        watch.cancel()
+        return
+    await told.wait()
+
+
+async def _drain(reader: asyncio.StreamReader, told: asyncio.Event) -> None:
+    while await reader.read(4096):
+        pass
+    told.set()
+
+
+def _cannot_listen(options: ServeOptions, error: OSError) -> str:
+    return f"cannot listen on {options.host}:{options.port}: {error.strerror}; choose another --port"
+
+
+def _say(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)

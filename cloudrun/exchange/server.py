@@ -1,0 +1,150 @@
+"""REST and WebSocket over one desk (aiohttp). Single-threaded: a request is handled from journal to answer in one piece.
+
+Request weight is counted per minute of real time and reported in `X-MBX-USED-WEIGHT-1M`; beyond the limit the answer is
+429 with `Retry-After`, and nothing is done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qsl
+
+from aiohttp import web
+
+from cloudrun.exchange.auth import Credentials, check_timestamp
+from cloudrun.exchange.desk import Desk
+from cloudrun.exchange.refusal import HTTP_TOO_MANY_REQUESTS, Answer, Refusal
+from cloudrun.exchange.routes import Route, Security, routes
+from cloudrun.exchange.streams import Streams
+from shared.domain.errors import StorageError
+
+MINUTE_S = 60
+_PATHS_WS = ("/ws", "/stream", "/ws/{name:.+}")
+_CATEGORIES = ("", "/public", "/market", "/private")
+
+
+@dataclass(frozen=True, slots=True)
+class ServerConfig:
+    """How the desk is served."""
+
+    credentials: Credentials = field(default_factory=Credentials)
+    """key and secret of the account"""
+    weight_limit: int = 1_000_000
+    """request weight per minute before 429"""
+    speed: float | None = None
+    """simulated seconds per real second; `None`: lockstep"""
+    tick_s: float = 0.5
+    """real time between two moves of the clock"""
+
+
+class WeightCounter:
+    """Request weight in the present minute of a clock that never goes back."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.used = 0
+        self._minute = -1
+
+    def add(self, weight: int, now_s: float) -> int | None:
+        """Count a request; where that exceeds the limit, the seconds to wait."""
+        minute = int(now_s // MINUTE_S)
+        if minute != self._minute:
+            self._minute, self.used = minute, 0
+        self.used += weight
+        if self.used > self.limit:
+            return max(int((minute + 1) * MINUTE_S - now_s) + 1, 1)
+        return None
+
+
+class Server:
+    """Answers requests; `application` is what aiohttp runs."""
+
+    def __init__(self, desk: Desk, config: ServerConfig) -> None:
+        self.desk = desk
+        self.config = config
+        self.streams = Streams(desk, time.monotonic)
+        self._weights = WeightCounter(config.weight_limit)
+        self._table = routes(desk, self.streams, config.weight_limit)
+
+    def application(self) -> web.Application:
+        """The aiohttp application."""
+        app = web.Application(client_max_size=1 << 20)
+        for category in _CATEGORIES:
+            for path in _PATHS_WS:
+                app.router.add_get(category + path, self.streams.serve)
+        app.router.add_route("*", "/{path:.*}", self._handle)
+        app.on_shutdown.append(self._shut_down)
+        if self.config.speed is not None:
+            app.cleanup_ctx.append(self._clock)
+        return app
+
+    async def _handle(self, request: web.Request) -> web.Response:
+        body = await request.text() if request.can_read_body else ""
+        route = self._table.get((request.method, request.path))
+        headers: dict[str, str] = {}
+        if route is None:
+            return _response({"code": -5000, "msg": f"Path {request.path}, Method {request.method} is invalid"}, 404, headers)
+        query = request.rel_url.raw_query_string
+        params = dict(parse_qsl(query, keep_blank_values=True)) | dict(parse_qsl(body, keep_blank_values=True))
+        wait_s = self._weights.add(route.weight(params), time.monotonic())
+        headers["X-MBX-USED-WEIGHT-1M"] = str(self._weights.used)
+        if wait_s is not None:
+            headers["Retry-After"] = str(wait_s)
+            return _refused(_too_many(self.config.weight_limit), headers)
+        try:
+            self._authorise(request, route, query, body, params)
+            reply = route.answer(params)
+        except Refusal as error:
+            return _refused(error.answer, headers)
+        except StorageError as error:
+            return _refused(Answer(503, -1000, str(error)), headers)
+        finally:
+            await self.streams.flush()
+        return _response(reply, 200, headers)
+
+    def _authorise(self, request: web.Request, route: Route, query: str, body: str, params: dict[str, str]) -> None:
+        if route.security is Security.NONE:
+            return
+        credentials = self.config.credentials
+        credentials.check_key(request.headers)
+        if route.security is Security.SIGNED:
+            real_ms = int(time.time() * 1000)
+            check_timestamp(params, self.desk.now_ms, real_ms, strict=self.config.speed == 1)
+            credentials.check_signature(query, body)
+
+    async def _clock(self, _: web.Application) -> Any:
+        ticking = asyncio.create_task(self._tick())
+        yield
+        ticking.cancel()
+        await asyncio.gather(ticking, return_exceptions=True)
+
+    async def _tick(self) -> None:
+        """Speed mode: simulated time follows real time, `speed` times as fast, up to the end of the market."""
+        speed = self.config.speed or 1.0
+        began_s, began_ms = time.monotonic(), self.desk.now_ms
+        while self.desk.now_ms < self.desk.market.end_ms:
+            await asyncio.sleep(self.config.tick_s)
+            self.desk.advance(began_ms + int((time.monotonic() - began_s) * 1000 * speed))
+            self.streams.expire_key()
+            await self.streams.flush()
+
+    async def _shut_down(self, _: web.Application) -> None:
+        await self.streams.close()
+
+
+def _too_many(limit: int) -> Answer:
+    text = f"Too many requests; current limit is {limit} request weight per 1 MINUTE. Please use the websocket."
+    return Answer(HTTP_TOO_MANY_REQUESTS, -1003, text)
+
+
+def _refused(answer: Answer, headers: dict[str, str]) -> web.Response:
+    return _response({"code": answer.code, "msg": answer.message}, answer.status, headers)
+
+
+def _response(body: Any, status: int, headers: dict[str, str]) -> web.Response:
+    content = json.dumps(body, separators=(",", ":")).encode()
+    return web.Response(body=content, status=status, headers=headers, content_type="application/json")

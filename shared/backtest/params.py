@@ -1,0 +1,38 @@
+"""Parameters of the one cost model that the backtest, the paper exchange and the live report share.
+
+Defaults are the published fees of a regular USD-M account and a cautious spread for liquid perpetuals. Every field is in
+basis points (1 bps = 0.0001) of notional, so that a fee and a spread can be compared at a glance.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+
+from shared.domain.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class CostParams:
+    """What trading costs."""
+
+    taker_fee_bps: float = 5.0
+    """fee of an order that takes liquidity, bps of notional"""
+    maker_fee_bps: float = 2.0
+    """fee of an order that rested and was hit, bps of notional"""
+    half_spread_bps: float = 1.0
+    """distance from the reference price to the side that a taker pays, bps"""
+    impact_bps: float = 10.0
+    """slippage of an order as large as the bar's traded notional, bps; smaller orders pay by the square root"""
+    max_impact_bps: float = 100.0
+    """upper bound of the impact, bps: reached where nothing was traded"""
+    stop_slippage_bps: float = 2.0
+    """additional slippage of a triggered stop, bps: stops fill in a moving market"""
+    liquidation_fee_bps: float = 125.0
+    """fee that a liquidation pays to the insurance fund, bps of notional"""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if not math.isfinite(value) or not 0 <= value < 10_000:
+                raise ConfigError(f"costs.{field.name} is {value}; expected basis points in [0, 10000)")
