@@ -1,0 +1,106 @@
+"""The request budget of one egress address: a token bucket of Binance's request weight, shared by concurrent calls.
+
+The bucket holds `limit` tokens and refills at limit / 60 s; a request of weight w takes w and waits for them where they are
+missing, in order of arrival. The venue's own count (`X-MBX-USED-WEIGHT-1M`) can only lower it: other processes behind the same
+address spend too. A 429 or 418 blocks every call until its Retry-After is over; nothing is sent meanwhile. Without a limit
+(`None`, the paper exchange) only blocks hold requests back. Time comes from the clock; a clock that stands still while one
+waits (lockstep) is credited with the waits.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from shared.domain.errors import RateLimited
+from shared.ports import Clock
+
+MINUTE_S = 60.0
+USED_WEIGHT_HEADER = "x-mbx-used-weight-1m"
+UNSTATED_BLOCK_S = 10.0
+"""wait after a 429 that names no time"""
+
+
+class RequestBudget:
+    """What may still be asked of the venue this minute."""
+
+    def __init__(self, clock: Clock, limit: float | None, wait_limit_s: float) -> None:
+        self._clock = clock
+        self._limit = limit
+        self._wait_limit_s = wait_limit_s
+        self._credit_s = 0.0
+        self._tokens = limit or 0.0
+        self._filled_s = self._now_s()
+        self._blocked_until_s = 0.0
+
+    @property
+    def available(self) -> float:
+        """Weight that can be spent at once; negative while callers wait, infinite without a limit."""
+        self._refill()
+        return self._tokens if self._limit is not None else math.inf
+
+    async def spend(self, weight: float) -> None:
+        """Take `weight`, after a wait where it is missing. Raises `RateLimited` where that wait is too long."""
+        missing_s = self._missing_s(weight)
+        self._check_wait(max(missing_s, self.blocked_s))
+        self._tokens -= weight
+        if missing_s > 0:
+            await self._sleep(missing_s)
+        while (blocked_s := self.blocked_s) > 0:  # a block may have begun, or been prolonged, meanwhile
+            self._check_wait(blocked_s)
+            await self._sleep(blocked_s)
+
+    def refuse_while_blocked(self) -> None:
+        """Raise `RateLimited` during a 429 or 418 block: a request that must not wait is not sent at all."""
+        if self.blocked_s > 0:
+            raise RateLimited(
+                f"the venue has asked to wait {self.blocked_s:.0f} s more; nothing was sent", retry_after_s=self.blocked_s
+            )
+
+    @property
+    def blocked_s(self) -> float:
+        """Seconds until the venue accepts requests again; 0 where it does."""
+        return max(0.0, self._blocked_until_s - self._now_s())
+
+    def block(self, retry_after_s: float | None) -> None:
+        """The venue asked to slow down: nothing is sent for `retry_after_s` seconds."""
+        wait_s = UNSTATED_BLOCK_S if retry_after_s is None else retry_after_s
+        self._blocked_until_s = max(self._blocked_until_s, self._now_s() + wait_s)
+
+    def observe(self, headers: Mapping[str, str]) -> None:
+        """Adopt the venue's count of the weight used this minute where it is higher than ours."""
+        used = next((value for name, value in headers.items() if name.lower() == USED_WEIGHT_HEADER), "")
+        if used.isdigit() and self._limit is not None:
+            self._refill()
+            self._tokens = min(self._tokens, self._limit - int(used))
+
+    def _missing_s(self, weight: float) -> float:
+        """Seconds until `weight` is there; a weight above the whole limit waits for a full bucket."""
+        if self._limit is None:
+            return 0.0
+        self._refill()
+        return max(0.0, min(weight, self._limit) - self._tokens) * MINUTE_S / self._limit
+
+    def _check_wait(self, wait_s: float) -> None:
+        if wait_s > self._wait_limit_s:
+            raise RateLimited(
+                f"the venue's request limit is used up for {wait_s:.0f} s, more than the {self._wait_limit_s:.0f} s that a "
+                "request may wait; try again later",
+                retry_after_s=wait_s,
+            )
+
+    def _refill(self) -> None:
+        now_s = self._now_s()
+        if self._limit is not None:
+            gained = max(0.0, now_s - self._filled_s) * self._limit / MINUTE_S
+            self._tokens = min(self._limit, self._tokens + gained)
+        self._filled_s = now_s
+
+    def _now_s(self) -> float:
+        return self._clock.now_ms() / 1000 + self._credit_s
+
+    async def _sleep(self, seconds: float) -> None:
+        until_s = self._now_s() + seconds
+        await self._clock.sleep(seconds)
+        # Concurrent sleepers end in any order: time is credited up to the end of this wait, never twice.
+        self._credit_s += max(0.0, until_s - self._now_s())
