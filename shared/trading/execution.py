@@ -125,7 +125,9 @@ class Executor:
 
     def _freeze(self, intent: OrderIntent) -> None:
         now_ms = self._clock.now_ms()
-        reason = f"the outcome of order {intent.client_id} could not be established; compare the venue's order list, then resume"
+        reason = (
+            f"the outcome of order {intent.client_id} could not be established; compare the venue's order list, then resume"
+        )
         self._ledger.set_halt(Halt(self._book, reason, now_ms, None, intent.symbol))
         self._log("error", f"{intent.symbol} is frozen: {reason}")
 

@@ -6,7 +6,6 @@ that will be held; it is reduce-only, so a partly filled entry cannot be turned 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -87,11 +86,6 @@ def plan_orders(
             )
         )
     return Plan(_action(held, final), tuple(intents), stop_price)
-
-
-def entry_legs(intents: Sequence[OrderIntent]) -> tuple[OrderIntent, ...]:
-    """The legs that change the position, in sending order."""
-    return tuple(intent for intent in intents if intent.kind is not OrderKind.STOP)
 
 
 def _stop_price(rules: SymbolRules, price: float, position: Decimal, distance: float) -> Decimal:

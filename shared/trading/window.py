@@ -13,7 +13,7 @@ import numpy as np
 
 from shared.domain.asset import Asset
 from shared.domain.candles import Candles, FloatArray, IntArray
-from shared.domain.interval import Interval
+from shared.domain.interval import HOUR_MS, Interval
 from shared.ports import MarketData
 
 Series = tuple[IntArray, FloatArray]
@@ -56,10 +56,10 @@ class MarketWindow:
         )
 
 
-async def refreshed(window: MarketWindow, market: MarketData, now_ms: int, *, series: bool) -> MarketWindow:
-    """The window with everything that is known at `now_ms`; with `series` also funding and open interest.
+async def refreshed(window: MarketWindow, market: MarketData, now_ms: int) -> MarketWindow:
+    """The window with everything that is known at `now_ms`. Raises the `VenueError` tree.
 
-    Raises the `VenueError` tree.
+    Funding settles on the full hour, so that it is asked for only at hours (and once at the start); with it open interest.
     """
     interval = window.candles.interval
     end_ms = interval.floor(now_ms)
@@ -67,7 +67,7 @@ async def refreshed(window: MarketWindow, market: MarketData, now_ms: int, *, se
     symbol = window.asset.symbol
     candles = await market.candles(symbol, interval, start_ms, end_ms)
     funding = open_interest = empty_series()
-    if series:
+    if window.close_ms is None or now_ms % HOUR_MS == 0:
         funding = await market.funding_rates(symbol, _since(window.funding, start_ms), now_ms + 1)
         open_interest = await market.open_interest(symbol, _since(window.open_interest, start_ms), now_ms + 1)
     return window.extended(candles, funding, open_interest)

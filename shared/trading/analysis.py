@@ -1,0 +1,176 @@
+"""What one asset shows at the close of a bar: features, regime, alphas, votes, consensus.
+
+The same array functions as in research, called on the trailing window; only the last row is read. What an asset must carry
+from bar to bar (the filter's state, the transition detector, the count of stress bars) is a value, `AssetMemory`, that the
+ledger keeps as a `RegimeState`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from shared.data.curation import curate
+from shared.domain.asset import Asset
+from shared.domain.candles import Candles
+from shared.domain.decision import Vote
+from shared.domain.errors import NotEnoughData
+from shared.domain.frame import Frame
+from shared.domain.ids import candles_hash
+from shared.domain.interval import Interval, format_ms
+from shared.domain.records import RegimeState
+from shared.domain.regime import REGIMES, Regime, RegimeProbabilities
+from shared.regime.classify import RegimeTracker, track
+from shared.regime.drift import count_stress
+from shared.regime.model import RegimeModel
+from shared.regime.playbooks import apply_playbook
+from shared.regime.transition import TransitionState, advance
+from shared.strategy.orchestrator import consensus
+from shared.strategy.params import StrategyParams
+from shared.trading.params import SystemParams
+from shared.trading.window import MarketWindow
+
+FROZEN_BARS = 3
+"""Flat bars without volume after which a market is not traded: such bars are not data."""
+
+
+@dataclass(frozen=True, slots=True)
+class AssetMemory:
+    """What is carried from bar to bar; rebuilt from a `RegimeState` after a restart."""
+
+    tracker: RegimeTracker | None
+    transition: TransitionState
+    stress_bars: int
+    state: RegimeState | None
+    """the newest row for the ledger; `None` before the first bar"""
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """One asset at one bar close."""
+
+    asset: Asset
+    interval: Interval
+    bar_close_ms: int
+    window_start_ms: int
+    data_hash: str
+    model_id: str
+    probabilities: RegimeProbabilities
+    regime: Regime
+    strategy: StrategyParams
+    """the base parameters merged with the playbook of `regime`"""
+    features: dict[str, float]
+    alphas: dict[str, float]
+    votes: tuple[Vote, ...]
+    score: float
+    price: float
+    volatility: float
+    """standard deviation of log returns per bar"""
+    atr_fraction: float
+    """ATR / price"""
+    frozen: bool
+    notes: tuple[str, ...]
+    """what each alpha saw"""
+    memory: AssetMemory
+
+
+def remembered(state: RegimeState | None) -> AssetMemory:
+    """The memory of an asset as the ledger kept it."""
+    if state is None:
+        return AssetMemory(None, TransitionState(), 0, None)
+    return AssetMemory(RegimeTracker.restored(state), TransitionState.restored(state), state.stress_bars, state)
+
+
+def analyse(
+    window: MarketWindow, bar_close_ms: int, model: RegimeModel | None, memory: AssetMemory, params: SystemParams
+) -> Analysis:
+    """What the asset shows at the bar that closed at `bar_close_ms`.
+
+    Raises `NotEnoughData` where that bar is missing, the window is too short or there is no regime model yet. A bar that
+    was analysed before gives the same analysis: the memory is keyed by bar close.
+    """
+    if window.close_ms != bar_close_ms:
+        last = format_ms(window.close_ms) if window.close_ms is not None else "nothing"
+        raise NotEnoughData(f"no bar closed at {format_ms(bar_close_ms)}; the newest one closed at {last}")
+    if model is None:
+        raise NotEnoughData("no regime model is in force yet; its first fit needs more bars")
+    candles = window.candles[-params.decision_bars :]
+    if len(candles) < params.decision_bars:
+        raise NotEnoughData(f"{len(candles)} bars in the window, a decision needs {params.decision_bars}")
+
+    frame = curate(candles, params.curation, window.funding, window.open_interest)
+    tracker = _tracked(window, frame, model, memory, params)
+    probabilities = RegimeProbabilities(*tracker.alpha)
+    memory = _advanced(memory, tracker, probabilities, bar_close_ms, window.asset, params)
+    strategy = apply_playbook(params.strategy, memory.transition.regime)
+
+    rows = frame.rows(slice(-strategy.lookback_bars - 1, None))
+    # Only the newest row is read, and a row depends on its own probabilities only.
+    known = np.full((len(rows), len(REGIMES)), np.nan)
+    known[-1] = tracker.alpha
+    voted = consensus(rows, known, strategy)
+    features = frame.last()
+    return Analysis(
+        asset=window.asset,
+        interval=candles.interval,
+        bar_close_ms=bar_close_ms,
+        window_start_ms=int(candles.open_time[0]),
+        data_hash=candles_hash(candles),
+        model_id=model.id,
+        probabilities=probabilities,
+        regime=memory.transition.regime,
+        strategy=strategy,
+        features=features,
+        alphas=voted.alphas_at(-1),
+        votes=voted.votes_at(-1),
+        score=float(voted.score[-1]),
+        price=float(candles.close[-1]),
+        volatility=features.get("realised_volatility", np.nan),
+        atr_fraction=features.get("atr", np.nan) / float(candles.close[-1]),
+        frozen=is_frozen(candles),
+        notes=tuple(f"{name}: {text}" for name, text in voted.reasons_at(-1).items()),
+        memory=memory,
+    )
+
+
+def _tracked(
+    window: MarketWindow, frame: Frame, model: RegimeModel, memory: AssetMemory, params: SystemParams
+) -> RegimeTracker:
+    """One step of the filter, or its burn-in over the longer window where the model is new."""
+    if memory.tracker is None or memory.tracker.model_id != model.id or memory.tracker.bar_close_ms < int(frame.close_time[0]):
+        frame = curate(window.candles, params.curation)
+    return track(memory.tracker, frame, model, params.regime)
+
+
+def is_frozen(candles: Candles) -> bool:
+    """Whether the last `FROZEN_BARS` bars are flat and without volume: an outage or a delisting, not a quiet market."""
+    last = candles[-FROZEN_BARS:]
+    flat = (last.high == last.low) & (last.volume == 0)
+    return len(last) == FROZEN_BARS and bool(flat.all())
+
+
+def _advanced(
+    memory: AssetMemory,
+    tracker: RegimeTracker,
+    probabilities: RegimeProbabilities,
+    bar_close_ms: int,
+    asset: Asset,
+    params: SystemParams,
+) -> AssetMemory:
+    """The memory after this bar; unchanged but for the filter where the bar was already counted."""
+    if memory.state is not None and memory.state.bar_close_ms == bar_close_ms:
+        return replace(memory, tracker=tracker)
+    transition, _ = advance(memory.transition, probabilities, bar_close_ms, params.regime)
+    stress_bars = count_stress(memory.stress_bars, probabilities, params.regime)
+    state = RegimeState(
+        asset=asset,
+        bar_close_ms=bar_close_ms,
+        probabilities=probabilities,
+        regime=transition.regime,
+        model_id=tracker.model_id,
+        ema=transition.ema or (0.0, 0.0, 0.0),
+        observations=transition.observations,
+        stress_bars=stress_bars,
+    )
+    return AssetMemory(tracker, transition, stress_bars, state)

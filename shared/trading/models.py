@@ -1,0 +1,54 @@
+"""Which regime model is in force for an asset, fitting it when its instant has come.
+
+A model is fitted once per refit instant, stored, and looked up from then on, also after a restart. Where a fit is refused the
+previous model stays, its age is logged, and nothing is tried again before the next instant.
+"""
+
+from __future__ import annotations
+
+from shared.data.curation import curate
+from shared.domain.asset import Asset
+from shared.domain.interval import format_ms
+from shared.ports import Bucket, Ledger
+from shared.regime.model import RegimeModel
+from shared.regime.schedule import last_instant, refit
+from shared.regime.store import model_valid_at, save_model
+from shared.trading.params import SystemParams
+from shared.trading.window import MarketWindow
+
+
+class RegimeModels:
+    """The models of one book, in a bucket."""
+
+    def __init__(self, bucket: Bucket, ledger: Ledger, book: str, params: SystemParams) -> None:
+        self._bucket = bucket
+        self._ledger = ledger
+        self._book = book
+        self._params = params
+        self._current: dict[Asset, tuple[int, RegimeModel | None]] = {}
+
+    def model_for(self, window: MarketWindow, bar_close_ms: int) -> RegimeModel | None:
+        """The model in force at `bar_close_ms`; `None` where none could be fitted so far."""
+        instant = last_instant(bar_close_ms, self._params.regime)
+        known = self._current.get(window.asset)
+        if known is None or known[0] != instant:
+            self._current[window.asset] = (instant, self._model_of(window, instant))
+        return self._current[window.asset][1]
+
+    def _model_of(self, window: MarketWindow, instant: int) -> RegimeModel | None:
+        regime, interval = self._params.regime, window.candles.interval
+        previous = model_valid_at(self._bucket, window.asset, interval, instant, regime.fit_version)
+        if previous is not None and previous.valid_from_ms == instant:
+            return previous
+        frame = curate(window.candles, self._params.curation, window.funding, window.open_interest)
+        result = refit(frame, window.asset, instant, regime, previous)
+        if result.fitted and result.model is not None:
+            save_model(self._bucket, result.model)
+            self._log("info", f"{window.asset.symbol}: {result.reason}", instant)
+        else:
+            kept = f"the model of {format_ms(previous.valid_from_ms)} stays" if previous else "there is no model yet"
+            self._log("warning", f"{window.asset.symbol}: {result.reason}; {kept}", instant)
+        return result.model
+
+    def _log(self, level: str, message: str, instant: int) -> None:
+        self._ledger.log(self._book, "regime", level, message, instant)

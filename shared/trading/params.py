@@ -1,0 +1,57 @@
+"""Everything that a decision depends on besides the market and the book, as one frozen value."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+
+from shared.data.params import CurationParams
+from shared.domain.errors import ConfigError
+from shared.domain.ids import content_id
+from shared.domain.interval import Interval
+from shared.regime.classify import bars_needed
+from shared.regime.params import RegimeParams
+from shared.regime.playbooks import longest_lookback_bars
+from shared.risk.params import RiskParams
+from shared.strategy.params import StrategyParams
+from shared.trading.execution import ExecutionParams
+
+
+@dataclass(frozen=True, slots=True)
+class SystemParams:
+    """The parameters of all rooms on the decision path. `version` names their content."""
+
+    curation: CurationParams = field(default_factory=CurationParams)
+    regime: RegimeParams = field(default_factory=RegimeParams)
+    strategy: StrategyParams = field(default_factory=StrategyParams)
+    risk: RiskParams = field(default_factory=RiskParams)
+    execution: ExecutionParams = field(default_factory=ExecutionParams)
+    max_decision_age: float = 0.25
+    """age of a bar, in bars after its close, beyond which a decision on it is recorded but not traded"""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.max_decision_age <= 1:
+            raise ConfigError(f"max_decision_age is {self.max_decision_age}; expected a part of a bar in (0, 1]")
+
+    @property
+    def version(self) -> str:
+        """Content id of everything that can change a decision; how orders are sent cannot."""
+        rooms = {name: asdict(getattr(self, name)) for name in ("curation", "regime", "strategy", "risk")}
+        return content_id("p", {**rooms, "max_decision_age": self.max_decision_age})
+
+    @property
+    def warmup_bars(self) -> int:
+        """Bars before the first trade: the shortest training window and the look-back of its features, or of a decision."""
+        return max(self.decision_bars, self.curation.lookback_bars + self.regime.min_train_bars)
+
+    @property
+    def decision_bars(self) -> int:
+        """Bars that a decision is computed from: with more of them it would be the same to 1e-9."""
+        return self.curation.lookback_bars + longest_lookback_bars(self.strategy) + 1
+
+    def window_bars(self, interval: Interval) -> int:
+        """Bars to keep in memory: what a refit trains on, and what the filter of a new model starts from."""
+        since_refit = round(self.regime.refit_days * interval.bars_per_day)
+        training = self.regime.train_bars + since_refit
+        return self.curation.lookback_bars + max(
+            training, bars_needed(interval, self.regime), longest_lookback_bars(self.strategy) + 1
+        )
