@@ -76,6 +76,10 @@ class Engine:
         """Simulated time."""
         return self.core.now_ms
 
+    def knows(self, command: str) -> bool:
+        """Whether there is such a command."""
+        return command in self._commands
+
     def execute(self, command: str, params: Params) -> Any:
         """Apply a command and return the reply's JSON value. Raises `Refusal`, and then nothing has changed."""
         return self._commands[command](params)

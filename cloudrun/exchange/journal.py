@@ -9,7 +9,9 @@ The journal survives the death of the process, not of the machine (no fsync; a p
 
 from __future__ import annotations
 
+import fcntl
 import json
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -20,6 +22,8 @@ from cloudrun.exchange.refusal import Refusal
 from shared.domain.errors import ConfigError, MalformedData, StorageError
 
 FORMAT = 1
+LOCK_ATTEMPTS = 100
+LOCK_PAUSE_S = 0.1
 
 
 class Journal:
@@ -56,6 +60,7 @@ def open_journal(path: Path, engine: Engine) -> Journal:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = path.open("a+b")
+        _lock(file, path)
         file.seek(0)
         content = file.read()
         whole = content.rfind(b"\n") + 1
@@ -91,23 +96,32 @@ def _check_header(path: Path, line: bytes, expected: dict[str, Any]) -> None:
 
 
 def _replay(path: Path, engine: Engine, lines: list[bytes]) -> int:
-    for number, (command, params) in _commands(path, lines):
+    for number, command, params in _commands(path, lines):
+        if not engine.knows(command):
+            raise MalformedData(f"{path}, line {number}: unknown command {command!r}; it was written by another version")
         # A refusal is repeated as it happened: it was answered and changed nothing.
         with suppress(Refusal):
-            try:
-                engine.execute(command, params)
-            except KeyError:
-                raise MalformedData(
-                    f"{path}, line {number}: unknown command {command!r}; was it written by a newer version?"
-                ) from None
+            engine.execute(command, params)
         engine.core.events.clear()
     return len(lines) - 1
 
 
-def _commands(path: Path, lines: list[bytes]) -> Iterator[tuple[int, tuple[str, dict[str, str]]]]:
+def _lock(file: BinaryIO, path: Path) -> None:
+    """Take the journal for this process alone; a predecessor that is just ending gets a moment to do so."""
+    for _ in range(LOCK_ATTEMPTS):
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(LOCK_PAUSE_S)
+        else:
+            return
+    raise StorageError(f"the journal {path} is in use by another paper exchange; end that one or give another --journal")
+
+
+def _commands(path: Path, lines: list[bytes]) -> Iterator[tuple[int, str, dict[str, str]]]:
     for number, line in enumerate(lines[1:], start=2):
         try:
             command, params = json.loads(line)
-        except ValueError:
+        except (ValueError, TypeError):
             raise MalformedData(f"{path}, line {number} cannot be read; restore the file or start a new account") from None
-        yield number, (command, params)
+        yield number, command, params

@@ -60,6 +60,7 @@ def _symbol_info(spec: SymbolSpec, onboard_ms: int) -> Json:
         "quotePrecision": 8,
         "underlyingType": "COIN",
         "underlyingSubType": [],
+        "settlePlan": 0,
         "triggerProtect": "0.0500",
         "liquidationFee": "0.012500",
         "marketTakeBound": "0.30",

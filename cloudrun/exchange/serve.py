@@ -75,6 +75,7 @@ async def serve(options: ServeOptions, server_config: ServerConfig) -> None:
 
     Raises the `OstError` tree where the market, the journal or the port cannot be used.
     """
+    told, watching = await _wish_to_end(exit_with_parent=options.exit_with_parent)
     market = await load_market(options.market, options.symbols, options.interval)
     start_ms = market.start_ms if options.start_ms is None else options.start_ms
     engine = Engine(market, EngineConfig(start_ms, options.capital, options.costs))
@@ -92,25 +93,25 @@ async def serve(options: ServeOptions, server_config: ServerConfig) -> None:
             raise StorageError(_cannot_listen(options, error)) from error
         host, port = runner.addresses[0][:2]
         print(f"ready http://{host}:{port}", flush=True)
-        await _until_told(exit_with_parent=options.exit_with_parent)
+        await told.wait()
     finally:
+        if watching is not None:
+            watching.cancel()
         await runner.cleanup()
         desk.close()
 
 
-async def _until_told(*, exit_with_parent: bool) -> None:
+async def _wish_to_end(*, exit_with_parent: bool) -> tuple[asyncio.Event, asyncio.Task[None] | None]:
+    """An event that is set when the process is told to end, and the task that watches standard input for it."""
     loop = asyncio.get_running_loop()
     told = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, told.set)
-    if exit_with_parent:
-        reader = asyncio.StreamReader()
-        await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-        watch = asyncio.create_task(_drain(reader, told))
-        await told.wait()
-        watch.cancel()
-        return
-    await told.wait()
+    if not exit_with_parent:
+        return told, None
+    reader = asyncio.StreamReader()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    return told, asyncio.create_task(_drain(reader, told))
 
 
 async def _drain(reader: asyncio.StreamReader, told: asyncio.Event) -> None:

@@ -88,13 +88,14 @@ class Server:
         headers: dict[str, str] = {}
         if route is None:
             return _response({"code": -5000, "msg": f"Path {request.path}, Method {request.method} is invalid"}, 404, headers)
-        query = request.rel_url.raw_query_string
+        query = request.raw_path.partition("?")[2]  # as it was signed: the parsed URL is quoted anew
         params = dict(parse_qsl(query, keep_blank_values=True)) | dict(parse_qsl(body, keep_blank_values=True))
         wait_s = self._weights.add(route.weight(params), time.monotonic())
         headers["X-MBX-USED-WEIGHT-1M"] = str(self._weights.used)
         if wait_s is not None:
             headers["Retry-After"] = str(wait_s)
             return _refused(_too_many(self.config.weight_limit), headers)
+        self.streams.expire_key()
         try:
             self._authorise(request, route, query, body, params)
             reply = route.answer(params)
@@ -102,8 +103,6 @@ class Server:
             return _refused(error.answer, headers)
         except StorageError as error:
             return _refused(Answer(503, -1000, str(error)), headers)
-        finally:
-            await self.streams.flush()
         return _response(reply, 200, headers)
 
     def _authorise(self, request: web.Request, route: Route, query: str, body: str, params: dict[str, str]) -> None:
@@ -130,7 +129,6 @@ class Server:
             await asyncio.sleep(self.config.tick_s)
             self.desk.advance(began_ms + int((time.monotonic() - began_s) * 1000 * speed))
             self.streams.expire_key()
-            await self.streams.flush()
 
     async def _shut_down(self, _: web.Application) -> None:
         await self.streams.close()

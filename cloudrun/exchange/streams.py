@@ -7,6 +7,7 @@ of the clock sends the bars that closed on the way and then the open one; a new 
 
 from __future__ import annotations
 
+import asyncio
 import json
 import secrets
 from collections.abc import Callable
@@ -33,17 +34,23 @@ class Connection:
         self.wrapped = wrapped
         self.names: set[str] = set()
         self.key: str | None = None
-        self.outbox: list[str] = []
+        self._outbox: asyncio.Queue[str] = asyncio.Queue()
 
     def put(self, name: str, event: Any) -> None:
         """Queue an event of stream `name`."""
-        body = {"stream": name, "data": event} if self.wrapped else event
-        self.outbox.append(json.dumps(body, separators=(",", ":")))
+        self.say({"stream": name, "data": event} if self.wrapped else event)
 
-    async def flush(self) -> None:
-        """Send what waits, in order."""
-        while self.outbox and not self.socket.closed:
-            await self.socket.send_str(self.outbox.pop(0))
+    def say(self, body: Any) -> None:
+        """Queue a message as it is."""
+        self._outbox.put_nowait(json.dumps(body, separators=(",", ":")))
+
+    async def write(self) -> None:
+        """Send what is queued, in order, until cancelled; a reader that is slow or gone delays nobody else."""
+        while True:
+            try:
+                await self.socket.send_str(await self._outbox.get())
+            except ConnectionError:
+                return
 
 
 class Streams:
@@ -87,11 +94,6 @@ class Streams:
                 connection.put(self._key, stream_payloads.listen_key_expired(self._key, self._desk.now_ms))
         self._key = None
 
-    async def flush(self) -> None:
-        """Send everything that waits."""
-        for connection in [one for one in self._connections if one.outbox]:
-            await connection.flush()
-
     async def serve(self, request: web.Request) -> web.WebSocketResponse:
         """Handle one socket until it closes."""
         socket = web.WebSocketResponse(heartbeat=60)
@@ -101,14 +103,15 @@ class Streams:
         listen_key = request.query.get("listenKey")
         names = request.query.get("streams", "").split("/") + request.match_info.get("name", "").split("/")
         self._subscribe(connection, [name for name in (listen_key, *names) if name])
+        writing = asyncio.create_task(connection.write())
         try:
-            await connection.flush()
             async for message in socket:
                 if message.type is WSMsgType.TEXT:
                     self._command(connection, message.data)
-                    await connection.flush()
         finally:
             self._connections.discard(connection)
+            writing.cancel()
+            await asyncio.gather(writing, return_exceptions=True)
         return socket
 
     async def close(self) -> None:
@@ -122,14 +125,14 @@ class Streams:
             message = json.loads(text)
             method, names, number = message["method"], message.get("params") or [], message.get("id")
         except (ValueError, KeyError, TypeError, AttributeError):
-            connection.outbox.append('{"error":{"code":2,"msg":"Invalid request: expected {method, params, id}"}}')
+            connection.say({"error": {"code": 2, "msg": "Invalid request: expected method, params and id"}})
             return
         result: Any = None
         if method == "LIST_SUBSCRIPTIONS":
             result = sorted(connection.names)
         elif method == "UNSUBSCRIBE":
             connection.names.difference_update(names)
-        connection.outbox.append(json.dumps({"result": result, "id": number}))
+        connection.say({"result": result, "id": number})
         if method == "SUBSCRIBE":
             self._subscribe(connection, names)
 

@@ -44,6 +44,11 @@ class GeneratedMarket:
         """The symbols, in the order in which they were asked for."""
         return tuple(self.history)
 
+    def intervals(self, symbol: str) -> tuple[Interval, ...]:
+        """The interval that was generated; coarser ones are made from it on demand."""
+        self._of(symbol, self.interval)
+        return (self.interval,)
+
     def span(self, symbol: str, interval: Interval) -> tuple[int, int]:
         """Open time of the first bar and close time of the last one (ms)."""
         candles = self._of(symbol, interval)

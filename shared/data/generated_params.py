@@ -1,7 +1,7 @@
 """Parameters of the generated market, each a triple over (calm, balanced, stress).
 
-Defaults: volatility 1 : 2 : 4, quiet volume in calm and loud volume with negative skew in stress, states that last for weeks of
-hourly bars and are mostly entered from their neighbour.
+Defaults: volatility about 1 : 2 : 4.5, quiet volume in calm, loud volume with negative skew in stress, states that last for one
+or two weeks of hourly bars and are mostly entered from their neighbour. A year of hours then holds each state several times.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ Triple = tuple[float, float, float]
 class GeneratedParams:
     """What the market does in each state."""
 
-    duration_bars: Triple = (500.0, 400.0, 250.0)
+    duration_bars: Triple = (300.0, 240.0, 180.0)
     """mean bars that a state lasts"""
-    volatility: Triple = (0.4, 0.8, 1.6)
+    volatility: Triple = (0.4, 0.8, 1.8)
     """standard deviation of log returns, per √year"""
     drift: Triple = (0.3, 0.1, -0.6)
     """mean log return, per year"""

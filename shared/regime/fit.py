@@ -18,7 +18,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from shared.domain.candles import FloatArray, IntArray
-from shared.domain.errors import FitRejected, ModelError, NotEnoughData
+from shared.domain.errors import FitRejected, NotEnoughData
 from shared.domain.interval import Interval
 from shared.domain.regime import REGIMES
 from shared.regime.features import FEATURES
@@ -100,7 +100,8 @@ def fit_regime_model(
         if problem is None:
             return model
         problems.append(problem)
-    raise FitRejected(f"{asset} {interval}: no fit is acceptable ({'; '.join(problems)}); the previous model stays")
+    said = "; ".join(problems) or "in every run a state ran out of bars"
+    raise FitRejected(f"{asset} {interval}: no fit is acceptable ({said}); the previous model stays")
 
 
 def acceptance_problem(model: RegimeModel, features: FloatArray, params: RegimeParams) -> str | None:
@@ -120,7 +121,8 @@ def acceptance_problem(model: RegimeModel, features: FloatArray, params: RegimeP
 def _fitted(z: FloatArray, starts: list[_Start], params: RegimeParams) -> list[Any]:
     """hmmlearn models, most likely first: short runs from every start, full runs from the best (Biernacki et al. 2003)."""
     with threadpool_limits(1, user_api="blas"), _quiet_hmmlearn():  # 3 × 3 products: threads only cost
-        short = [_run(z, start, params, _WARM_UP_ITERATIONS) for start in starts]
+        runs = [_run(z, start, params, _WARM_UP_ITERATIONS) for start in starts]
+        short = [run for run in runs if run is not None]
         short.sort(key=_likelihood, reverse=True)
         # Starts that lead to the same optimum are one start.
         distinct: list[Any] = []
@@ -131,12 +133,12 @@ def _fitted(z: FloatArray, starts: list[_Start], params: RegimeParams) -> list[A
             _run(z, _Start(run.startprob_, run.transmat_, run.means_, run.covars_), params, params.max_iterations)
             for run in distinct[:_FINALISTS]
         ]
-    return sorted(full, key=_likelihood, reverse=True)
+    return sorted((run for run in full if run is not None), key=_likelihood, reverse=True)
 
 
 @contextlib.contextmanager
 def _quiet_hmmlearn() -> Iterator[None]:
-    """hmmlearn's bound leaves the covariance prior out and logs the last nats of a run as "not converging"; that is no fault."""
+    """hmmlearn's bound leaves the covariance prior out, so that it takes the last nats of a run for a failure to converge."""
     log = logging.getLogger("hmmlearn.base")
     disabled, log.disabled = log.disabled, True
     try:
@@ -150,7 +152,10 @@ def _likelihood(run: Any) -> float:
 
 
 def _run(z: FloatArray, start: _Start, params: RegimeParams, iterations: int) -> Any:
-    """One hmmlearn run. `covars_prior` adds that many pseudo-sums of squares: `min_covariance` of the weight of all bars."""
+    """One hmmlearn run, or `None` where a state ran out of bars: such a start leads to no model.
+
+    `covars_prior` adds that many pseudo-sums of squares: `min_covariance` of the weight of a third of the bars.
+    """
     from hmmlearn.hmm import GaussianHMM  # takes two seconds to import; only a refit pays them
 
     d = z.shape[1]
@@ -169,9 +174,11 @@ def _run(z: FloatArray, start: _Start, params: RegimeParams, iterations: int) ->
     model.startprob_, model.transmat_ = start.start, start.transition
     model.means_, model.covars_ = start.means, start.covariances
     try:
-        return model.fit(z)
-    except ValueError as error:
-        raise ModelError(f"expectation-maximisation broke down on {len(z)} bars: {error}") from error
+        with np.errstate(all="ignore"):
+            model.fit(z)
+    except ValueError:  # hmmlearn's word for a covariance of an empty state
+        return None
+    return model if np.isfinite(_likelihood(model)) else None
 
 
 def _starts(

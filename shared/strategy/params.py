@@ -17,6 +17,13 @@ from shared.domain.ids import content_id
 from shared.domain.regime import Regime
 
 
+def _number(name: str, value: object) -> float:
+    """`value` as a float, so that 3 and 3.0 are one setting with one version."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ConfigError(f"strategy: {name} is {value!r}; expected a finite number")
+    return float(value)
+
+
 @dataclass(frozen=True, slots=True)
 class AgentWeights:
     """Weights in an agent's combiner: its own entry rule and the five alphas. Negative reads an alpha against its sign."""
@@ -36,8 +43,7 @@ class AgentWeights:
 
     def __post_init__(self) -> None:
         for part in fields(self):
-            if not math.isfinite(getattr(self, part.name)):
-                raise ConfigError(f"agent weight {part.name} is {getattr(self, part.name)}; expected a finite number")
+            object.__setattr__(self, part.name, _number(f"agent weight {part.name}", getattr(self, part.name)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +60,8 @@ class AgentParams:
     def __post_init__(self) -> None:
         # Settings read from YAML arrive as lists of strings.
         object.__setattr__(self, "target_regimes", tuple(Regime(regime) for regime in self.target_regimes))
-        if not (math.isfinite(self.share) and self.share >= 0):
+        object.__setattr__(self, "share", _number("agent share", self.share))
+        if self.share < 0:
             raise ConfigError(f"agent share is {self.share}; expected 0 or more")
 
 
@@ -80,13 +87,11 @@ def _trend_hunter() -> AgentParams:
 
 
 def _mean_reversion() -> AgentParams:
-    weights = AgentWeights(entry=1.0, order_block_quality=0.5, momentum=-0.25)
-    return AgentParams(weights, (Regime.CALM, Regime.BALANCED))
+    return AgentParams(AgentWeights(entry=1.0, order_block_quality=0.5, momentum=-0.25), (Regime.CALM, Regime.BALANCED))
 
 
 def _breakout_hunter() -> AgentParams:
-    weights = AgentWeights(entry=1.0, volatility=0.5, liquidity=0.25)
-    return AgentParams(weights, (Regime.BALANCED, Regime.STRESS))
+    return AgentParams(AgentWeights(entry=1.0, volatility=0.5, liquidity=0.25), (Regime.BALANCED, Regime.STRESS))
 
 
 def _volatility_filter() -> AgentParams:
@@ -190,8 +195,10 @@ class StrategyParams:
             value = getattr(self, part.name)
             if part.name.endswith("_bars") and not (isinstance(value, int) and 1 <= value <= 2000):
                 raise ConfigError(f"strategy.{part.name} is {value}; expected 1 to 2000 bars")
-            if isinstance(value, float) and not (math.isfinite(value) and value >= 0):
-                raise ConfigError(f"strategy.{part.name} is {value}; expected 0 or more")
+            if isinstance(part.default, float):
+                object.__setattr__(self, part.name, _number(part.name, value))
+                if value < 0:
+                    raise ConfigError(f"strategy.{part.name} is {value}; expected 0 or more")
         self._check_order("adx_floor", "adx_full")
         self._check_order("caution_ratio", "alarm_ratio")
         self._check_order("minimum_stop", "maximum_stop")

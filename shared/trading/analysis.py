@@ -24,7 +24,6 @@ from shared.domain.regime import REGIMES, Regime, RegimeProbabilities
 from shared.regime.classify import RegimeTracker, track
 from shared.regime.drift import count_stress
 from shared.regime.model import RegimeModel
-from shared.regime.playbooks import apply_playbook
 from shared.regime.transition import TransitionState, advance
 from shared.strategy.orchestrator import consensus
 from shared.strategy.params import StrategyParams
@@ -103,7 +102,7 @@ def analyse(
     tracker = _tracked(window, frame, model, memory, params)
     probabilities = RegimeProbabilities(*tracker.alpha)
     memory = _advanced(memory, tracker, probabilities, bar_close_ms, window.asset, params)
-    strategy = apply_playbook(params.strategy, memory.transition.regime)
+    strategy = params.strategies[memory.transition.regime]
 
     rows = frame.rows(slice(-strategy.lookback_bars - 1, None))
     # Only the newest row is read, and a row depends on its own probabilities only.

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 
 from shared.data.params import CurationParams
 from shared.domain.errors import ConfigError
 from shared.domain.ids import content_id
 from shared.domain.interval import Interval
+from shared.domain.regime import Regime
 from shared.regime.classify import bars_needed
 from shared.regime.params import RegimeParams
-from shared.regime.playbooks import longest_lookback_bars
+from shared.regime.playbooks import apply_playbook
 from shared.risk.params import RiskParams
 from shared.strategy.params import StrategyParams
 from shared.trading.execution import ExecutionParams
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class SystemParams:
     """The parameters of all rooms on the decision path. `version` names their content."""
 
@@ -32,26 +35,34 @@ class SystemParams:
         if not 0 < self.max_decision_age <= 1:
             raise ConfigError(f"max_decision_age is {self.max_decision_age}; expected a part of a bar in (0, 1]")
 
-    @property
+    @cached_property
     def version(self) -> str:
         """Content id of everything that can change a decision; how orders are sent cannot."""
         rooms = {name: asdict(getattr(self, name)) for name in ("curation", "regime", "strategy", "risk")}
         return content_id("p", {**rooms, "max_decision_age": self.max_decision_age})
+
+    @cached_property
+    def strategies(self) -> Mapping[Regime, StrategyParams]:
+        """The strategy of each regime: the base merged with its playbook."""
+        return {regime: apply_playbook(self.strategy, regime) for regime in Regime}
+
+    @cached_property
+    def strategy_lookback_bars(self) -> int:
+        """Curated rows that the strategy needs in whatever regime comes."""
+        return max(strategy.lookback_bars for strategy in self.strategies.values())
+
+    @cached_property
+    def decision_bars(self) -> int:
+        """Bars that a decision is computed from: with more of them it would be the same to 1e-9."""
+        return self.curation.lookback_bars + self.strategy_lookback_bars + 1
 
     @property
     def warmup_bars(self) -> int:
         """Bars before the first trade: the shortest training window and the look-back of its features, or of a decision."""
         return max(self.decision_bars, self.curation.lookback_bars + self.regime.min_train_bars)
 
-    @property
-    def decision_bars(self) -> int:
-        """Bars that a decision is computed from: with more of them it would be the same to 1e-9."""
-        return self.curation.lookback_bars + longest_lookback_bars(self.strategy) + 1
-
     def window_bars(self, interval: Interval) -> int:
         """Bars to keep in memory: what a refit trains on, and what the filter of a new model starts from."""
         since_refit = round(self.regime.refit_days * interval.bars_per_day)
         training = self.regime.train_bars + since_refit
-        return self.curation.lookback_bars + max(
-            training, bars_needed(interval, self.regime), longest_lookback_bars(self.strategy) + 1
-        )
+        return self.curation.lookback_bars + max(training, bars_needed(interval, self.regime), self.strategy_lookback_bars + 1)

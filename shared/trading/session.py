@@ -35,8 +35,6 @@ from shared.trading.reconciliation import Reconciler
 from shared.trading.track_record import TrackRecord
 from shared.trading.window import MarketWindow, refreshed
 
-LEASE_TTL_MS = 45_000
-
 
 @dataclass(frozen=True, slots=True)
 class Ports:
@@ -64,6 +62,8 @@ class SessionSpec:
     params: SystemParams
     leverage: int
     code_version: str
+    lease_ttl_ms: int = 45_000
+    """how long a silent holder keeps the book: a standby takes over after it"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,10 +117,10 @@ class Session:
         Raises `LeaseLost` where another process writes the book, `ReconciliationError` or the `VenueError` tree where the
         account is not as configured.
         """
-        lease = ports.ledger.acquire_lease(spec.book, spec.holder, LEASE_TTL_MS, ports.lease_clock.now_ms())
+        lease = ports.ledger.acquire_lease(spec.book, spec.holder, spec.lease_ttl_ms, ports.lease_clock.now_ms())
         if lease is None:
             raise LeaseLost(
-                f"another process trades the book {spec.book}; stop it, or wait {LEASE_TTL_MS // 1000} s for its lease"
+                f"another process trades the book {spec.book}; stop it, or wait {spec.lease_ttl_ms // 1000} s for its lease"
             )
         symbols = [asset.symbol for asset in spec.universe]
         rules = await ports.exchange.rules(symbols)
@@ -137,6 +137,8 @@ class Session:
     async def step(self, bar_close_ms: int) -> StepReport:
         """Everything that follows from the bars that closed at `bar_close_ms`. Raises `LeaseLost` or the `VenueError` tree."""
         self._renew_lease()
+        # The market data adapter tells closed bars from the open one by the venue's clock: one question serves every asset.
+        await self._ports.exchange.server_time_ms()
         account = await self._settled_account()
         point = self._mark(bar_close_ms, account)
         problems = await self._refresh(bar_close_ms)
@@ -295,15 +297,16 @@ class Session:
     def _view(self, analysis: Analysis, point: EquityPoint) -> BookView:
         """The book around the analysed asset."""
         ledger, book, symbol = self._ports.ledger, self._spec.book, analysis.asset.symbol
-        others = 0.0
-        for desk in self._desks.values():
-            other = desk.window.asset.symbol
-            if other != symbol and len(desk.window.candles):
-                others += abs(float(self._held(other))) * float(desk.window.candles.close[-1])
+        held = {name: position.quantity for name, position in ledger.positions(book).items()}
+        others = sum(
+            abs(float(held.get(desk.window.asset.symbol, ZERO))) * float(desk.window.candles.close[-1])
+            for desk in self._desks.values()
+            if desk.window.asset != analysis.asset and len(desk.window.candles)
+        )
         return BookView(
             book=book,
             equity=point.equity,
-            held=self._held(symbol),
+            held=held.get(symbol, ZERO),
             protected=any(stop.intent.symbol == symbol for stop in self._open_stops()),
             others_gross=others / float(point.equity) if point.equity > 0 else math.inf,
             kelly_cap=kelly_cap(self._record.returns(), self._spec.params.risk),
@@ -323,7 +326,7 @@ class Session:
 
     def _renew_lease(self) -> None:
         now_ms = self._ports.lease_clock.now_ms()
-        renewed = self._ports.ledger.acquire_lease(self._spec.book, self._spec.holder, LEASE_TTL_MS, now_ms)
+        renewed = self._ports.ledger.acquire_lease(self._spec.book, self._spec.holder, self._spec.lease_ttl_ms, now_ms)
         if renewed is None or renewed.token != self._lease.token:
             raise LeaseLost(f"another process has taken over the book {self._spec.book}; this one stops")
         self._lease = renewed

@@ -13,7 +13,7 @@ import numpy as np
 
 from shared.domain.asset import Asset
 from shared.domain.candles import Candles, FloatArray, IntArray
-from shared.domain.interval import HOUR_MS, Interval
+from shared.domain.interval import DAY_MS, Interval
 from shared.ports import MarketData
 
 Series = tuple[IntArray, FloatArray]
@@ -57,20 +57,28 @@ class MarketWindow:
 
 
 async def refreshed(window: MarketWindow, market: MarketData, now_ms: int) -> MarketWindow:
-    """The window with everything that is known at `now_ms`. Raises the `VenueError` tree.
-
-    Funding settles on the full hour, so that it is asked for only at hours (and once at the start); with it open interest.
-    """
+    """The window with everything that is known at `now_ms`. Raises the `VenueError` tree."""
     interval = window.candles.interval
     end_ms = interval.floor(now_ms)
     start_ms = window.close_ms if window.close_ms is not None else end_ms - window.max_bars * interval.ms
     symbol = window.asset.symbol
     candles = await market.candles(symbol, interval, start_ms, end_ms)
     funding = open_interest = empty_series()
-    if window.close_ms is None or now_ms % HOUR_MS == 0:
+    if _due(window, window.funding, now_ms):
         funding = await market.funding_rates(symbol, _since(window.funding, start_ms), now_ms + 1)
+    if _due(window, window.open_interest, now_ms):
         open_interest = await market.open_interest(symbol, _since(window.open_interest, start_ms), now_ms + 1)
     return window.extended(candles, funding, open_interest)
+
+
+def _due(window: MarketWindow, series: Series, now_ms: int) -> bool:
+    """Whether a new value can be there: one spacing after the last one; once a day where there is none yet."""
+    times = series[0][-4:]
+    if window.close_ms is None:
+        return True
+    if len(times) < 2:
+        return now_ms // DAY_MS > window.close_ms // DAY_MS
+    return now_ms >= int(times[-1] + np.diff(times).min())
 
 
 def _since(series: Series, otherwise: int) -> int:

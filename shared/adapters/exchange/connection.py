@@ -19,6 +19,7 @@ from shared.adapters.exchange.client import CURRENT_REPLY, HttpReply, make_clien
 from shared.adapters.exchange.endpoints import SERVER_TIME, Endpoint
 from shared.adapters.exchange.errors import CLOCK_SKEW, AccessBlocked, translate
 from shared.adapters.exchange.params import ConnectionParams
+from shared.adapters.exchange.payloads import well_formed
 from shared.domain.errors import OutcomeUnknown, RateLimited, VenueError, VenueRejected, VenueUnreachable
 from shared.ports import Clock
 
@@ -90,12 +91,12 @@ class Connection:
     async def now_ms(self) -> int:
         """The venue's clock, which also corrects the time that requests are signed with."""
         before_ms = self._clock.now_ms()
-        answer = await self.read(SERVER_TIME)
+        server_ms = _server_ms(await self.read(SERVER_TIME))
         # A venue with simulated time jumps: what was measured now says nothing about the next request.
         if self._params.clock_skew_limit_ms is not None:
-            self._measure(before_ms, answer)
-        self._seen_ms = max(self._seen_ms, int(answer["serverTime"]))
-        return int(answer["serverTime"])
+            self._measure(before_ms, server_ms)
+        self._seen_ms = max(self._seen_ms, server_ms)
+        return server_ms
 
     async def now_up_to_ms(self, time_ms: int) -> int:
         """The venue's clock if it has not reached `time_ms`, else any instant from there on.
@@ -127,7 +128,7 @@ class Connection:
     async def _resynchronise(self) -> None:
         """Measure the venue's clock. Raises `VenueRejected` where ours is too far from it to trade."""
         before_ms = self._clock.now_ms()
-        self._measure(before_ms, await self._request(SERVER_TIME, {}, changes=False))
+        self._measure(before_ms, _server_ms(await self._request(SERVER_TIME, {}, changes=False)))
         if self._skew_excess():
             raise VenueRejected(
                 f"this machine's clock is {-self._offset_ms / 1000:+.1f} s off the venue's, more than "
@@ -135,9 +136,9 @@ class Connection:
                 CLOCK_SKEW,
             )
 
-    def _measure(self, before_ms: int, answer: Mapping[str, Any]) -> None:
+    def _measure(self, before_ms: int, server_ms: int) -> None:
         """The answer was made, at best knowledge, in the middle between question and now."""
-        self._offset_ms = int(answer["serverTime"]) - (before_ms + self._clock.now_ms()) // 2
+        self._offset_ms = server_ms - (before_ms + self._clock.now_ms()) // 2
 
     def _skew_excess(self) -> bool:
         limit_ms = self._params.clock_skew_limit_ms
@@ -176,3 +177,8 @@ class Connection:
         if isinstance(error, RateLimited):
             return (error.retry_after_s or 0.0) <= self._params.wait_limit_s
         return isinstance(error, VenueUnreachable) and not isinstance(error, AccessBlocked)
+
+
+def _server_ms(answer: Any) -> int:
+    with well_formed(SERVER_TIME.action):
+        return int(answer["serverTime"])

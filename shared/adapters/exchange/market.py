@@ -14,6 +14,7 @@ import numpy as np
 
 from shared.adapters.exchange.connection import Connection
 from shared.adapters.exchange.endpoints import FUNDING_RATES, KLINES, OPEN_INTEREST, Endpoint
+from shared.adapters.exchange.payloads import well_formed
 from shared.domain.candles import Candles, FloatArray, IntArray
 from shared.domain.errors import RateLimited, VenueRejected
 from shared.domain.interval import DAY_MS, HOUR_MS, Interval
@@ -48,7 +49,8 @@ class CcxtMarketData:
                     "limit": limit,
                 },
             )
-            fresh = [[float(value) for value in row[:6]] for row in page if start_ms <= int(row[0]) < end_ms]
+            with well_formed(f"candles of {symbol}"):
+                fresh = [[float(value) for value in row[:6]] for row in page if start_ms <= int(row[0]) < end_ms]
             rows += fresh
             if len(page) < limit or not fresh:
                 break
@@ -62,7 +64,8 @@ class CcxtMarketData:
             page = await self._connection.read(
                 FUNDING_RATES, {"symbol": symbol, "startTime": start_ms, "endTime": end_ms - 1, "limit": FUNDING_PAGE}
             )
-            fresh = {int(row["fundingTime"]): float(row["fundingRate"]) for row in page}
+            with well_formed(f"funding rates of {symbol}"):
+                fresh = {int(row["fundingTime"]): float(row["fundingRate"]) for row in page}
             rates |= {time_ms: rate for time_ms, rate in fresh.items() if start_ms <= time_ms < end_ms}
             if len(page) < FUNDING_PAGE or max(fresh) < start_ms:
                 break
@@ -83,7 +86,8 @@ class CcxtMarketData:
             )
             if page is None:
                 break
-            fresh = {int(row["timestamp"]): float(row["sumOpenInterest"]) for row in page}
+            with well_formed(f"open interest of {symbol}"):
+                fresh = {int(row["timestamp"]): float(row["sumOpenInterest"]) for row in page}
             values |= {time_ms: value for time_ms, value in fresh.items() if start_ms <= time_ms < until_ms}
             start_ms = until_ms
         return _series(values)

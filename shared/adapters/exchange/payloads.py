@@ -7,7 +7,8 @@ that lacks what it must hold.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any
 
@@ -38,11 +39,21 @@ _STATES = {
 _PRICE_DIGITS = Decimal("1e-8")
 
 
+@contextmanager
+def well_formed(what: str) -> Iterator[None]:
+    """Turn the errors of reading JSON that is not as documented into `MalformedData`."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
+        raise MalformedData(f"{what}: the venue's answer is not as documented ({type(error).__name__}: {error})") from error
+
+
 def decimal_text(value: Decimal) -> str:
     """The shortest plain decimal: `0.001`, `120`, never an exponent."""
     return format(value.normalize(), "f")
 
 
+@well_formed("trading rules")
 def read_rules(symbol: Json) -> SymbolRules:
     """The rules of one `exchangeInfo` symbol; orders of every kind must fit, so the stricter lot size counts."""
     filters = {entry["filterType"]: entry for entry in symbol["filters"]}
@@ -62,6 +73,7 @@ def read_rules(symbol: Json) -> SymbolRules:
         raise MalformedData(f"the trading rules of {symbol.get('symbol')} lack {missing}") from None
 
 
+@well_formed("account")
 def read_account(payload: Json) -> Account:
     """`/fapi/v3/account`; the prices of a position follow from its notional and open profit (8 digits)."""
     return Account(
@@ -89,6 +101,7 @@ def _read_position(entry: Json) -> VenuePosition:
     )
 
 
+@well_formed("order")
 def read_order(payload: Json, client_id: str | None = None) -> OrderReport:
     """An order; `client_id` is the stop that placed it, where one did."""
     venue_client_id = str(payload["clientOrderId"])
@@ -105,6 +118,7 @@ def read_order(payload: Json, client_id: str | None = None) -> OrderReport:
     )
 
 
+@well_formed("stop")
 def read_stop(payload: Json) -> OrderReport:
     """An algo order that has not placed its order, or whose order is not known yet."""
     client_id = str(payload["clientAlgoId"])
@@ -125,6 +139,7 @@ def triggered_order_id(payload: Json) -> str | None:
     return order_id if order_id not in ("", "0") else None
 
 
+@well_formed("order")
 def read_kind(payload: Json) -> OrderKind:
     """The kind of a resting order."""
     kind = str(payload.get("orderType") or payload.get("type"))
@@ -133,6 +148,7 @@ def read_kind(payload: Json) -> OrderKind:
     return OrderKind.STOP
 
 
+@well_formed("execution")
 def read_fill(payload: Json, client_id: str | None) -> Fill:
     """A `userTrades` entry. Raises `MalformedData` where the fee is in another currency than the quote."""
     symbol, currency = payload["symbol"], payload.get("commissionAsset")
@@ -156,6 +172,7 @@ def read_fill(payload: Json, client_id: str | None) -> Fill:
     )
 
 
+@well_formed("funding payment")
 def read_funding(payload: Json) -> FundingPayment:
     """An `income` entry of type FUNDING_FEE."""
     if payload["incomeType"] != "FUNDING_FEE":
@@ -168,6 +185,7 @@ def read_funding(payload: Json) -> FundingPayment:
     )
 
 
+@well_formed("symbol settings")
 def read_settings(entries: Sequence[Json], symbol: str) -> tuple[str, int]:
     """(margin type, leverage) of `symbol` in a `symbolConfig` answer."""
     entry = next((entry for entry in entries if entry["symbol"] == symbol), None)

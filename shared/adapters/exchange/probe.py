@@ -9,7 +9,7 @@ import numpy as np
 
 from shared.adapters.exchange.connection import connect
 from shared.adapters.exchange.params import ConnectionParams
-from shared.domain.errors import VenueError
+from shared.domain.errors import OstError
 from shared.ports import Clock
 
 
@@ -21,7 +21,9 @@ class Probe:
     reason: str = ""
 
 
-async def probe(clock: Clock, venue: str = "binanceusdm", *, base_url: str | None = None, timeout_s: float = 4.0) -> Probe:
+async def probe_venue(
+    clock: Clock, venue: str = "binanceusdm", *, base_url: str | None = None, timeout_s: float = 4.0
+) -> Probe:
     """Ask the venue for its time, once. Never raises a network error; takes at most `timeout_s`."""
     params = ConnectionParams(timeout_s=timeout_s, read_attempts=1)
     connection = connect(venue, clock, np.random.default_rng(0), params, base_url=base_url)
@@ -30,7 +32,7 @@ async def probe(clock: Clock, venue: str = "binanceusdm", *, base_url: str | Non
             await connection.now_ms()
     except TimeoutError:
         return Probe(reachable=False, reason=f"{venue} did not answer within {timeout_s:g} s")
-    except VenueError as error:
+    except OstError as error:
         return Probe(reachable=False, reason=f"{venue}: {str(error).splitlines()[0]}")
     finally:
         await connection.close()

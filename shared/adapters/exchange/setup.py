@@ -48,7 +48,8 @@ async def prepare_account(connection: Connection, symbols: Sequence[str], levera
 
 async def _hedge_mode(connection: Connection) -> bool:
     answer = await connection.read(ACCOUNT_CONFIG)
-    return str(answer["dualSidePosition"]).lower() == "true"
+    with payloads.well_formed(ACCOUNT_CONFIG.action):
+        return str(answer["dualSidePosition"]).lower() == "true"
 
 
 async def _differing(connection: Connection, symbols: Sequence[str], leverage: int) -> dict[str, tuple[str, int]]:

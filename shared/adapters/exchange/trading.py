@@ -28,7 +28,7 @@ from shared.adapters.exchange.endpoints import (
 from shared.adapters.exchange.errors import DUPLICATE_ORDER, UNKNOWN_ORDER
 from shared.adapters.exchange.history import AccountHistory
 from shared.adapters.exchange.setup import prepare_account
-from shared.domain.errors import OutcomeUnknown, UsageError, VenueRejected
+from shared.domain.errors import MalformedData, OutcomeUnknown, UsageError, VenueRejected
 from shared.domain.money import ZERO, SymbolRules
 from shared.domain.orders import Account, Fill, OrderIntent, OrderKind, OrderReport, OrderState
 from shared.domain.records import FundingPayment
@@ -48,7 +48,9 @@ class CcxtExchange:
 
     async def rules(self, symbols: Iterable[str]) -> Mapping[str, SymbolRules]:
         """What the venue accepts, by symbol. Raises `UsageError` naming symbols that it does not list."""
-        listed = {entry["symbol"]: entry for entry in (await self._connection.read(EXCHANGE_INFO))["symbols"]}
+        answer = await self._connection.read(EXCHANGE_INFO)
+        with payloads.well_formed(EXCHANGE_INFO.action):
+            listed = {entry["symbol"]: entry for entry in answer["symbols"]}
         wanted = list(symbols)
         unlisted = [symbol for symbol in wanted if symbol not in listed]
         if unlisted:
@@ -76,7 +78,10 @@ class CcxtExchange:
             if not _is_duplicate(error):
                 raise
             return await self._existing(intent, error)
-        report = self._read(intent, answer)
+        try:
+            report = self._read(intent, answer)
+        except MalformedData as error:  # it was sent: what the answer does not say has to be looked up
+            raise OutcomeUnknown(f"{intent.client_id}: {error}") from error
         self._history.remember(report, answer)
         return report
 
@@ -107,10 +112,9 @@ class CcxtExchange:
                 raise
             return await self.find(intent)
         if is_stop:  # the answer names the stop and says "success": it was open, so nothing of it was filled
-            updated_ms = self._connection.estimated_now_ms()
-            return OrderReport(
-                intent.client_id, intent.symbol, OrderState.CANCELLED, ZERO, str(answer["algoId"]), updated_ms=updated_ms
-            )
+            now_ms = self._connection.estimated_now_ms()
+            number = str(answer["algoId"]) if "algoId" in answer else None
+            return OrderReport(intent.client_id, intent.symbol, OrderState.CANCELLED, ZERO, number, updated_ms=now_ms)
         return self._read(intent, answer)
 
     async def open_orders(self) -> Sequence[tuple[OrderReport, OrderKind]]:
@@ -148,7 +152,12 @@ class CcxtExchange:
         order_id = payloads.triggered_order_id(stop)
         if order_id is None:
             return payloads.read_stop(stop)
-        order = await self._connection.read(ORDER, {"symbol": intent.symbol, "orderId": order_id})
+        try:
+            order = await self._connection.read(ORDER, {"symbol": intent.symbol, "orderId": order_id})
+        except VenueRejected as error:
+            if error.code not in UNKNOWN_ORDER:
+                raise
+            return payloads.read_stop(stop)  # triggered a moment ago: the stop exists, its order is not listed yet
         report = payloads.read_order(order, intent.client_id)
         self._history.remember(report, order)
         return report

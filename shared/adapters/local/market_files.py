@@ -109,7 +109,7 @@ class FileMarket:
         paths = self.files.candles[key]
         raw = RawBars.joined([_read_bars(path) for path in paths])
         source = str(paths[0]) if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more"
-        cleaned = clean(raw, key[1], source, self.end_ms)
+        cleaned = clean(raw, key[1], source)
         return cleaned.candles, cleaned.findings
 
     def _resampled(self, symbol: str, interval: Interval) -> tuple[Candles, tuple[Finding, ...]]:
@@ -117,7 +117,8 @@ class FileMarket:
         if not finer:
             have = " ".join(self.intervals(symbol))
             raise DataNotFound(f"no {interval} bars of {symbol} in {self.directory}, nor finer ones; it has {have}")
-        candles, findings = min((self._stored((symbol, known)) for known in finer), key=_reach)
+        candles = min((self.history(symbol, known) for known in finer), key=_reach)
+        findings = self._findings[symbol, candles.interval]
         coarse = resample(candles, interval)
         if len(coarse):
             detail = f"{interval} bars made from {candles.interval}"
@@ -143,9 +144,8 @@ class FileMarket:
         return times[rows], values[rows]
 
 
-def _reach(stored: tuple[Candles, tuple[Finding, ...]]) -> tuple[int, int]:
+def _reach(candles: Candles) -> tuple[int, int]:
     """Sorts by the first bar, then from fine to coarse."""
-    candles = stored[0]
     return (int(candles.open_time[0]) if len(candles) else NEVER_MS, candles.interval.ms)
 
 

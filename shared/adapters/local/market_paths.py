@@ -109,6 +109,7 @@ def _series_files(directory: Path, files: list[Path], symbol: str, folder: str, 
     """Files of a time series of `symbol`: beside its candles, in a folder of its own, or in the archive's form."""
     beside = (
         directory / symbol / f"{folder}.parquet",
+        directory / symbol / folder / "data.parquet",  # the lake's own form
         directory / folder / f"{symbol}.parquet",
         # data/ohlcv/<venue> beside data/funding/<venue>
         directory.resolve().parent.parent / folder / directory.resolve().name / f"{symbol}.parquet",

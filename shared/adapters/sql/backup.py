@@ -78,7 +78,7 @@ def _write(connection: Connection, target: Path, created_ms: int) -> int:
     partial = Path(name)
     rows = 0
     try:
-        # No name and no time inside: the same ledger gives the same bytes.
+        # No file name and no time in the header of gzip: the same ledger gives the same bytes.
         with os.fdopen(handle, "wb") as raw, gzip.GzipFile("", "wb", compresslevel=6, fileobj=raw, mtime=0) as packed:
             packed.write(_line({"format": _FORMAT, "schema": HEAD, "created_ms": created_ms}))
             for table in METADATA.sorted_tables:

@@ -24,7 +24,7 @@ from shared.domain.errors import ConfigError, LedgerUnavailable
 
 BUSY_TIMEOUT_S = 10
 """How long a SQLite writer waits for another one."""
-SOCKET_TIMEOUT_S = 30
+SOCKET_TIMEOUT_S = 15
 """How long any answer of a PostgreSQL server may take."""
 STATEMENT_TIMEOUT_S = 10
 """How long a PostgreSQL statement, or its wait for a lock, may take."""

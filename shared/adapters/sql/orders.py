@@ -63,9 +63,10 @@ def find(connection: Connection, client_id: str) -> OrderRecord | None:
 
 def listed(connection: Connection, book: str, *, unfinished: bool, decision_id: str | None) -> list[OrderRecord]:
     """Orders of a book, oldest first, and in their decision's order."""
-    query: Select[Any] = _RECORDS.where(INTENTS.c.book == book)
-    if unfinished:
-        query = query.where(ORDERS.c.book == book, UNFINISHED)
+    # The book is asked of the table whose index narrows more; asking both lets SQLite read every order of the book.
+    query: Select[Any] = (
+        _RECORDS.where(ORDERS.c.book == book, UNFINISHED) if unfinished else _RECORDS.where(INTENTS.c.book == book)
+    )
     if decision_id is not None:
         query = query.where(INTENTS.c.decision_id == decision_id)
     query = query.order_by(INTENTS.c.created_ms, INTENTS.c.decision_id, INTENTS.c.position)

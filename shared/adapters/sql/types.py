@@ -1,7 +1,7 @@
 """Column types that mean the same on SQLite and PostgreSQL.
 
 Money is exact: NUMERIC on PostgreSQL, decimal text on SQLite, whose own numbers are floats. Text does not sort like
-numbers, so the type refuses `<` and its kin in SQL: amounts are compared in Python, as Decimals.
+numbers, so the type refuses comparisons in SQL: amounts are compared in Python, as Decimals.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from shared.domain.money import to_decimal
 
-_ORDERINGS = (lt, le, gt, ge, eq)
+_COMPARISONS = (lt, le, gt, ge, eq)
 
 
 class Amount(TypeDecorator[Decimal]):
@@ -34,7 +34,7 @@ class Amount(TypeDecorator[Decimal]):
 
         def operate(self, op: OperatorType, *other: Any, **kwargs: Any) -> Any:
             """The comparison, or `TypeError`."""
-            if op in _ORDERINGS and other[0] is not None:
+            if op in _COMPARISONS and other[0] is not None:
                 raise TypeError("amounts are text on SQLite and do not compare there; compare Decimals in Python")
             return super().operate(op, *other, **kwargs)
 

@@ -2,22 +2,27 @@
 
 Another adapter joins by adding a factory to `VENUES`: it yields a `Venue`, an account that holds 100 000 and nothing else on a
 market where BTCUSDT opens every hour at 50 000 until it falls through 45 000 after four days, with funding of 0.01 % each 8 h.
+Tests share one account (`venue`), each with a connection and client ids of its own, and leave it flat; those that move time or
+need a new account start one (`new_venue`).
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import pytest_asyncio
 from aiohttp import web
 
 from shared.adapters.exchange import PAPER_CONNECTION, CcxtExchange, CcxtMarketData, Connection, connect
@@ -25,7 +30,7 @@ from shared.adapters.local.paper_process import LockstepClock, PaperExchangeProc
 from shared.domain.errors import OutcomeUnknown, RateLimited, UsageError, VenueRejected, VenueUnreachable
 from shared.domain.interval import DAY_MS, HOUR_MS, Interval
 from shared.domain.orders import OrderIntent, OrderKind, OrderState, Side
-from shared.ports import Exchange
+from shared.ports import Exchange, MarketData
 from shared.risk.approval import ApprovedOrder, OrderContext, approve
 
 START_MS = 1_735_689_600_000  # 2025-01-01 00:00
@@ -92,7 +97,40 @@ class Venue:
     """another instance on the same account that remembers nothing"""
     advance: Callable[[int], Awaitable[None]]
     wire: FaultyWire
-    connection: Connection
+    market: MarketData
+    tag: str = "new"
+    """keeps the client ids of one test apart from those of the others"""
+
+    def intent(
+        self, name: str, quantity: str, kind: OrderKind = OrderKind.MARKET, side: Side = Side.BUY, **fields: Any
+    ) -> OrderIntent:
+        """An order of this test."""
+        return OrderIntent(
+            client_id=f"otest12-{self.tag}-{name}",
+            book="contract",
+            decision_id="d-1",
+            leg="entry",
+            symbol=SYMBOL,
+            side=side,
+            kind=kind,
+            quantity=Decimal(quantity),
+            created_ms=OPEN_MS,
+            **fields,
+        )
+
+    def stop(self, name: str, quantity: str) -> OrderIntent:
+        """A protective stop at 45 000."""
+        return self.intent(name, quantity, OrderKind.STOP, Side.SELL, stop_price=Decimal(45_000), reduce_only=True)
+
+    async def flatten(self) -> None:
+        """Cancel and close whatever a test has left."""
+        for report, kind in await self.exchange.open_orders():
+            price = {OrderKind.LIMIT: {"price": PRICE}, OrderKind.STOP: {"stop_price": PRICE}}[kind]
+            order = replace(self.intent("any", "1", kind, **price), client_id=report.client_id)
+            await self.exchange.cancel(order)
+        held = (await self.exchange.account()).position(SYMBOL)
+        if held:
+            await self.exchange.send(await approved(self, self.intent("flat", str(abs(held)), side=Side.of(-held))))
 
 
 def write_market(directory: Path) -> None:
@@ -152,34 +190,33 @@ async def paper_through_ccxt(folder: Path) -> AsyncIterator[Venue]:
             await process.advance(to_ms)
             clock.time_ms = to_ms
 
-        first = connected()
-        yield Venue(CcxtExchange(first), lambda: CcxtExchange(connected()), advance, wire, first)
+        yield Venue(CcxtExchange(connected()), lambda: CcxtExchange(connected()), advance, wire, CcxtMarketData(connected()))
 
 
 VENUES: dict[str, Callable[[Path], AbstractAsyncContextManager[Venue]]] = {"ccxt on paper": paper_through_ccxt}
 
 
-@pytest.fixture(params=sorted(VENUES))
-async def venue(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Venue]:
-    async with VENUES[request.param](tmp_path) as made:
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+_tags = itertools.count(1)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=sorted(VENUES))
+async def shared_account(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Venue]:
+    async with VENUES[request.param](tmp_path_factory.mktemp("venue")) as made:
         yield made
 
 
-def intent(
-    name: str, quantity: str, kind: OrderKind = OrderKind.MARKET, side: Side = Side.BUY, **fields: object
-) -> OrderIntent:
-    return OrderIntent(
-        client_id=f"otest12-{name}",
-        book="contract",
-        decision_id="d-1",
-        leg="entry",
-        symbol=SYMBOL,
-        side=side,
-        kind=kind,
-        quantity=Decimal(quantity),
-        created_ms=OPEN_MS,
-        **fields,  # type: ignore[arg-type]
-    )
+@pytest_asyncio.fixture(loop_scope="module")
+async def venue(shared_account: Venue) -> AsyncIterator[Venue]:
+    made = replace(shared_account, exchange=shared_account.restarted(), tag=str(next(_tags)))
+    yield made
+    await replace(made, exchange=made.restarted()).flatten()
+
+
+@pytest_asyncio.fixture(loop_scope="module", params=sorted(VENUES))
+async def new_venue(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Venue]:
+    async with VENUES[request.param](tmp_path) as made:
+        yield made
 
 
 async def approved(venue: Venue, order: OrderIntent) -> ApprovedOrder:
@@ -203,35 +240,35 @@ async def test_prepare_can_be_repeated(venue: Venue) -> None:
     await venue.exchange.prepare([SYMBOL], 5)
 
 
-async def test_a_new_account_holds_its_capital_and_nothing_else(venue: Venue) -> None:
-    account = await venue.exchange.account()
+async def test_a_new_account_holds_its_capital_and_nothing_else(new_venue: Venue) -> None:
+    account = await new_venue.exchange.account()
     assert (account.wallet, account.equity, account.available) == (100_000, 100_000, 100_000)
     assert account.positions == ()
-    assert list(await venue.exchange.open_orders()) == []
-    assert await venue.exchange.fills(SYMBOL, 0) == []
-    assert await venue.exchange.funding_paid(0) == []
+    assert list(await new_venue.exchange.open_orders()) == []
+    assert await new_venue.exchange.fills(SYMBOL, 0) == []
+    assert await new_venue.exchange.funding_paid(0) == []
 
 
 async def test_a_market_order_becomes_fills_and_a_position(venue: Venue) -> None:
-    order = intent("m", "0.2")
+    order = venue.intent("m", "0.2")
+    wallet = (await venue.exchange.account()).wallet
     report = await venue.exchange.send(await approved(venue, order))
     assert (report.client_id, report.state, report.filled) == (order.client_id, OrderState.FILLED, Decimal("0.2"))
     assert report.average_price == pytest.approx(PRICE, rel=Decimal("0.01"))
-    fills = await venue.exchange.fills(SYMBOL, OPEN_MS)
-    assert {fill.client_id for fill in fills} == {order.client_id}
+    fills = [fill for fill in await venue.exchange.fills(SYMBOL, OPEN_MS) if fill.client_id == order.client_id]
     assert {fill.venue_order_id for fill in fills} == {report.venue_id}
     assert sum(fill.signed_quantity for fill in fills) == Decimal("0.2")
     assert all(fill.fee > 0 for fill in fills)
     account = await venue.exchange.account()
     assert account.position(SYMBOL) == Decimal("0.2")
-    assert account.wallet == 100_000 - sum(fill.fee for fill in fills)
+    assert account.wallet == wallet - sum(fill.fee for fill in fills)
     (position,) = account.positions
     assert position.entry_price == pytest.approx(report.average_price)
     assert account.equity == account.wallet + position.unrealised
 
 
 async def test_the_same_order_sent_twice_exists_once(venue: Venue) -> None:
-    order = await approved(venue, intent("twice", "0.1"))
+    order = await approved(venue, venue.intent("twice", "0.1"))
     first = await venue.exchange.send(order)
     second = await venue.exchange.send(order)
     assert second == first
@@ -239,8 +276,8 @@ async def test_the_same_order_sent_twice_exists_once(venue: Venue) -> None:
 
 
 async def test_the_same_stop_sent_twice_exists_once(venue: Venue) -> None:
-    await venue.exchange.send(await approved(venue, intent("m", "0.1")))
-    stop = await approved(venue, stop_intent("s", "0.1"))
+    await venue.exchange.send(await approved(venue, venue.intent("m", "0.1")))
+    stop = await approved(venue, venue.stop("s", "0.1"))
     first = await venue.exchange.send(stop)
     second = await venue.exchange.send(stop)
     assert (first.state, second.state, first.venue_id) == (OrderState.OPEN, OrderState.OPEN, second.venue_id)
@@ -248,13 +285,13 @@ async def test_the_same_stop_sent_twice_exists_once(venue: Venue) -> None:
 
 
 async def test_an_order_that_was_never_sent_is_not_found(venue: Venue) -> None:
-    for order in (intent("none", "0.1"), stop_intent("none", "0.1")):
+    for order in (venue.intent("none", "0.1"), venue.stop("none-s", "0.1")):
         assert await venue.exchange.find(order) is None
         assert await venue.exchange.cancel(order) is None
 
 
 async def test_a_limit_order_rests_and_can_be_cancelled(venue: Venue) -> None:
-    order = intent("l", "0.1", OrderKind.LIMIT, price=Decimal("40000.1"))
+    order = venue.intent("l", "0.1", OrderKind.LIMIT, price=Decimal("40000.1"))
     report = await venue.exchange.send(await approved(venue, order))
     assert (report.state, report.filled) == (OrderState.OPEN, 0)
     ((resting, kind),) = await venue.exchange.open_orders()
@@ -269,20 +306,16 @@ async def test_a_limit_order_rests_and_can_be_cancelled(venue: Venue) -> None:
 
 
 async def test_cancelling_a_filled_order_reports_that_it_is_filled(venue: Venue) -> None:
-    order = intent("m", "0.1")
+    order = venue.intent("m", "0.1")
     await venue.exchange.send(await approved(venue, order))
     report = await venue.exchange.cancel(order)
     assert report is not None
     assert report.state is OrderState.FILLED
 
 
-def stop_intent(name: str, quantity: str) -> OrderIntent:
-    return intent(f"{name}-stop", quantity, OrderKind.STOP, Side.SELL, stop_price=Decimal("45000"), reduce_only=True)
-
-
 async def test_a_stop_rests_and_can_be_cancelled(venue: Venue) -> None:
-    await venue.exchange.send(await approved(venue, intent("m", "0.1")))
-    stop = stop_intent("m", "0.1")
+    await venue.exchange.send(await approved(venue, venue.intent("m", "0.1")))
+    stop = venue.stop("s", "0.1")
     sent = await venue.exchange.send(await approved(venue, stop))
     assert sent.state is OrderState.OPEN
     ((resting, kind),) = await venue.exchange.open_orders()
@@ -296,12 +329,12 @@ async def test_a_stop_rests_and_can_be_cancelled(venue: Venue) -> None:
 
 
 @pytest.mark.parametrize("restart", [False, True], ids=["same process", "after a restart"])
-async def test_a_triggered_stop_is_filled_and_its_fills_carry_its_id(venue: Venue, restart: bool) -> None:
-    entry, stop = intent("m", "0.1"), stop_intent("m", "0.1")
-    await venue.exchange.send(await approved(venue, entry))
-    await venue.exchange.send(await approved(venue, stop))
-    await venue.advance(FALL_MS + 2 * HOUR_MS)
-    exchange = venue.restarted() if restart else venue.exchange
+async def test_a_triggered_stop_is_filled_and_its_fills_carry_its_id(new_venue: Venue, restart: bool) -> None:
+    entry, stop = new_venue.intent("m", "0.1"), new_venue.stop("s", "0.1")
+    await new_venue.exchange.send(await approved(new_venue, entry))
+    await new_venue.exchange.send(await approved(new_venue, stop))
+    await new_venue.advance(FALL_MS + 2 * HOUR_MS)
+    exchange = new_venue.restarted() if restart else new_venue.exchange
     fills = await exchange.fills(SYMBOL, OPEN_MS)
     assert [fill.client_id for fill in fills] == [entry.client_id, stop.client_id]
     report = await exchange.find(stop)
@@ -312,10 +345,10 @@ async def test_a_triggered_stop_is_filled_and_its_fills_carry_its_id(venue: Venu
     assert list(await exchange.open_orders()) == []
 
 
-async def test_funding_is_booked_at_its_stamps(venue: Venue) -> None:
-    await venue.exchange.send(await approved(venue, intent("m", "0.1")))
-    await venue.advance(OPEN_MS + DAY_MS + HOUR_MS)
-    payments = await venue.exchange.funding_paid(OPEN_MS + 1)
+async def test_funding_is_booked_at_its_stamps(new_venue: Venue) -> None:
+    await new_venue.exchange.send(await approved(new_venue, new_venue.intent("m", "0.1")))
+    await new_venue.advance(OPEN_MS + DAY_MS + HOUR_MS)
+    payments = await new_venue.exchange.funding_paid(OPEN_MS + 1)
     assert [payment.time_ms for payment in payments] == [OPEN_MS + hours * HOUR_MS for hours in (8, 16, 24)]
     assert {payment.symbol for payment in payments} == {SYMBOL}
     assert all(payment.amount == pytest.approx(Decimal("-0.5"), rel=Decimal("0.01")) for payment in payments)
@@ -323,7 +356,7 @@ async def test_funding_is_booked_at_its_stamps(venue: Venue) -> None:
 
 
 async def test_a_definitive_no_leaves_nothing_behind(venue: Venue) -> None:
-    order = intent("big", "90")
+    order = venue.intent("big", "90")
     with pytest.raises(VenueRejected) as caught:
         await venue.exchange.send(await approved(venue, order))
     assert caught.value.code == -2019
@@ -332,7 +365,7 @@ async def test_a_definitive_no_leaves_nothing_behind(venue: Venue) -> None:
 
 
 async def test_an_answer_that_is_lost_leaves_the_outcome_unknown_and_the_order_findable(venue: Venue) -> None:
-    order = await approved(venue, intent("lost", "0.1"))
+    order = await approved(venue, venue.intent("lost", "0.1"))
     venue.wire.forwarded.clear()
     venue.wire.mode = "lose answer"
     with pytest.raises(OutcomeUnknown):
@@ -347,8 +380,8 @@ async def test_an_answer_that_is_lost_leaves_the_outcome_unknown_and_the_order_f
 
 
 async def test_a_stop_whose_answer_is_lost_is_findable(venue: Venue) -> None:
-    await venue.exchange.send(await approved(venue, intent("m", "0.1")))
-    stop = await approved(venue, stop_intent("lost", "0.1"))
+    await venue.exchange.send(await approved(venue, venue.intent("m", "0.1")))
+    stop = await approved(venue, venue.stop("lost", "0.1"))
     venue.wire.mode = "lose answer"
     with pytest.raises(OutcomeUnknown):
         await venue.exchange.send(stop)
@@ -359,7 +392,7 @@ async def test_a_stop_whose_answer_is_lost_is_findable(venue: Venue) -> None:
 
 
 async def test_a_venue_in_maintenance_leaves_the_outcome_unknown_and_nothing_there(venue: Venue) -> None:
-    order = await approved(venue, intent("lost", "0.1"))
+    order = await approved(venue, venue.intent("lost", "0.1"))
     venue.wire.mode = "503"
     with pytest.raises(OutcomeUnknown, match="503"):
         await venue.exchange.send(order)
@@ -370,7 +403,7 @@ async def test_a_venue_in_maintenance_leaves_the_outcome_unknown_and_nothing_the
 
 
 async def test_a_refused_connection_means_that_nothing_is_there(venue: Venue) -> None:
-    order = await approved(venue, intent("refused", "0.1"))
+    order = await approved(venue, venue.intent("refused", "0.1"))
     exchange = venue.restarted()  # no idle connection whose end would leave room for doubt
     await venue.wire.close()
     with pytest.raises(VenueUnreachable):
@@ -383,7 +416,7 @@ async def test_a_refused_connection_means_that_nothing_is_there(venue: Venue) ->
 
 
 async def test_a_rate_limit_is_not_retried_by_a_send_and_waited_for_by_a_read(venue: Venue) -> None:
-    order = await approved(venue, intent("busy", "0.1"))
+    order = await approved(venue, venue.intent("busy", "0.1"))
     venue.wire.mode = "429"
     with pytest.raises(RateLimited) as caught:
         await venue.exchange.send(order)
@@ -395,11 +428,10 @@ async def test_a_rate_limit_is_not_retried_by_a_send_and_waited_for_by_a_read(ve
 
 
 async def test_market_data_of_the_same_venue_ends_with_the_last_closed_bar(venue: Venue) -> None:
-    market = CcxtMarketData(venue.connection)
-    candles = await market.candles(SYMBOL, Interval.H1, START_MS, START_MS + 30 * DAY_MS)
+    candles = await venue.market.candles(SYMBOL, Interval.H1, START_MS, START_MS + 30 * DAY_MS)
     assert candles.open_time.tolist() == list(range(START_MS, OPEN_MS, HOUR_MS))
     assert candles.open[0] == 50_000.0
-    times, rates = await market.funding_rates(SYMBOL, START_MS, START_MS + 30 * DAY_MS)
+    times, rates = await venue.market.funding_rates(SYMBOL, START_MS, START_MS + 30 * DAY_MS)
     assert times.tolist() == list(range(START_MS, OPEN_MS + 1, 8 * HOUR_MS))
     assert set(rates) == {0.0001}
-    assert len((await market.open_interest(SYMBOL, START_MS, OPEN_MS))[0]) == 0
+    assert len((await venue.market.open_interest(SYMBOL, START_MS, OPEN_MS))[0]) == 0

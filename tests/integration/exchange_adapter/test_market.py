@@ -33,6 +33,20 @@ async def test_candles_are_paged_and_joined(venue, connection):
     assert venue.paths().count("GET /fapi/v1/klines") == 3
 
 
+async def test_prices_are_read_as_ccxt_reads_them(venue, connection, payload):
+    recorded = next(
+        entry
+        for entry in payload("rest_recorded.json")["responses"]
+        if entry["method"] == "fetchOHLCV" and entry["venue"] == "usdm"
+    )
+    rows, parsed = recorded["httpResponse"], recorded["parsed"]
+    venue.replies["GET /fapi/v1/klines"] = rows
+    first = int(rows[0][0])
+    candles = await CcxtMarketData(connection).candles("BTCUSDT", Interval.M1, first, first + len(rows) * 60_000)
+    columns = [candles.open_time, candles.open, candles.high, candles.low, candles.close, candles.volume]
+    assert [list(row) for row in zip(*(column.tolist() for column in columns), strict=True)] == parsed
+
+
 async def test_a_gap_in_the_history_does_not_end_the_pages(venue, connection):
     skip = frozenset(T0 + i * HOUR_MS for i in range(300, 400))
     venue.replies["GET /fapi/v1/klines"] = klines(T0, T0 + 2500 * HOUR_MS, skip)

@@ -10,7 +10,7 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
-from shared.adapters.exchange import CcxtExchange, ConnectionParams, connect, probe
+from shared.adapters.exchange import CcxtExchange, ConnectionParams, connect, probe_venue
 from shared.domain.errors import OutcomeUnknown, RateLimited, VenueRejected, VenueUnreachable
 from shared.domain.money import SymbolRules
 from shared.domain.orders import OrderIntent, OrderKind, OrderState, Side
@@ -166,7 +166,7 @@ async def test_neither_key_nor_secret_nor_signature_shows_up_anywhere(venue, exc
 
 
 async def test_probe_says_yes(venue, clock):
-    assert (await probe(clock, base_url=venue.base_url)).reachable
+    assert (await probe_venue(clock, base_url=venue.base_url)).reachable
 
 
 @pytest.mark.parametrize(
@@ -174,13 +174,15 @@ async def test_probe_says_yes(venue, clock):
     [
         ((451, {"code": 0, "msg": "restricted location"}), "does not serve this region"),
         ((503, "maintenance"), "HTTP 503"),
+        ((200, "<html>sign in</html>"), "no JSON"),
+        ((200, {"hello": "world"}), "not as documented"),
         ("hang", "did not answer within|without an answer"),
     ],
 )
 async def test_probe_gives_the_reason_in_one_line(venue, clock, reply, reason):
     venue.replies["GET /fapi/v1/time"] = reply
     before = time.monotonic()
-    outcome = await probe(clock, base_url=venue.base_url, timeout_s=0.3)
+    outcome = await probe_venue(clock, base_url=venue.base_url, timeout_s=0.3)
     assert time.monotonic() - before < 1.5
     assert not outcome.reachable
     assert "\n" not in outcome.reason
@@ -188,5 +190,5 @@ async def test_probe_gives_the_reason_in_one_line(venue, clock, reply, reason):
 
 
 async def test_probe_of_an_address_where_nobody_listens(clock):
-    outcome = await probe(clock, base_url=f"http://127.0.0.1:{unused_port()}")
+    outcome = await probe_venue(clock, base_url=f"http://127.0.0.1:{unused_port()}")
     assert (outcome.reachable, "Connection refused" in outcome.reason) == (False, True)

@@ -3,7 +3,7 @@ from decimal import Decimal
 import pytest
 
 from shared.adapters.exchange import CcxtExchange
-from shared.domain.errors import MalformedData, ReconciliationError, UsageError
+from shared.domain.errors import MalformedData, OutcomeUnknown, ReconciliationError, UsageError
 from shared.domain.money import SymbolRules
 from shared.domain.orders import OrderIntent, OrderKind, OrderState, Side
 from shared.risk.approval import OrderContext, approve
@@ -142,6 +142,30 @@ async def test_a_triggered_stop_is_reported_with_the_order_that_it_placed(venue,
     assert (report.client_id, report.fill_client_id) == ("oabc-stop-1", "x-venue")
     assert (report.state, report.filled, report.average_price) == (OrderState.FILLED, Decimal("0.002"), Decimal("69067.6"))
     assert venue.asked[-1].parameters["orderId"] == "974828356187"
+
+
+async def test_a_stop_whose_order_is_not_listed_yet_still_exists(venue, exchange, samples):
+    venue.replies["GET /fapi/v1/algoOrder"] = samples("Trading/GetConditionalOrder") | {"clientAlgoId": "oabc-stop-1"}
+    venue.replies["GET /fapi/v1/order"] = (400, {"code": -2013, "msg": "Order does not exist."})
+    order = intent(OrderKind.STOP, client_id="oabc-stop-1", side=Side.SELL, stop_price=Decimal("69080.2"), reduce_only=True)
+    report = await exchange.find(order)
+    assert report is not None
+    assert report.state is OrderState.OPEN
+
+
+async def test_an_answer_that_cannot_be_read_leaves_a_sent_order_unknown(venue, exchange):
+    venue.replies["POST /fapi/v1/order"] = {"ok": True}
+    with pytest.raises(OutcomeUnknown, match="oabc-entry-1"):
+        await exchange.send(approved(intent()))
+
+
+async def test_a_read_that_cannot_be_understood_is_malformed_data(venue, exchange):
+    venue.replies["GET /fapi/v3/account"] = {"totalWalletBalance": "many"}
+    with pytest.raises(MalformedData, match="account: the venue's answer is not as documented"):
+        await exchange.account()
+    venue.replies["GET /fapi/v1/time"] = []
+    with pytest.raises(MalformedData, match="server time"):
+        await exchange.server_time_ms()
 
 
 async def test_a_cancelled_stop_is_final(venue, exchange):

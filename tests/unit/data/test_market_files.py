@@ -114,7 +114,13 @@ def test_nothing_that_closes_after_the_end_is_visible(tmp_path: Path, make_candl
 
 
 @pytest.mark.parametrize(
-    "place", ["lake/BTCUSDT/funding.parquet", "lake/funding/BTCUSDT.parquet", "../funding/lake/BTCUSDT.parquet"]
+    "place",
+    [
+        "lake/BTCUSDT/funding.parquet",
+        "lake/BTCUSDT/funding/data.parquet",
+        "lake/funding/BTCUSDT.parquet",
+        "../funding/lake/BTCUSDT.parquet",
+    ],
 )
 async def test_funding_is_found_beside_the_candles_or_beside_their_folder(
     tmp_path: Path, make_candles: MakeCandles, place: str

@@ -16,6 +16,7 @@ def test_the_version_names_the_content() -> None:
         replace(StrategyParams(), trend_hunter=AgentParams(AgentWeights(momentum=0.5))).version,
     }
     assert len(versions) == 3
+    assert StrategyParams(stop_atr=3).version == StrategyParams(stop_atr=3.0).version
 
 
 def test_the_look_back_covers_every_window() -> None:
@@ -34,12 +35,14 @@ def test_target_regimes_may_be_read_from_text() -> None:
         ({"full_score": 1.5}, "strategy.full_score is 1.5; expected more than 0.0 and at most 1.0"),
         ({"swing_bars": 0}, "strategy.swing_bars is 0; expected 1 to 2000 bars"),
         ({"breakout_bars": 4.5}, "strategy.breakout_bars is 4.5; expected 1 to 2000 bars"),
-        ({"stop_atr": float("nan")}, "strategy.stop_atr is nan; expected 0 or more"),
+        ({"stop_atr": float("nan")}, "strategy: stop_atr is nan; expected a finite number"),
+        ({"stop_atr": "wide"}, "strategy: stop_atr is 'wide'; expected a finite number"),
+        ({"funding_extreme": -0.5}, "strategy.funding_extreme is -0.5; expected 0 or more"),
         ({"target_volatility": 0.0}, "strategy.target_volatility is 0.0; expected more than 0.0"),
         ({"caution_ratio": 3.0}, "expected caution_ratio < alarm_ratio"),
     ],
 )
-def test_impossible_settings_are_refused(settings: dict[str, float], message: str) -> None:
+def test_impossible_settings_are_refused(settings: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         StrategyParams(**settings)  # type: ignore[arg-type]
 
@@ -47,5 +50,5 @@ def test_impossible_settings_are_refused(settings: dict[str, float], message: st
 def test_impossible_agents_are_refused() -> None:
     with pytest.raises(ConfigError, match="agent share is -1"):
         AgentParams(share=-1.0)
-    with pytest.raises(ConfigError, match="agent weight momentum is nan"):
+    with pytest.raises(ConfigError, match="agent weight momentum is nan; expected a finite number"):
         AgentWeights(momentum=float("nan"))

@@ -1,0 +1,54 @@
+# One Smart Trade. `make help` lists what can be made; `make run` on a fresh clone does everything itself.
+
+PYTHON ?= python3
+VENV ?= .venv
+DATA ?=
+ARGS ?=
+export PYTHON VENV
+
+BIN := $(VENV)/bin
+ENVIRONMENT := sh requirements/environment.sh
+# Hashes and versions come from the public index alone; no address is written into the locked files.
+LOCK := UV_NO_CONFIG=1 UV_FIND_LINKS= $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --no-header --no-annotate
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint format bench lock clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo '  PYTHON=python3.12 chooses the interpreter (3.11 to 3.13), VENV=folder the environment.'
+
+run: ## the loop over market data, with a report: make run [DATA=dir] [ARGS="--days 30 --symbols BTCUSDT"]
+	@$(ENVIRONMENT) run
+	@$(BIN)/ost run $(if $(DATA),--data "$(DATA)") $(ARGS)
+
+test: ## all tests: make test [ARGS="tests/unit -k regime"]
+	@$(ENVIRONMENT) dev
+	@$(BIN)/python -m pytest --benchmark-disable $(ARGS)
+
+lint: ## ruff, mypy --strict, import-linter
+	@$(ENVIRONMENT) dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: ## let ruff mend and format the code
+	@$(ENVIRONMENT) dev
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+bench: ## benchmarks with figures: make bench [ARGS="-k regime"]
+	@$(ENVIRONMENT) dev
+	@$(BIN)/python -m pytest tests/benchmarks --benchmark-only --benchmark-columns=min,median,ops -s $(ARGS)
+
+lock: ## lock the newest versions into requirements/*.txt and the requirements of each deployable
+	@$(ENVIRONMENT) dev
+	$(LOCK) --upgrade requirements/run.in --output-file requirements/run.txt
+	$(LOCK) --upgrade requirements/dev.in --output-file requirements/dev.txt
+	$(LOCK) --upgrade cloudrun/exchange/requirements.in --output-file cloudrun/exchange/requirements.txt
+
+clean: ## remove the environment and caches; market data, ledger and reports in var/ stay
+	rm -rf "$(VENV)" .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks .import_linter_cache *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,60 @@
+#!/bin/sh
+# Makes the Python environment: `sh requirements/environment.sh run|dev`. The Makefile calls it; it costs nothing where all is there.
+# PYTHON is the interpreter (3.11 to 3.13), VENV the folder. A stamp, written last, names the locked requirements that are
+# installed: an interrupted installation has no stamp and is done again.
+set -eu
+cd "$(dirname "$0")/.."
+kind=$1
+python=${PYTHON:-python3}
+venv=${VENV:-.venv}
+
+say() { printf '%s\n' "$*" >&2; }
+fail() { say "error: $*"; exit 2; }
+
+command -v "$python" >/dev/null 2>&1 || fail "there is no $python; install Python 3.11 to 3.13 (Debian: sudo apt-get install python3) or say PYTHON=/path/to/python3"
+version=$("$python" -c 'import sys; print("%d.%d.%d" % sys.version_info[:3])') || fail "$python does not start"
+case $version in
+    3.11.* | 3.12.* | 3.13.*) ;;
+    *) fail "$python is Python $version; expected 3.11 to 3.13: say PYTHON=python3.12 or the path of another one" ;;
+esac
+
+files=requirements/run.txt
+[ "$kind" = run ] || files="$files requirements/dev.txt"
+key() { { printf '%s %s\n' "$version" "$PWD"; cat "$@"; } | cksum | tr -c '0-9\n' '-'; }
+# shellcheck disable=SC2086 # a list of files
+stamp=$venv/requirements-$kind-$(key $files)
+project_stamp=$venv/project-$(key pyproject.toml)
+[ -e "$stamp" ] && [ -e "$project_stamp" ] && exit 0
+
+# The venv module of Debian's python3 lacks pip until python3-venv is installed.
+if ! "$python" -c 'import venv, ensurepip' 2>/dev/null; then
+    package=python${version%.*}-venv
+    as_root=
+    [ "$(id -u)" = 0 ] || as_root='sudo -n'
+    say "$python cannot make environments; trying: apt-get install $package"
+    { $as_root apt-get update -q && $as_root apt-get install -qy --no-install-recommends "$package"; } >&2 ||
+        fail "$python has no ensurepip; get it with: sudo apt-get install $package"
+fi
+
+if [ ! -x "$venv/bin/pip" ] || [ "$("$venv/bin/python" -c 'import sys; print("%d.%d.%d" % sys.version_info[:3])' 2>/dev/null)" != "$version" ]; then
+    say "creating the environment $venv with Python $version"
+    rm -rf "$venv"
+    "$python" -m venv "$venv" || { rm -rf "$venv"; fail "$python could not create $venv"; }
+fi
+
+unfinished="the installation did not finish; the lines above say why. Once that is mended, the same command goes on"
+pip() { "$venv/bin/python" -m pip --disable-pip-version-check "$@" >&2; }
+
+if [ ! -e "$stamp" ]; then
+    rm -f "$venv/requirements-$kind-"*
+    say "installing $files (once; a minute or two)"
+    # shellcheck disable=SC2046,SC2086 # options built from a list of files
+    pip install --require-hashes --only-binary :all: $(printf -- ' -r %s' $files) || fail "$unfinished"
+    pip check || fail "the environment is inconsistent: rm -rf $venv and start again"
+    : >"$stamp"
+fi
+if [ ! -e "$project_stamp" ]; then
+    rm -f "$venv/project-"*
+    pip install --quiet --no-deps --no-build-isolation --editable . || fail "$unfinished"
+    : >"$project_stamp"
+fi

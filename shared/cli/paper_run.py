@@ -1,0 +1,189 @@
+"""The wiring of `ost run`: the paper exchange as a process, real ccxt in front of it, the ledger, and the session.
+
+Lockstep: the exchange's time is moved from bar close to bar close, and each close is one session step. The run ends cleanly
+after any step, and is continued from the ledger and the exchange's journal after any kind of end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from shared.adapters.exchange import PAPER_CONNECTION, CcxtExchange, CcxtMarketData, connect
+from shared.adapters.local.bucket import FolderBucket
+from shared.adapters.local.clock import SystemClock
+from shared.adapters.local.paper_process import LockstepClock, PaperExchangeProcess
+from shared.cli import wiring
+from shared.data.ingestion import ingest_universe
+from shared.data.refresh import refresh_curated
+from shared.domain.errors import DataError, LeaseLost
+from shared.domain.interval import format_ms
+from shared.trading.session import Ports, Session, SessionSpec, StepReport
+from shared.version import code_version
+
+if TYPE_CHECKING:
+    from shared.config.settings import Settings
+    from shared.ports import Ledger
+    from shared.trading.run_plan import RunPlan
+
+LEASE_TTL_MS = 3_000
+"""Short: a run that was killed is continued seconds later."""
+
+OnStep = Callable[[StepReport], None]
+
+
+@dataclass(frozen=True, slots=True)
+class PaperRun:
+    """One run and where its files are."""
+
+    plan: RunPlan
+    book: str
+    settings: Settings
+    ledger: Ledger
+    folder: Path
+    """journal, log, models and frozen candles of this book"""
+
+    @property
+    def market_folder(self) -> Path:
+        """The candles that the exchange replays."""
+        return self.folder / "market"
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnd:
+    """How a run ended."""
+
+    interrupted: bool
+    problems: tuple[str, ...]
+    """assets that could not be ingested, curated or decided, one line each"""
+
+
+async def trade(run: PaperRun, on_step: OnStep, say: Callable[[str], None]) -> RunEnd:
+    """Trade the plan from where it stands to its end, or to the first Ctrl-C. Raises the `OstError` tree."""
+    settings, plan = run.settings, run.plan
+    secrets = wiring.secrets()
+    key, secret = secrets.paper_key.get_secret_value(), secrets.paper_secret.get_secret_value()
+    exchange = await PaperExchangeProcess.start(_arguments(run), key=key, secret=secret, log=run.folder / "exchange.log")
+    now_ms = int((await exchange.state())["now_ms"])
+    clock = LockstepClock(now_ms)
+    connection = connect(
+        settings.universe.venue,
+        clock,
+        np.random.default_rng(settings.run.seed),
+        PAPER_CONNECTION,
+        base_url=exchange.base_url,
+        api_key=key,
+        secret=secret,
+    )
+    try:
+        market = CcxtMarketData(connection)
+        lake = FolderBucket(settings.lake)
+        since_ms = plan.start_ms - settings.system.window_bars(plan.interval) * plan.interval.ms
+        ports = Ports(
+            exchange=CcxtExchange(connection),
+            market=market,
+            ledger=run.ledger,
+            models=FolderBucket(run.folder),
+            clock=clock,
+            lease_clock=SystemClock(),
+        )
+        session = await _opened(ports, _spec(run), say)
+        problems: dict[str, None] = {}
+        interrupted = False
+        try:
+            with _first_interrupt() as stop:
+                bar_ms = _next_bar(run, now_ms)
+                while bar_ms <= plan.end_ms:
+                    if stop.is_set():
+                        interrupted = True
+                        break
+                    if bar_ms > clock.time_ms:
+                        await exchange.advance(bar_ms)
+                        clock.time_ms = bar_ms
+                    report = await session.step(bar_ms)
+                    problems |= dict.fromkeys(report.problems)
+                    on_step(report)
+                    bar_ms += plan.interval.ms
+        finally:
+            await session.close()
+        ingested = await ingest_universe(market, lake, clock, plan.universe, [plan.interval], since_ms=since_ms)
+        problems |= {f"{failed.asset.symbol}: {failed.error}": None for failed in ingested.failed}
+        for asset in plan.universe:
+            try:
+                refresh_curated(lake, asset, plan.interval, settings.curation)
+            except DataError as error:
+                problems[f"{asset.symbol}: {error}"] = None
+        return RunEnd(interrupted, tuple(problems))
+    finally:
+        await connection.close()
+        await exchange.close()
+
+
+def _spec(run: PaperRun) -> SessionSpec:
+    return SessionSpec(
+        book=run.book,
+        holder=f"{socket.gethostname()}:{os.getpid()}",
+        universe=run.plan.universe,
+        interval=run.plan.interval,
+        params=run.settings.system,
+        leverage=run.settings.run.leverage,
+        code_version=code_version(),
+        lease_ttl_ms=LEASE_TTL_MS,
+    )
+
+
+async def _opened(ports: Ports, spec: SessionSpec, say: Callable[[str], None]) -> Session:
+    """The session, after the lease of a process that was killed has run out."""
+    for attempt in range(2 * LEASE_TTL_MS // 500):
+        try:
+            return await Session.open(ports, spec)
+        except LeaseLost:
+            if attempt == 0:
+                say("waiting for the lease of the process that was interrupted")
+            await asyncio.sleep(0.5)
+    return await Session.open(ports, spec)
+
+
+def _next_bar(run: PaperRun, now_ms: int) -> int:
+    """The bar close to go on with: the exchange's time, unless the ledger says that it is finished."""
+    last = run.ledger.last_equity(run.book)
+    done = last is not None and last.time_ms >= now_ms
+    return now_ms + run.plan.interval.ms if done else now_ms
+
+
+def _arguments(run: PaperRun) -> list[str]:
+    """Command line of the exchange process."""
+    plan, costs = run.plan, run.settings.costs
+    arguments = ["--market", str(run.market_folder), "--symbols", *(asset.symbol for asset in plan.universe)]
+    arguments += ["--interval", plan.interval.value, "--start", format_ms(plan.start_ms), "--capital", plan.capital]
+    arguments += ["--journal", str(run.folder / "journal.jsonl"), "--port", "0"]
+    for field in fields(costs):
+        arguments += [f"--{field.name.replace('_', '-')}", repr(getattr(costs, field.name))]
+    return arguments
+
+
+@contextmanager
+def _first_interrupt() -> Iterator[asyncio.Event]:
+    """An event that the first Ctrl-C (or SIGTERM) sets; the second one ends the process in the usual way."""
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+
+    def told() -> None:
+        stop.set()
+        loop.remove_signal_handler(signal.SIGINT)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, told)
+    try:
+        yield stop
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)

@@ -1,0 +1,100 @@
+"""`ost run`: the whole loop over history, on the paper exchange, with a report at the end."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from shared.cli.paper_run import PaperRun, RunEnd
+    from shared.config.settings import Settings
+    from shared.trading.run_plan import RunPlan
+
+
+def run(
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Folder with Parquet or CSV archive files (default: the venue, else a generated market)."),
+    ] = None,
+    symbols: Annotated[str | None, typer.Option(help="Comma-separated symbols (default: the configured universe).")] = None,
+    interval: Annotated[str | None, typer.Option("--interval", "-i", help="Bars that are traded on: 15m to 1d.")] = None,
+    days: Annotated[int | None, typer.Option(help="Days to trade, ending at the newest bar.", min=1)] = None,
+    start: Annotated[str | None, typer.Option(help="First day to trade, YYYY-MM-DD (instead of --days).")] = None,
+    end: Annotated[str | None, typer.Option(help="Trade up to this day, YYYY-MM-DD.")] = None,
+    capital: Annotated[str | None, typer.Option(help="Starting wallet, quote currency.")] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Start a new run even if the same one was interrupted.")] = False,
+    report: Annotated[Path | None, typer.Option(help="Where the HTML report goes (default: beside the run).")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON for machines.")] = False,
+) -> None:
+    """Trade history on the paper exchange: candles in, regime, decision, order, ledger out.
+
+    The same command continues a run that was interrupted, by Ctrl-C or by anything else.
+
+    Example: ost run --days 30 --symbols BTCUSDT,ETHUSDT
+
+    Example: ost run --data ../shared/data/ohlcv/binance_usdm --start 2025-07-01 --end 2025-08-01
+    """
+    from shared.cli import output, wiring
+    from shared.cli.run_progress import showing
+    from shared.cli.run_report import finished, outcome_lines
+
+    settings = wiring.settings({"run.capital": capital, "run.days": days, "interval": interval})
+    plan, prepared, continued = _prepared(settings, data, symbols, start, end, fresh=fresh)
+    from shared.cli.paper_run import trade
+
+    if continued:
+        output.note(f"continuing the interrupted run {prepared.book} (start over with --fresh)")
+    with showing(plan, prepared.ledger, prepared.book) as on_step:
+        ended: RunEnd = asyncio.run(trade(prepared, on_step, output.note))
+    for problem in ended.problems:
+        output.note(problem)
+    if ended.interrupted:
+        output.note(f"stopped after a whole bar; the ledger is consistent. Go on with the same command (run {prepared.book}).")
+        raise typer.Exit(130)
+    result = finished(prepared, ended, report)
+    output.emit(result, as_json, view=outcome_lines(result))
+    if ended.problems:
+        raise typer.Exit(1)
+
+
+def _prepared(
+    settings: Settings, data: Path | None, symbols: str | None, start: str | None, end: str | None, *, fresh: bool
+) -> tuple[RunPlan, PaperRun, bool]:
+    """The plan, the run with its frozen candles, and whether it goes on with an interrupted one."""
+    from shared.cli import output, wiring
+    from shared.cli.market_source import fingerprint, freeze, resolve
+    from shared.cli.paper_run import PaperRun
+    from shared.domain.interval import parse_date_ms
+    from shared.trading.run_plan import RunPlan, choose_book, choose_range
+
+    start_ms, end_ms = (parse_date_ms(day) if day else None for day in (start, end))
+    wanted = tuple(name.strip().upper() for name in symbols.split(",") if name.strip()) if symbols else ()
+    interval, system = settings.interval, settings.system
+    source = resolve(settings, interval, data=data, symbols=wanted, days=settings.run.days, say=output.note)
+    first_ms, last_ms = choose_range(
+        source.spans, interval, start_ms=start_ms, end_ms=end_ms, days=settings.run.days, warmup_bars=system.warmup_bars
+    )
+    window_bars = system.window_bars(interval)
+    plan = RunPlan(
+        universe=source.universe,
+        interval=interval,
+        start_ms=first_ms,
+        end_ms=last_ms,
+        capital=f"{settings.run.capital:f}".rstrip("0").rstrip("."),
+        params_version=system.version,
+        market_label=source.label,
+        market_hash=fingerprint(source, first_ms - window_bars * interval.ms, last_ms),
+        generated=source.generated,
+    )
+    ledger = wiring.ledger(settings)
+    book, continued = choose_book(plan, ledger.books(), fresh=fresh)
+    folder = settings.storage.root / "runs" / book
+    freeze(source, plan, folder / "market", window_bars)
+    if not continued:
+        ledger.register_book(book, plan.start_ms, plan.as_dict())
+    return plan, PaperRun(plan, book, settings, ledger, folder), continued
+
+

@@ -1,0 +1,25 @@
+"""Keys of the exchange account: only from the environment or `.env`, never from a settings file, never printed."""
+
+from __future__ import annotations
+
+from pydantic import SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+ENVIRONMENT_PREFIX = "OST_"
+
+
+class Secrets(BaseSettings):
+    """`OST_BINANCE_API_KEY` and `OST_BINANCE_API_SECRET`; `None` where they are not set. Their text never appears in a repr.
+
+    `OST_PAPER_KEY` and `OST_PAPER_SECRET` are those of the paper exchange.
+    """
+
+    model_config = SettingsConfigDict(env_prefix=ENVIRONMENT_PREFIX, env_file=".env", extra="ignore", frozen=True)
+
+    binance_api_key: SecretStr | None = None
+    binance_api_secret: SecretStr | None = None
+    paper_key: SecretStr = SecretStr("paper")
+    paper_secret: SecretStr = SecretStr("paper")
+
+
+SECRET_VARIABLES = frozenset(f"{ENVIRONMENT_PREFIX}{name}".upper() for name in Secrets.model_fields)

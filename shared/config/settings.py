@@ -1,0 +1,155 @@
+"""Every setting of One Smart Trade, typed and frozen.
+
+The values live in one place, `default.yaml` beside this file (with a comment each); the classes here say which values are
+allowed. The sections of the rooms are the rooms' own frozen parameter dataclasses, which check themselves.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidatorFunctionWrapHandler, WrapValidator, model_validator
+
+from shared.adapters.exchange.params import ConnectionParams
+from shared.backtest.params import CostParams
+from shared.data.ingest_params import IngestParams
+from shared.data.params import CurationParams
+from shared.domain.asset import Universe
+from shared.domain.errors import OstError
+from shared.domain.interval import Interval
+from shared.regime.params import RegimeParams
+from shared.risk.params import RiskParams
+from shared.strategy.params import StrategyParams
+from shared.trading.execution import ExecutionParams
+from shared.trading.params import SystemParams
+
+LIVE_CONFIRMATION = "I understand that live trading can lose all of my money"
+
+
+def _as_value_error(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+    """Let what a room says about its own parameters become part of the list of all findings, with the section's name."""
+    try:
+        return handler(value)
+    except OstError as error:
+        raise ValueError(str(error)) from error
+
+
+_CHECKED = WrapValidator(_as_value_error)
+
+
+class Mode(StrEnum):
+    """Whose money is at stake."""
+
+    PAPER = "paper"
+    TESTNET = "testnet"
+    LIVE = "live"
+
+
+class Section(BaseModel):
+    """A frozen group of settings that rejects what it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class UniverseSettings(Section):
+    """Which assets are traded."""
+
+    venue: str
+    symbols: tuple[str, ...]
+
+    @model_validator(mode="after")
+    def _is_a_universe(self) -> Self:
+        try:
+            _ = self.universe
+        except OstError as error:
+            raise ValueError(str(error)) from error
+        return self
+
+    @property
+    def universe(self) -> Universe:
+        """The assets as the core wants them."""
+        return Universe.of(self.venue, self.symbols)
+
+
+class StorageSettings(Section):
+    """Where things are kept on this computer."""
+
+    root: Path
+
+
+class LedgerSettings(Section):
+    """The database that remembers decisions, orders and fills."""
+
+    url: str | None
+
+
+class VenueSettings(Section):
+    """Which server plays the exchange."""
+
+    base_url: str | None = Field(pattern=r"^https?://[^\s]+$")
+    probe_timeout_s: float = Field(gt=0, le=60)
+
+
+class RunSettings(Section):
+    """What `ost run` does unless told otherwise on the command line."""
+
+    capital: float = Field(gt=0)
+    days: int = Field(ge=1)
+    seed: int = Field(ge=0)
+    leverage: int = Field(ge=1, le=20)
+    max_decision_age: float = Field(gt=0, le=1)
+
+
+class Settings(BaseModel):
+    """All settings. Built by `shared.config.load.load`, passed on as a value."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    mode: Mode
+    confirm_live: str
+    interval: Interval
+    intervals: tuple[Interval, ...] = Field(min_length=1)
+    universe: UniverseSettings
+    storage: StorageSettings
+    ledger: LedgerSettings
+    venue: VenueSettings
+    run: RunSettings
+    curation: Annotated[CurationParams, _CHECKED]
+    regime: Annotated[RegimeParams, _CHECKED]
+    strategy: Annotated[StrategyParams, _CHECKED]
+    risk: Annotated[RiskParams, _CHECKED]
+    costs: Annotated[CostParams, _CHECKED]
+    execution: Annotated[ExecutionParams, _CHECKED]
+    ingest: Annotated[IngestParams, _CHECKED]
+    exchange: Annotated[ConnectionParams, _CHECKED]
+
+    @model_validator(mode="after")
+    def _live_is_confirmed(self) -> Self:
+        if self.mode is Mode.LIVE and self.confirm_live != LIVE_CONFIRMATION:
+            raise ValueError(f'mode live trades real money and needs confirm_live: "{LIVE_CONFIRMATION}"')
+        return self
+
+    @model_validator(mode="after")
+    def _interval_is_stored(self) -> Self:
+        if self.interval not in self.intervals:
+            raise ValueError(f"interval {self.interval} is not among intervals ({' '.join(self.intervals)}); add it there")
+        return self
+
+    @property
+    def ledger_url(self) -> str:
+        """Where the ledger is: `ledger.url`, or the SQLite file under `storage.root`."""
+        return self.ledger.url or f"sqlite:///{self.storage.root / 'ledger.sqlite'}"
+
+    @property
+    def lake(self) -> Path:
+        """The folder of market data and models."""
+        return self.storage.root / "lake"
+
+    @property
+    def system(self) -> SystemParams:
+        """What every decision depends on besides the market and the book."""
+        return SystemParams(
+            self.curation, self.regime, self.strategy, self.risk, self.execution, max_decision_age=self.run.max_decision_age
+        )

@@ -1,0 +1,17 @@
+"""Says before the tests which component is absent on this computer, and how to get it."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+
+def pytest_report_header() -> list[str]:
+    """One line per absent component."""
+    lines = []
+    if not shutil.which("initdb") and not any(Path("/usr/lib/postgresql").glob("*/bin/initdb")):
+        lines.append("absent: PostgreSQL; the ledger's tests on it are skipped. Get it: sudo apt-get install postgresql")
+    data = Path(__file__).parents[2] / "shared" / "data"
+    if not data.is_dir():
+        lines.append("absent: ../shared/data; the tests on recorded candles are skipped")
+    return lines
