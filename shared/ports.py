@@ -210,7 +210,7 @@ class Ledger(Protocol):
         ...
 
     def last_equity(self, book: str) -> EquityPoint | None:
-        """The newest equity point: its instant is the last bar that was finished."""
+        """The newest equity point: its instant is the last bar that was begun."""
         ...
 
     def record_regimes(self, book: str, states: Iterable[RegimeState]) -> None:

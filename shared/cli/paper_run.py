@@ -101,7 +101,7 @@ async def trade(run: PaperRun, on_step: OnStep, say: Callable[[str], None]) -> R
         interrupted = False
         try:
             with _first_interrupt() as stop:
-                bar_ms = _next_bar(run, now_ms)
+                bar_ms = now_ms  # the step at which the exchange stands may have been cut off: doing it again is safe
                 while bar_ms <= plan.end_ms:
                     if stop.is_set():
                         interrupted = True
@@ -151,13 +151,6 @@ async def _opened(ports: Ports, spec: SessionSpec, say: Callable[[str], None]) -
                 say("waiting for the lease of the process that was interrupted")
             await asyncio.sleep(0.5)
     return await Session.open(ports, spec)
-
-
-def _next_bar(run: PaperRun, now_ms: int) -> int:
-    """The bar close to go on with: the exchange's time, unless the ledger says that it is finished."""
-    last = run.ledger.last_equity(run.book)
-    done = last is not None and last.time_ms >= now_ms
-    return now_ms + run.plan.interval.ms if done else now_ms
 
 
 def _arguments(run: PaperRun) -> list[str]:

@@ -96,5 +96,3 @@ def _prepared(
     if not continued:
         ledger.register_book(book, plan.start_ms, plan.as_dict())
     return plan, PaperRun(plan, book, settings, ledger, folder), continued
-
-

@@ -71,4 +71,33 @@ def outcome_lines(result: RunResult) -> Any:
     """The summary as a table, and the lines that say how to look further."""
     from rich.console import Group
 
-    return Group(str(result))
+    numbers = result.summary
+    kind = "GENERATED market, not real prices: " if result.generated else ""
+    rows = [
+        ("market", f"{kind}{result.market}"),
+        ("traded", f"{result.start} to {result.end}, {result.decisions} decisions, {result.orders} orders"),
+        ("equity", f"{numbers['start_equity']:,.2f} -> {numbers['end_equity']:,.2f}"),
+        ("return", _percent(numbers["total_return"])),
+        ("volatility, annual", _percent(numbers["volatility"])),
+        ("Sharpe, annual", _number(numbers["sharpe"])),
+        ("max drawdown", _percent(numbers["max_drawdown"])),
+        (
+            "trades",
+            f"{numbers['trades']}, {_percent(numbers['win_rate'])} won, profit factor {_number(numbers['profit_factor'])}",
+        ),
+        ("fees, funding", f"{-numbers['fees']:+,.2f}, {numbers['funding']:+,.2f}"),
+        ("bars with a position", _percent(numbers["exposure"])),
+    ]
+    table = output.table(("", result.book), rows, title="Run finished")
+    lines = [f"report: {result.report}"]
+    if result.example_decision:
+        lines.append(f"why did it trade? ost decisions show {result.example_decision}")
+    return Group(table, *lines)
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2%}"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"

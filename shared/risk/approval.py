@@ -60,6 +60,8 @@ def approve(intent: OrderIntent, context: OrderContext) -> ApprovedOrder:
             f"(step {rules.step}, {rules.min_quantity} to {rules.max_quantity})"
         )
     if intent.kind is OrderKind.STOP and intent.reduce_only:
+        if context.held * intent.side.sign >= 0:
+            raise NotApproved(f"{intent.symbol}: the stop has no position to protect (held {context.held})")
         return ApprovedOrder(intent, _SEAL)
 
     after = context.held + quantity * intent.side.sign

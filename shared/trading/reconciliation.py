@@ -49,7 +49,10 @@ class Reconciler:
         for record in self._ledger.orders(self._book, unfinished=True):
             is_resting_stop = record.intent.kind is OrderKind.STOP and record.state is OrderState.OPEN
             if resting or not is_resting_stop:
-                await self._executor.settle(record, approve)
+                settled = await self._executor.settle(record, approve)
+                if settled.filled > 0:
+                    # Booked at once: whether the next order may go out (a stop, say) depends on the position.
+                    await self.book_fills(record.intent.symbol)
 
     async def settle_positions(self, symbols: Iterable[str], account: Account) -> list[Difference]:
         """Fetch what explains each difference; freeze the symbols where nothing does and return those differences."""

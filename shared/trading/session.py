@@ -1,10 +1,10 @@
 """The session: one step per closed bar, from candle to ledger, on one book of one account.
 
-    settle what is open -> account, equity, breakers -> for each asset: analyse, decide, commit, send -> settle -> equity row
+    settle what is open -> equity row, breakers -> for each asset: analyse, decide, commit, send, book the fills
 
-The equity row is written last: its instant is the last bar that was finished. A step that was cut off anywhere is simply
-done again; decisions that are committed stay, orders are looked up by their client id, nothing is sent twice. A paper, a
-testnet and a live bot run this same step.
+A step can be cut off anywhere and is then simply done again, to the same end: the equity row stands from its first time, so
+that every size is computed from the same number; decisions that are committed stay; orders are looked up by their client id
+and nothing is sent twice. A step that was finished changes nothing. A paper, a testnet and a live bot run this same step.
 """
 
 from __future__ import annotations
@@ -154,8 +154,6 @@ class Session:
             decision, booked = await self._trade(analysis, point)
             decisions.append(decision)
             fills += booked
-        self._ports.ledger.record_equity(self._spec.book, point)
-        self._record.add(point)
         return StepReport(
             bar_close_ms=bar_close_ms,
             equity=point.equity,
@@ -216,15 +214,19 @@ class Session:
                 await self._executor.cancel(record)
 
     def _mark(self, bar_close_ms: int, account: Account) -> EquityPoint:
-        """The equity point of this bar, with the breakers that it trips."""
+        """The equity point of this bar, stored, with the breakers that it trips."""
         ledger, book = self._ports.ledger, self._spec.book
         last = ledger.last_equity(book)
+        if last is not None and last.time_ms == bar_close_ms:
+            return last
+        gross = sum((abs(position.quantity) * position.mark_price for position in account.positions), ZERO)
         peak = max(account.equity, last.peak) if last else account.equity
-        gross = sum((abs(p.quantity) * p.mark_price for p in account.positions), ZERO)
         point = EquityPoint(bar_close_ms, account.equity, account.wallet, peak, gross)
         for halt in check_breakers(book, point, last, ledger.halts(book, bar_close_ms), self._spec.params.risk):
             ledger.set_halt(halt)
             ledger.log(book, "breaker", "warning", halt.reason, bar_close_ms)
+        ledger.record_equity(book, point)
+        self._record.add(point)
         return point
 
     async def _refresh(self, bar_close_ms: int) -> dict[str, str]:
@@ -263,9 +265,9 @@ class Session:
             record = await self._send(intent, point.equity, to_decimal(analysis.price))
             if intent.kind is OrderKind.STOP:
                 continue
+            if record.filled == 0:
+                break  # nothing to protect yet; what is still open is settled before the next decision
             fills += await self._reconciler.book_fills(symbol)
-            if record.filled == 0 and record.state.is_final:
-                break
         if intents:
             await self._cancel_orphan_stops()
         return decision, fills
