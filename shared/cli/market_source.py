@@ -109,7 +109,7 @@ def _source(files: FileMarket, venue: str, symbols: Sequence[str], interval: Int
 
 def _venue_problem(settings: Settings) -> str | None:
     """Why the venue cannot be asked, in one line; `None` where it can."""
-    from shared.adapters.exchange import probe_venue
+    from shared.adapters.exchange.probe import probe_venue
 
     answer = asyncio.run(
         probe_venue(

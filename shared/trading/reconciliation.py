@@ -57,8 +57,11 @@ class Reconciler:
     async def settle_positions(self, symbols: Iterable[str], account: Account) -> list[Difference]:
         """Fetch what explains each difference; freeze the symbols where nothing does and return those differences."""
         unexplained = []
+        known = self._ledger.positions(self._book)
         for symbol in symbols:
-            if self._difference(symbol, account) is None:
+            if symbol in known and known[symbol].quantity == account.position(symbol):
+                continue
+            if symbol not in known and account.position(symbol) == 0:
                 continue
             await self._settle_stops(symbol)
             await self.book_fills(symbol)

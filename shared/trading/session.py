@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
-from shared.domain.asset import Asset, Universe
+from shared.domain.asset import Universe
 from shared.domain.decision import Decision
 from shared.domain.errors import DataError, LeaseLost, NotApproved, OstError
 from shared.domain.interval import Interval

@@ -39,9 +39,8 @@ class PaperExchangeProcess:
     async def start(cls, arguments: list[str], *, key: str, secret: str, log: Path) -> Self:
         """Start `python -m cloudrun.exchange` with `arguments` and wait until it is ready.
 
-        Its messages go to the file `log`. Raises `StorageError` with the last of them where it ends before it is ready.
+        Its messages go to the file `log`, whose folder exists. Raises `StorageError` with the last of them where it ends before it is ready.
         """
-        log.parent.mkdir(parents=True, exist_ok=True)
         environment = {**os.environ, "OST_PAPER_KEY": key, "OST_PAPER_SECRET": secret}
         with log.open("ab") as errors:
             process = await asyncio.create_subprocess_exec(
@@ -67,8 +66,7 @@ class PaperExchangeProcess:
         except TimeoutError:
             process.kill()
         await process.wait()
-        last = log.read_text(errors="replace").strip().splitlines()[-1:] or ["no message"]
-        raise StorageError(f"the paper exchange did not start: {last[0]} (all of it in {log})")
+        raise StorageError(f"the paper exchange did not start: {_last_line(log)} (all of it in {log})")
 
     async def advance(self, to_ms: int) -> None:
         """Move simulated time forward to `to_ms`, through every bar, funding stamp and stop on the way."""
@@ -102,6 +100,11 @@ class PaperExchangeProcess:
         if response.status != 200:
             raise VenueUnreachable(f"the paper exchange refused {method} {path}: {body}")
         return dict(body)
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(errors="replace").strip().splitlines()
+    return lines[-1].removeprefix("error: ") if lines else "no message"
 
 
 class LockstepClock:

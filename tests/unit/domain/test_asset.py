@@ -9,7 +9,9 @@ def test_the_path_in_the_lake_is_layer_venue_symbol_interval() -> None:
     assert Asset("binanceusdm", "BTCUSDT").path("raw", Interval.H1) == "raw/binanceusdm/BTCUSDT/1h/data.parquet"
 
 
-@pytest.mark.parametrize(("venue", "symbol"), [("Binance", "BTCUSDT"), ("binance", "btc/usdt"), ("binance", "../etc"), ("", "X")])
+@pytest.mark.parametrize(
+    ("venue", "symbol"), [("Binance", "BTCUSDT"), ("binance", "btc/usdt"), ("binance", "../etc"), ("", "X")]
+)
 def test_names_that_could_leave_the_lake_are_refused(venue: str, symbol: str) -> None:
     with pytest.raises(UsageError):
         Asset(venue, symbol)
