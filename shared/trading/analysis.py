@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from shared.data.anomalies import frozen_rows
 from shared.data.curation import curate
 from shared.domain.asset import Asset
 from shared.domain.candles import Candles
@@ -144,9 +145,7 @@ def _tracked(
 
 def is_frozen(candles: Candles) -> bool:
     """Whether the last `FROZEN_BARS` bars are flat and without volume: an outage or a delisting, not a quiet market."""
-    last = candles[-FROZEN_BARS:]
-    flat = (last.high == last.low) & (last.volume == 0)
-    return len(last) == FROZEN_BARS and bool(flat.all())
+    return len(candles) >= FROZEN_BARS and bool(frozen_rows(candles[-FROZEN_BARS:]).all())
 
 
 def _advanced(

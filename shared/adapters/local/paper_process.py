@@ -39,7 +39,7 @@ class PaperExchangeProcess:
     async def start(cls, arguments: list[str], *, key: str, secret: str, log: Path) -> Self:
         """Start `python -m cloudrun.exchange` with `arguments` and wait until it is ready.
 
-        Its messages go to the file `log`, whose folder exists. Raises `StorageError` with the last of them where it ends before it is ready.
+        Its messages go to the file `log`, whose folder exists. Raises `StorageError` with the last of them where it ends early.
         """
         environment = {**os.environ, "OST_PAPER_KEY": key, "OST_PAPER_SECRET": secret}
         with log.open("ab") as errors:
