@@ -59,6 +59,9 @@ def with_pandas(candles: Candles, params: CurationParams) -> pd.DataFrame:
     table["ema_fast"] = close.ewm(span=params.ema_fast_bars, adjust=False).mean()
     table["ema_slow"] = close.ewm(span=params.ema_slow_bars, adjust=False).mean()
     table["realised_volatility"] = table["log_return"].rolling(params.volatility_bars).std(ddof=0)
+    spread, body = np.log(table["high"] / table["low"]), np.log(close / table["open"])
+    variance = 0.5 * spread**2 - (2 * np.log(2) - 1) * body**2
+    table["range_volatility"] = np.sqrt(variance.rolling(params.volatility_bars).mean())
     table["skewness"] = table["log_return"].rolling(params.skewness_bars).skew()
     logs = np.log1p(table["volume"])
     volume = logs.rolling(params.volume_bars)

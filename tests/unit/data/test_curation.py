@@ -117,7 +117,7 @@ def test_no_value_is_missing_after_the_warm_up(real_candles: Callable[..., Candl
 def test_a_flat_series_is_neutral() -> None:
     frame = curate(flat(300))
     assert (frame["rsi"][14:] == 50).all()
-    for name in ("adx", "plus_di", "minus_di", "atr", "realised_volatility", "skewness", "volume_z"):
+    for name in ("adx", "plus_di", "minus_di", "atr", "realised_volatility", "range_volatility", "skewness", "volume_z"):
         assert (frame[name][120:] == 0).all(), name
     assert frame["macd"][120:] == pytest.approx(0.0, abs=1e-14)
     for name in ("bollinger_upper", "bollinger_lower", "sma_fast", "sma_slow"):
@@ -169,6 +169,10 @@ def test_statistics_of_returns_and_volume_are_those_of_their_windows(walk: Calla
     frame = curate(candles)
     returns = np.log(candles.close[1:] / candles.close[:-1])
     assert frame["realised_volatility"][-1] == pytest.approx(returns[-24:].std(), rel=1e-12)
+    spread = np.log(candles.high / candles.low)[-24:]
+    body = np.log(candles.close / candles.open)[-24:]
+    variance = (0.5 * spread**2 - (2 * np.log(2) - 1) * body**2).mean()
+    assert frame["range_volatility"][-1] == pytest.approx(np.sqrt(variance), rel=1e-12)
     centred = returns[-72:] - returns[-72:].mean()
     assert frame["skewness"][-1] == pytest.approx((centred**3).mean() / (centred**2).mean() ** 1.5, rel=1e-10)
     logs = np.log1p(candles.volume[-96:])

@@ -47,15 +47,17 @@ def test_filtered_states_are_right_on_85_percent_of_bars(known_market, model: Re
 
 
 @pytest.mark.slow
-def test_filtered_states_are_right_out_of_sample_on_other_markets() -> None:
+def test_filtered_states_are_right_out_of_sample_on_any_market() -> None:
     from shared.data.curation import curate
     from shared.regime.features import regime_features
 
-    for seed in (1, 2):
-        market = generate_market(np.random.default_rng(seed), ["BTCUSDT"], Interval.H1, 0, 8640)
+    accuracy = []
+    for seed in range(8):
+        market = generate_market(np.random.default_rng(seed), ["BTCUSDT"], Interval.H1, 0, 8000)
         features = regime_features(curate(market.history["BTCUSDT"]))
-        right = states(fitted(features[:4320], params=RegimeParams()), features) == market.states
-        assert right[4320:].mean() >= 0.85
+        right = states(fitted(features[:5000], params=RegimeParams()), features) == market.states
+        accuracy.append(float(right[5000:].mean()))
+    assert min(accuracy) >= 0.85, accuracy
 
 
 @pytest.mark.parametrize("factor", [100.0, 1e-4])

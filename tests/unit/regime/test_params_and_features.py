@@ -43,7 +43,7 @@ def test_version_follows_every_field_and_fit_version_those_of_the_fit() -> None:
 
 def test_features_are_columns_of_the_frame_and_missing_rows_are_whole() -> None:
     columns = {
-        "realised_volatility": np.array([np.nan, 0.01, 0.0]),
+        "range_volatility": np.array([np.nan, 0.01, 0.0]),
         "skewness": np.array([0.0, -0.5, 0.0]),
         "volume_z": np.array([0.0, 1.5, 2.0]),
     }

@@ -53,7 +53,7 @@ def test_too_little_data_keeps_the_previous_model_and_says_so(known_market, week
 
 
 def test_a_rejected_fit_keeps_the_previous_model(known_market, weekly_models, weekly_params) -> None:
-    still = {name: np.zeros(len(known_market.frame)) for name in ("realised_volatility", "skewness", "volume_z")}
+    still = {name: np.zeros(len(known_market.frame)) for name in ("range_volatility", "skewness", "volume_z")}
     frame = dataclasses.replace(known_market.frame, columns=still)
     result = refit(frame, known_market.asset, int(frame.close_time[-1]), weekly_params, weekly_models[0])
     assert (result.model, result.fitted) == (weekly_models[0], False)
