@@ -44,13 +44,23 @@ fi
 
 unfinished="the installation did not finish; the lines above say why. Once that is mended, the same command goes on"
 pip() { "$venv/bin/python" -m pip --disable-pip-version-check "$@" >&2; }
+# Shows one line that counts packages instead of pip's many; what pip says when it fails is shown whole.
+counted() {
+    log=$venv/pip.log
+    { "$@" 2>&1; echo "exit $?"; } | tee "$log" | awk -v terminal="$([ -t 2 ] && echo 1 || echo 0)" '
+        /^ *Downloading|^ *Using cached/ { n++; if (terminal) printf "\r  %d packages, %s\033[K", n, $2 > "/dev/stderr" }
+        /^Installing collected/ { printf "%s  installing %d packages\n", terminal ? "\r\033[K" : "", n > "/dev/stderr" }
+        /^exit / { code = $2 }
+        END { exit code }' || { cat "$log" >&2; return 1; }
+}
 
 if [ ! -e "$stamp" ]; then
     rm -f "$venv/requirements-$kind-"*
     say "installing $files (once; a minute or two)"
     # shellcheck disable=SC2046,SC2086 # options built from a list of files
-    pip install --require-hashes --only-binary :all: $(printf -- ' -r %s' $files) || fail "$unfinished"
-    pip check || fail "the environment is inconsistent: rm -rf $venv and start again"
+    counted "$venv/bin/python" -m pip --disable-pip-version-check install --progress-bar off \
+        --require-hashes --only-binary :all: $(printf -- ' -r %s' $files) || fail "$unfinished"
+    pip check >/dev/null || fail "the environment is inconsistent: rm -rf $venv and start again"
     : >"$stamp"
 fi
 if [ ! -e "$project_stamp" ]; then

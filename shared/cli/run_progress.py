@@ -29,13 +29,17 @@ def showing(plan: RunPlan, ledger: Ledger, book: str) -> Iterator[Callable[[Step
         f"{kind}{' '.join(asset.symbol for asset in plan.universe)} {plan.interval}, {format_ms(plan.start_ms)} to "
         f"{format_ms(plan.end_ms)}, {plan.market_label}; run {book}"
     )
-    started, first_done = time.perf_counter(), done
+    started: float | None = None
+    first_done = done
     with output.progress(unit="") as bar:
         task = bar.add_task("starting the paper exchange", total=total, completed=done, detail="")
 
         def on_step(report: StepReport) -> None:
-            nonlocal done
+            nonlocal done, started, first_done
             done += 1
+            if started is None:
+                # The first step loads the history and fits the first models: it says nothing about the speed.
+                started, first_done = time.perf_counter(), done
             speed = (done - first_done) * len(plan.universe) / max(time.perf_counter() - started, 1e-9)
             regimes = " ".join(f"{symbol.removesuffix('USDT')} {regime}" for symbol, regime in report.regimes.items())
             detail = f"{speed:.0f} bars/s  equity {report.equity:,.2f}  drawdown {report.drawdown:.1%}  {regimes}"
