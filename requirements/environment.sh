@@ -49,7 +49,7 @@ counted() {
     log=$venv/pip.log
     { "$@" 2>&1; echo "exit $?"; } | tee "$log" | awk -v terminal="$([ -t 2 ] && echo 1 || echo 0)" '
         /^ *Downloading|^ *Using cached/ { n++; if (terminal) printf "\r  %d packages, %s\033[K", n, $2 > "/dev/stderr" }
-        /^Installing collected/ { printf "%s  installing %d packages\n", terminal ? "\r\033[K" : "", n > "/dev/stderr" }
+        /^Installing collected/ { printf "%s  installing %d packages\n", terminal ? "\r\033[K" : "", NF - 3 > "/dev/stderr" }
         /^exit / { code = $2 }
         END { exit code }' || { cat "$log" >&2; return 1; }
 }
@@ -60,7 +60,7 @@ if [ ! -e "$stamp" ]; then
     # shellcheck disable=SC2046,SC2086 # options built from a list of files
     counted "$venv/bin/python" -m pip --disable-pip-version-check install --progress-bar off \
         --require-hashes --only-binary :all: $(printf -- ' -r %s' $files) || fail "$unfinished"
-    pip check >/dev/null || fail "the environment is inconsistent: rm -rf $venv and start again"
+    "$venv/bin/python" -m pip check >/dev/null || fail "the environment is inconsistent: rm -rf $venv and start again"
     : >"$stamp"
 fi
 if [ ! -e "$project_stamp" ]; then

@@ -69,10 +69,20 @@ class RunEnd:
 
 async def trade(run: PaperRun, on_step: OnStep, say: Callable[[str], None]) -> RunEnd:
     """Trade the plan from where it stands to its end, or to the first Ctrl-C. Raises the `OstError` tree."""
-    settings, plan = run.settings, run.plan
     secrets = wiring.secrets()
     key, secret = secrets.paper_key.get_secret_value(), secrets.paper_secret.get_secret_value()
     exchange = await PaperExchangeProcess.start(_arguments(run), key=key, secret=secret, log=run.folder / "exchange.log")
+    try:
+        return await exchange.while_alive(_traded(run, exchange, key, secret, on_step, say))
+    finally:
+        await exchange.close()
+
+
+async def _traded(
+    run: PaperRun, exchange: PaperExchangeProcess, key: str, secret: str, on_step: OnStep, say: Callable[[str], None]
+) -> RunEnd:
+    """`trade` on a running exchange."""
+    settings, plan = run.settings, run.plan
     now_ms = int((await exchange.state())["now_ms"])
     clock = LockstepClock(now_ms)
     connection = connect(
@@ -125,7 +135,6 @@ async def trade(run: PaperRun, on_step: OnStep, say: Callable[[str], None]) -> R
         return RunEnd(interrupted, tuple(problems))
     finally:
         await connection.close()
-        await exchange.close()
 
 
 def _spec(run: PaperRun) -> SessionSpec:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from shared.adapters.local.market_files import FileMarket
 from shared.backtest.metrics import RunSummary, summary
+from shared.backtest.report import RunRecord, collect, render_report
 from shared.cli import output, wiring
+from shared.domain.errors import StorageError
 from shared.domain.interval import format_ms
 
 if TYPE_CHECKING:
@@ -49,6 +53,7 @@ def finished(run: PaperRun, ended: RunEnd, report: Path | None) -> RunResult:
         initial=float(plan.capital),
     )
     path = report or run.folder / "report.html"
+    write_report(path, render_report(run_record(run, numbers, ended.problems)))
     decisions = ledger.decisions(run.book)
     traded = [decision.id for decision in decisions if decision.order_ids]
     ledger.finish_book(run.book, numbers.as_dict(), wiring.clock().now_ms())
@@ -65,6 +70,42 @@ def finished(run: PaperRun, ended: RunEnd, report: Path | None) -> RunResult:
         problems=ended.problems,
         example_decision=traded[0] if traded else None,
     )
+
+
+def run_record(run: PaperRun, numbers: RunSummary, problems: Sequence[str]) -> RunRecord:
+    """What the report shows: the ledger's memory of the book, and the candles that the exchange replayed."""
+    plan, risk = run.plan, run.settings.system.risk
+    market = FileMarket(run.market_folder, run.settings.universe.venue)
+    candles, notes = {}, list(problems)
+    for asset in plan.universe:
+        # The first decision falls on the first instant of the plan, from the bar that closes there.
+        history = market.history(asset.symbol, plan.interval)
+        candles[asset] = history.between(plan.start_ms - plan.interval.ms, plan.end_ms)
+        notes += [f"{asset.symbol}: {found}" for found in market.findings(asset.symbol, plan.interval)]
+    return collect(
+        run.ledger,
+        run.book,
+        candles,
+        numbers,
+        source=plan.market_label,
+        generated=plan.generated,
+        settings=plan.as_dict() | {"start": format_ms(plan.start_ms), "end": format_ms(plan.end_ms)},
+        quality_notes=notes,
+        pause_drawdowns=risk.pause_drawdowns,
+        max_drawdown=risk.max_drawdown,
+    )
+
+
+def write_report(path: Path, text: str) -> None:
+    """Put the report at `path` in one step, making its folder. Raises `StorageError` where the disk refuses."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(text, "utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise StorageError(f"cannot write the report {path}: {error.strerror}; give another place with --report") from error
 
 
 def outcome_lines(result: RunResult) -> Any:

@@ -11,7 +11,7 @@ from shared.domain.asset import Asset
 from shared.domain.interval import format_ms
 from shared.ports import Bucket, Ledger
 from shared.regime.model import RegimeModel
-from shared.regime.schedule import last_instant, refit
+from shared.regime.schedule import Refit, last_instant, refit
 from shared.regime.store import model_valid_at, save_model
 from shared.trading.params import SystemParams
 from shared.trading.window import MarketWindow
@@ -36,19 +36,30 @@ class RegimeModels:
         return self._current[window.asset][1]
 
     def _model_of(self, window: MarketWindow, instant: int) -> RegimeModel | None:
-        regime, interval = self._params.regime, window.candles.interval
-        previous = model_valid_at(self._bucket, window.asset, interval, instant, regime.fit_version)
-        if previous is not None and previous.valid_from_ms == instant:
-            return previous
-        frame = curate(window.candles, self._params.curation, window.funding, window.open_interest)
-        result = refit(frame, window.asset, instant, regime, previous)
-        if result.fitted and result.model is not None:
-            save_model(self._bucket, result.model)
+        result = model_at(self._bucket, window, instant, self._params)
+        if result.fitted:
             self._log("info", f"{window.asset.symbol}: {result.reason}", instant)
-        else:
+        elif result.model is None or result.model.valid_from_ms != instant:
+            previous = result.model
             kept = f"the model of {format_ms(previous.valid_from_ms)} stays" if previous else "there is no model yet"
             self._log("warning", f"{window.asset.symbol}: {result.reason}; {kept}", instant)
         return result.model
 
     def _log(self, level: str, message: str, instant: int) -> None:
         self._ledger.log(self._book, "regime", level, message, instant)
+
+
+def model_at(bucket: Bucket, window: MarketWindow, instant: int, params: SystemParams) -> Refit:
+    """The model of one refit instant: the stored one, or a new fit on the bars of `window`, which is stored.
+
+    Where the fit is refused the result holds the previous model, if any, and the reason.
+    """
+    asset, interval = window.asset, window.candles.interval
+    previous = model_valid_at(bucket, asset, interval, instant, params.regime.fit_version)
+    if previous is not None and previous.valid_from_ms == instant:
+        return Refit(instant, previous, fitted=False, reason=f"stored model {previous.id}")
+    frame = curate(window.candles, params.curation, window.funding, window.open_interest)
+    result = refit(frame, asset, instant, params.regime, previous)
+    if result.fitted and result.model is not None:
+        save_model(bucket, result.model)
+    return result

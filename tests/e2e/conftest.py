@@ -87,7 +87,7 @@ class Ost:
         """A running `ost`; the fixture ends it at the latest."""
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("OST_")}
         process = subprocess.Popen(
-            [sys.executable, "-m", "shared.cli.main", *map(str, arguments)],
+            [sys.executable, "-c", "from shared.cli.main import main; main()", *map(str, arguments)],
             cwd=self.folder,
             env={**inherited, **self.environment, "PYTHONPATH": str(REPOSITORY), **environment},
             stdin=subprocess.DEVNULL,

@@ -13,8 +13,9 @@ import hmac
 import os
 import sys
 import time
+from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 from urllib.parse import urlencode
 
 import aiohttp
@@ -23,14 +24,16 @@ from shared.domain.errors import StorageError, VenueUnreachable
 from shared.domain.interval import format_ms
 
 START_TIMEOUT_S = 60.0
+T = TypeVar("T")
 
 
 class PaperExchangeProcess:
     """A running paper exchange; use `start`, then `close`."""
 
-    def __init__(self, process: asyncio.subprocess.Process, base_url: str, key: str, secret: str) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, base_url: str, key: str, secret: str, log: Path) -> None:
         self.base_url = base_url
         self._process = process
+        self._log = log
         self._key = key
         self._secret = secret
         self._http = aiohttp.ClientSession(base_url, timeout=aiohttp.ClientTimeout(total=120))
@@ -62,11 +65,30 @@ class PaperExchangeProcess:
                 async for line in process.stdout:
                     words = line.decode().split()
                     if words[:1] == ["ready"]:
-                        return cls(process, words[1], key, secret)
+                        return cls(process, words[1], key, secret, log)
         except TimeoutError:
             process.kill()
         await process.wait()
         raise StorageError(f"the paper exchange did not start: {_last_line(log)} (all of it in {log})")
+
+    async def while_alive(self, work: Coroutine[Any, Any, T]) -> T:
+        """The result of `work`, which is cut off where the exchange ends; raises `VenueUnreachable` then.
+
+        Asking a dead process again and again would freeze symbols for a person to look at, where starting again settles all.
+        """
+        task = asyncio.ensure_future(work)
+        death = asyncio.ensure_future(self._process.wait())
+        try:
+            await asyncio.wait({task, death}, return_when=asyncio.FIRST_COMPLETED)
+            if task.done():
+                return task.result()
+        finally:
+            for unfinished in (task, death):
+                unfinished.cancel()
+            await asyncio.wait({task, death})
+        raise VenueUnreachable(
+            f"the paper exchange has ended ({_last_line(self._log)}); go on with the same command (its log: {self._log})"
+        )
 
     async def advance(self, to_ms: int) -> None:
         """Move simulated time forward to `to_ms`, through every bar, funding stamp and stop on the way."""
