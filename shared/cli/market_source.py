@@ -99,7 +99,11 @@ def _from_folder(settings: Settings, data: Path, interval: Interval, symbols: Se
         raise DataNotFound(f"{data} has no {interval} candles of {' '.join(missing)}; it has {listed} (choose with --symbols)")
     if missing:
         say(f"{data} has no {interval} candles of {' '.join(missing)}; trading the others")
-    return _source(files, settings.universe.venue, [s for s in wanted if s in found], interval, f"files in {data}")
+    source = _source(files, settings.universe.venue, [s for s in wanted if s in found], interval, f"files in {data}")
+    for asset in source.universe:
+        for finding in files.findings(asset.symbol, interval):
+            say(f"{asset.symbol}: {finding}")
+    return source
 
 
 def _source(files: FileMarket, venue: str, symbols: Sequence[str], interval: Interval, label: str) -> MarketSource:

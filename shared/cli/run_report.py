@@ -15,6 +15,7 @@ from shared.backtest.report import RunRecord, collect, render_report
 from shared.cli import output, wiring
 from shared.domain.errors import StorageError
 from shared.domain.interval import format_ms
+from shared.version import code_version
 
 if TYPE_CHECKING:
     from shared.cli.paper_run import PaperRun, RunEnd
@@ -89,11 +90,28 @@ def run_record(run: PaperRun, numbers: RunSummary, problems: Sequence[str]) -> R
         numbers,
         source=plan.market_label,
         generated=plan.generated,
-        settings=plan.as_dict() | {"start": format_ms(plan.start_ms), "end": format_ms(plan.end_ms)},
+        settings=_settings(run),
         quality_notes=notes,
         pause_drawdowns=risk.pause_drawdowns,
         max_drawdown=risk.max_drawdown,
     )
+
+
+def _settings(run: PaperRun) -> dict[str, str]:
+    """What decided the outcome of the run, for people."""
+    plan, chosen = run.plan, run.settings
+    return {
+        "book": run.book,
+        "market": plan.market_label,
+        "market hash": plan.market_hash,
+        "parameters": plan.params_version,
+        "capital": plan.capital,
+        "first and last instant": f"{format_ms(plan.start_ms)} to {format_ms(plan.end_ms)} UTC",
+        "interval": plan.interval.value,
+        "leverage": str(chosen.run.leverage),
+        "seed": str(chosen.run.seed),
+        "code": code_version(),
+    }
 
 
 def write_report(path: Path, text: str) -> None:

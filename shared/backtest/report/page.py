@@ -1,0 +1,150 @@
+"""The whole report: one HTML text that needs nothing else. Figures are drawn by plotly.js, which is embedded once.
+
+Everything from outside is escaped: texts by `html.escape`, figures as JSON without `<`, so that no value can end a script.
+"""
+
+from __future__ import annotations
+
+import json
+from html import escape
+from importlib.resources import files
+
+from shared.backtest.report import tables
+from shared.backtest.report.account_figure import account_figure
+from shared.backtest.report.asset_figure import asset_figure
+from shared.backtest.report.figure import GENERATED, Figure, marked_generated
+from shared.backtest.report.record import AssetRecord, RunRecord
+from shared.backtest.report.trade_marks import profit_figure
+from shared.domain.interval import format_ms
+
+_ZOOM = "drag to zoom in, double-click to see all"
+
+
+def render_report(record: RunRecord) -> str:
+    """The report of `record` as a complete HTML page (about 5 MB, most of it plotly.js)."""
+    from plotly.offline import get_plotlyjs
+
+    resources = files("shared.backtest.report")
+    style, script = (resources.joinpath(name).read_text("utf-8") for name in ("page.css", "page.js"))
+    mark = f" · {GENERATED}" if record.generated else ""
+    title = escape(f"Run {record.book}{mark}")
+    return (
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f'<link rel="icon" href="data:,"><style>{style}</style></head>\n<body><main>{_body(record, title)}</main>\n'
+        f"<script>{get_plotlyjs()}</script>\n<script>{script}</script></body></html>\n"
+    )
+
+
+def _body(record: RunRecord, title: str) -> str:
+    """Everything between the page's header and its scripts."""
+    return "\n".join(
+        (
+            _header(record, title),
+            tables.tiles(record),
+            _account(record),
+            *(_asset(item, record) for item in record.assets),
+            _trades(record),
+            _details(record),
+            _further(record),
+        )
+    )
+
+
+def _header(record: RunRecord, title: str) -> str:
+    """Title, what was traded, the banner of a generated market, and links."""
+    banner = (
+        '<p class="banner" role="note"><strong>This is a generated market.</strong> The prices are made up by a random '
+        "process; nothing here says what the strategy would earn on a real one.</p>"
+        if record.generated
+        else ""
+    )
+    names = ", ".join(item.asset.symbol for item in record.assets)
+    lead = f"{names} · {record.interval} bars · {format_ms(record.start_ms)} to {format_ms(record.end_ms)} · {record.source}"
+    links = [("#account", "Account"), *((f"#{_anchor(item)}", item.asset.symbol) for item in record.assets)]
+    links += [("#trades", "Trades"), ("#details", "All numbers"), ("#further", "Look further")]
+    nav = "".join(f'<a href="{escape(to)}">{escape(name)}</a>' for to, name in links)
+    return f'<h1>{title}</h1><p class="lead">{escape(lead)}</p>{banner}<nav aria-label="Sections">{nav}</nav>'
+
+
+def _account(record: RunRecord) -> str:
+    """Equity, drawdown and exposure."""
+    about = f"worst drawdown {tables.percent(record.summary.max_drawdown)}; exposure is |notional| / equity; {_ZOOM}"
+    return '<h2 id="account">Account</h2>' + _figure("Equity, drawdown, exposure", about, account_figure(record), record)
+
+
+def _asset(item: AssetRecord, record: RunRecord) -> str:
+    """One asset: price with trades, regimes, position."""
+    name = item.asset.symbol
+    count = f"{len(item.trades)} round trip{'s' * (len(item.trades) != 1)}"
+    about = f"{count}; the ribbon is the regime held, below it the probabilities known at each close; {_ZOOM}"
+    return f'<h2 id="{escape(_anchor(item))}">{escape(name)}</h2>' + _figure(
+        f"{name}: price, trades, regime, position", about, asset_figure(item, record), record
+    )
+
+
+def _trades(record: RunRecord) -> str:
+    """What the round trips earned: one by one, by asset, by regime."""
+    trades = sorted((trade for item in record.assets for trade in item.trades), key=lambda trade: trade.opened_ms)
+    title = '<h2 id="trades">Trades</h2>'
+    if not trades:
+        return f'{title}<p class="quiet">No round trip was closed in this run.</p>{tables.asset_table(record)}'
+    about = "profit after fees of each, and the sum of all"
+    return (
+        title
+        + _figure("P&L of each round trip", about, profit_figure(trades), record)
+        + f'<div class="pair">{tables.asset_table(record)}{tables.regime_table(record)}</div>'
+        + f'<div class="pair">{tables.best_and_worst(trades)}</div>'
+        + f"<details><summary>All {len(trades)} round trips</summary>{tables.trade_table('Round trips', trades)}</details>"
+    )
+
+
+def _figure(caption: str, about: str, figure: Figure, record: RunRecord) -> str:
+    """A plot with its caption, and its data as JSON that cannot close the script element."""
+    drawn = marked_generated(figure) if record.generated else figure
+    data = json.dumps(drawn, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+    shown = f"{caption} ({GENERATED})" if record.generated else caption
+    label = escape(f"{shown}: {about}")
+    height = int(figure["layout"]["height"])
+    return (
+        f"<figure><figcaption>{escape(shown)}<small>{escape(about)}</small></figcaption>"
+        f'<div class="plot" role="img" aria-label="{label}" style="min-height:{height}px"></div>'
+        f'<script type="application/json">{data}</script></figure>'
+    )
+
+
+def _details(record: RunRecord) -> str:
+    """All numbers, halts, data quality, settings and the log."""
+    notes = "".join(f"<li>{escape(note)}</li>" for note in record.quality_notes)
+    quality = (
+        f"<h3>Problems and findings about the data</h3><ul>{notes}</ul>"
+        if notes
+        else "<p>No problem, and no finding about the data.</p>"
+    )
+    return (
+        f'<h2 id="details">All numbers</h2><div class="pair">{tables.summary_table(record.summary)}'
+        f"<div>{tables.settings_table(record.settings)}{tables.halt_table(record.halts)}{quality}</div></div>"
+        f"<details><summary>Log</summary>{tables.log_table(record.log)}</details>"
+    )
+
+
+def _further(record: RunRecord) -> str:
+    """Commands that explain what the plots show."""
+    traded = next((d.id for item in record.assets for d in item.decisions if d.order_ids), "ID")
+    commands = "\n".join(
+        (
+            f"ost decisions show {traded}",
+            f"ost decisions list --book {record.book} --traded",
+            "ost status",
+        )
+    )
+    return (
+        '<h2 id="further">Look further</h2><p>Every trade names the decision that opened it. The first command shows why it '
+        "was made: candles, features, regime, votes, risk rules, orders, fills.</p>"
+        f'<pre class="card">{escape(commands)}</pre>'
+    )
+
+
+def _anchor(item: AssetRecord) -> str:
+    """The name of an asset's section."""
+    return f"asset-{item.asset.symbol}"

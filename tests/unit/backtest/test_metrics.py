@@ -1,0 +1,128 @@
+"""The numbers of a run: hand computation, invariants, and what is not defined."""
+
+from __future__ import annotations
+
+import math
+from decimal import Decimal
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.backtest import metrics
+from shared.domain.errors import MalformedData
+from shared.domain.interval import DAY_MS, HOUR_MS, YEAR_MS
+from shared.domain.orders import Fill, Side
+from shared.domain.records import FundingPayment, Trade
+
+CURVES = st.lists(st.floats(0.5, 2.0), min_size=3, max_size=40).map(np.array)
+
+
+def times(count: int, step_ms: int = HOUR_MS) -> np.ndarray:
+    return np.arange(count, dtype=np.int64) * step_ms
+
+
+def trade(profit: str) -> Trade:
+    one = Decimal(1)
+    return Trade("t", "b", "BTCUSDT", "long", one, one, one, 0, HOUR_MS, Decimal(profit), Decimal("0.5"), None, None)
+
+
+def fill(quantity: str, price: str, fee: str) -> Fill:
+    return Fill("BTCUSDT", "1", None, "1", Side.BUY, Decimal(quantity), Decimal(price), Decimal(fee), 0)
+
+
+def test_ratios_agree_with_a_computation_by_hand() -> None:
+    # Returns 0.1, -0.1, 0.1, -0.05: mean 0.0125; deviations² sum to 0.031875; downside² sum to 0.0125.
+    changes = np.array([0.1, -0.1, 0.1, -0.05])
+    assert metrics.sharpe(changes) == pytest.approx(0.0125 / math.sqrt(0.031875 / 3))
+    assert metrics.sortino(changes) == pytest.approx(0.0125 / math.sqrt(0.0125 / 4))
+
+
+def test_a_summary_agrees_with_a_computation_by_hand() -> None:
+    equity = np.array([1000.0, 1100.0, 990.0, 1045.0])
+    found = metrics.summary(
+        times(4, DAY_MS),
+        equity,
+        trades=[trade("150"), trade("-60"), trade("-45")],
+        fills=[fill("2", "100", "0.25"), fill("1", "211.25", "0.5")],
+        funding=[FundingPayment("f", "BTCUSDT", Decimal("-1.5"), 0)],
+        gross_exposure=np.array([0.0, 0.5, 0.0, -0.5]),
+    )
+    assert found.total_return == pytest.approx(0.045)
+    assert found.cagr == pytest.approx(1.045 ** (365 / 3) - 1)
+    assert found.max_drawdown == pytest.approx(0.1)
+    assert found.longest_drawdown_ms == 2 * DAY_MS
+    assert found.win_rate == pytest.approx(1 / 3)
+    assert found.profit_factor == pytest.approx(150 / 105)
+    assert (found.exposure, found.fees, found.funding, found.trades) == (0.5, 0.75, -1.5, 3)
+    assert found.turnover == pytest.approx(411.25 / 1033.75)
+    assert found.sharpe == pytest.approx(metrics.sharpe(metrics.period_returns(equity)) * math.sqrt(365))
+    assert found.calmar == pytest.approx(found.cagr / 0.1)
+
+
+def test_the_drawdown_counts_from_the_capital_at_the_start() -> None:
+    found = metrics.summary(times(3), np.array([950.0, 900.0, 980.0]), initial=1000.0)
+    assert found.max_drawdown == pytest.approx(0.1)
+    assert found.total_return == pytest.approx(-0.02)
+
+
+def test_the_longest_drawdown_runs_from_the_high_to_the_recovery() -> None:
+    equity = np.array([100.0, 110.0, 105.0, 104.0, 111.0, 112.0, 111.0])
+    assert metrics.longest_drawdown_ms(times(7), equity) == 3 * HOUR_MS
+    assert metrics.longest_drawdown_ms(times(3), np.array([1.0, 2.0, 3.0])) == 0
+
+
+@pytest.mark.parametrize("equity", [[1000.0], [1000.0, 1000.0, 1000.0], [1000.0, 1010.0]])
+def test_what_is_not_defined_is_none_and_never_nan(equity: list[float]) -> None:
+    found = metrics.summary(times(len(equity)), np.array(equity))
+    assert found.sharpe is None
+    assert found.sortino is None
+    assert found.calmar is None
+    assert found.profit_factor is None
+    assert found.win_rate is None
+    assert all(math.isfinite(value) for value in found.as_dict().values() if isinstance(value, float))
+
+
+def test_without_losers_there_is_no_profit_factor() -> None:
+    assert metrics.profit_factor([trade("5")]) is None
+    assert metrics.profit_factor([trade("-5")]) == 0.0
+
+
+def test_a_ruined_account_earns_nothing_more() -> None:
+    found = metrics.summary(times(4, DAY_MS), np.array([100.0, 50.0, -10.0, -10.0]))
+    assert found.cagr == -1.0
+    assert found.max_drawdown == pytest.approx(1.1)
+    assert len(metrics.period_returns(np.array([100.0, 50.0, -10.0, -10.0]))) == 2
+
+
+@pytest.mark.parametrize(
+    ("equity", "message"),
+    [([], "at least one"), ([0.0, 1.0], "above 0"), ([1.0, math.nan], "finite")],
+)
+def test_an_impossible_curve_is_refused(equity: list[float], message: str) -> None:
+    with pytest.raises(MalformedData, match=message):
+        metrics.summary(times(len(equity)), np.array(equity))
+
+
+def test_growth_that_doubles_in_a_year_is_100_percent() -> None:
+    assert metrics.cagr(1.0, 2.0, YEAR_MS) == pytest.approx(1.0)
+    assert metrics.cagr(1.0, 1e9, DAY_MS) is None  # beyond what a float holds
+    assert metrics.cagr(1.0, 2.0, HOUR_MS) is None
+
+
+@given(CURVES, st.sampled_from([0.25, 0.5, 4.0, 1024.0]))
+def test_the_scale_of_the_account_changes_no_ratio(equity: np.ndarray, scale: float) -> None:
+    # Powers of two scale without rounding: every number that is not money stays the same to the last bit.
+    one, other = (metrics.summary(times(len(equity)), curve).as_dict() for curve in (equity, equity * scale))
+    for name in one.keys() - {"start_equity", "end_equity"}:
+        assert one[name] == other[name], name
+    assert other["end_equity"] == one["end_equity"] * scale
+
+
+@given(CURVES)
+def test_a_drawdown_lies_between_zero_and_one_while_equity_is_positive(equity: np.ndarray) -> None:
+    losses = metrics.drawdowns(equity)
+    assert np.all((losses >= 0) & (losses < 1))
+    assert metrics.max_drawdown(equity) >= 1 - equity[-1] / equity[0] - 1e-12
+    assert 0 <= metrics.longest_drawdown_ms(times(len(equity)), equity) <= (len(equity) - 1) * HOUR_MS

@@ -1,0 +1,141 @@
+"""Three outcomes of a request, and what becomes of an order whose outcome is unknown: never lost, never doubled."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from shared.domain.errors import ConfigError, NotApproved, OutcomeUnknown, RateLimited, VenueRejected, VenueUnreachable
+from shared.domain.orders import OrderState
+from shared.trading.execution import ExecutionParams
+
+TIMEOUT = OutcomeUnknown("timeout")
+
+
+def refused(_: Any) -> Any:
+    raise NotApproved("too old")
+
+
+async def test_an_answered_order_is_recorded_as_the_venue_says(desk: Any) -> None:
+    intent = desk.intent()
+    desk.committed(intent)
+    desk.exchange.on_send.append(desk.report(intent))
+    record = await desk.executor.place(desk.approved(intent))
+    assert (record.state, record.filled) == (OrderState.FILLED, Decimal(1))
+    assert desk.ledger.order(intent.client_id) == record
+
+
+async def test_a_rejection_is_final_and_keeps_the_venues_words(desk: Any) -> None:
+    intent = desk.intent()
+    desk.committed(intent)
+    desk.exchange.on_send.append(VenueRejected("Margin is insufficient.", -2019))
+    record = await desk.executor.place(desk.approved(intent))
+    assert record.state is OrderState.REJECTED
+    assert "Margin is insufficient" in record.reason
+    assert desk.ledger.orders(desk.book, unfinished=True) == []
+
+
+async def test_an_order_that_never_reached_the_venue_stays_an_intent(desk: Any) -> None:
+    intent = desk.intent()
+    desk.committed(intent)
+    desk.exchange.on_send.append(VenueUnreachable("connection refused"))
+    record = await desk.executor.place(desk.approved(intent))
+    assert record.state is OrderState.INTENT
+    assert [one.state for one in desk.ledger.orders(desk.book, unfinished=True)] == [OrderState.INTENT]
+    assert desk.exchange.looked_up == []
+
+
+async def test_an_unknown_outcome_is_looked_up_and_not_sent_again(desk: Any) -> None:
+    intent = desk.intent()
+    desk.committed(intent)
+    desk.exchange.on_send.append(TIMEOUT)
+    desk.exchange.on_find += [TIMEOUT, desk.report(intent)]
+    record = await desk.finished(desk.executor.place(desk.approved(intent)))
+    assert record.state is OrderState.FILLED
+    assert desk.exchange.sent == [intent.client_id]
+    assert desk.exchange.looked_up == [intent.client_id] * 2
+
+
+async def test_a_missing_order_is_sent_again_under_its_id_after_two_denials_with_grace_between(desk: Any) -> None:
+    intent = desk.intent()
+    record = desk.committed(intent)
+    desk.exchange.on_find += [None, None]
+    desk.exchange.on_send.append(desk.report(intent))
+    settled = await desk.finished(desk.executor.settle(record, desk.approved))
+    assert settled.state is OrderState.FILLED
+    assert desk.exchange.sent == [intent.client_id]
+    assert desk.clock.now_ms() == desk.start_ms + 2000
+
+
+async def test_one_denial_is_not_believed(desk: Any) -> None:
+    intent = desk.intent()
+    record = desk.committed(intent)
+    desk.exchange.on_find += [None, desk.report(intent)]
+    settled = await desk.finished(desk.executor.settle(record, desk.approved))
+    assert settled.state is OrderState.FILLED
+    assert desk.exchange.sent == []
+
+
+async def test_a_missing_order_that_risk_control_refuses_is_abandoned(desk: Any) -> None:
+    record = desk.committed(desk.intent())
+    desk.exchange.on_find += [None, None]
+    settled = await desk.finished(desk.executor.settle(record, refused))
+    assert settled.state is OrderState.ABANDONED
+    assert settled.reason == "never reached the venue; too old"
+    assert desk.exchange.sent == []
+
+
+async def test_without_risk_control_at_hand_a_missing_order_waits(desk: Any) -> None:
+    record = desk.committed(desk.intent())
+    desk.exchange.on_find += [None, None]
+    assert await desk.finished(desk.executor.settle(record, None)) == record
+    assert desk.halted() == []
+
+
+async def test_an_order_that_cannot_be_looked_up_freezes_its_symbol_for_a_person(desk: Any) -> None:
+    intent = desk.intent()
+    desk.committed(intent)
+    desk.exchange.on_send.append(TIMEOUT)
+    desk.exchange.on_find += [TIMEOUT] * desk.params.query_attempts
+    record = await desk.finished(desk.executor.place(desk.approved(intent)))
+    assert record.state is OrderState.UNKNOWN
+    [(symbol, reason)] = desk.halted()
+    assert symbol == "BTCUSDT"
+    assert intent.client_id in reason
+    [halt] = desk.ledger.halts(desk.book, desk.clock.now_ms())
+    assert halt.until_ms is None
+
+
+async def test_an_open_order_that_the_venue_forgot_is_cancelled(desk: Any) -> None:
+    intent = desk.intent()
+    desk.committed(intent)
+    record = desk.ledger.advance_order(desk.report(intent, OrderState.OPEN))
+    desk.exchange.on_find += [None, None]
+    settled = await desk.finished(desk.executor.settle(record, desk.approved))
+    assert settled.state is OrderState.CANCELLED
+    assert desk.exchange.sent == []
+
+
+async def test_the_wait_that_the_venue_asks_for_is_kept(desk: Any) -> None:
+    intent = desk.intent()
+    record = desk.committed(intent)
+    desk.exchange.on_find += [RateLimited("slow down", -1003, retry_after_s=17.0), desk.report(intent)]
+    await desk.finished(desk.executor.settle(record, desk.approved))
+    assert desk.clock.now_ms() == desk.start_ms + 17_000
+
+
+async def test_cancelling_is_recorded_and_an_unreachable_venue_leaves_the_order_for_later(desk: Any) -> None:
+    first, second, third = desk.intent("stop"), desk.intent("stop2"), desk.intent("stop3")
+    desk.committed(first, second, third)
+    records = [desk.ledger.advance_order(desk.report(one, OrderState.OPEN)) for one in (first, second, third)]
+    desk.exchange.on_cancel += [desk.report(first, OrderState.CANCELLED), VenueUnreachable("refused"), None]
+    states = [(await desk.executor.cancel(record)).state for record in records]
+    assert states == [OrderState.CANCELLED, OrderState.OPEN, OrderState.CANCELLED]
+
+
+@pytest.mark.parametrize("wrong", [{"resend_grace_s": -1.0}, {"query_attempts": 1}, {"query_backoff_s": 0.0}])
+def test_impatient_settings_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="execution:"):
+        ExecutionParams(**wrong)

@@ -1,0 +1,140 @@
+"""Ledger = exchange, or the symbol freezes with the exact difference."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from shared.domain.ids import book_tag
+from shared.domain.orders import OrderKind, OrderReport, OrderState
+from shared.domain.records import FundingPayment
+
+
+async def bought(desk: Any) -> None:
+    """One unit is held, in the ledger and at the venue."""
+    intent = desk.intent()
+    desk.committed(intent, desk.intent("stop"))
+    desk.ledger.advance_order(desk.report(intent))
+    desk.exchange.executions.append(desk.fill(1, "1", intent.client_id))
+    await desk.reconciler.book_fills("BTCUSDT")
+    assert desk.held() == 1
+
+
+async def test_equal_positions_ask_for_nothing(desk: Any) -> None:
+    await bought(desk)
+    assert await desk.reconciler.settle_positions(["BTCUSDT"], desk.account("1")) == []
+    assert desk.exchange.looked_up == []
+    assert desk.halted() == []
+
+
+async def test_a_missing_fill_is_fetched(desk: Any) -> None:
+    intent = desk.intent()
+    desk.committed(intent)
+    desk.ledger.advance_order(desk.report(intent))
+    desk.exchange.executions += [desk.fill(1, "0.4", intent.client_id), desk.fill(2, "0.6", intent.client_id)]
+    assert await desk.reconciler.settle_positions(["BTCUSDT"], desk.account("1")) == []
+    assert desk.held() == 1
+    assert desk.halted() == []
+
+
+async def test_a_fill_is_booked_once_however_often_it_is_fetched(desk: Any) -> None:
+    await bought(desk)
+    assert await desk.reconciler.book_fills("BTCUSDT") == []
+    assert desk.held() == 1
+    assert len(desk.ledger.fills(desk.book)) == 1
+
+
+async def test_a_stop_that_fired_between_two_bars_is_booked(desk: Any) -> None:
+    await bought(desk)
+    stop = desk.intent("stop")
+    desk.ledger.advance_order(desk.report(stop, OrderState.OPEN))
+    desk.exchange.on_find.append(desk.report(stop, OrderState.FILLED))
+    desk.exchange.executions.append(desk.fill(60, "-1", stop.client_id))
+    assert await desk.reconciler.settle_positions(["BTCUSDT"], desk.account("0")) == []
+    assert desk.held() == 0
+    record = desk.ledger.order(stop.client_id)
+    assert record is not None
+    assert record.state is OrderState.FILLED
+    assert desk.halted() == []
+    assert len(desk.ledger.trades(desk.book)) == 1
+
+
+async def test_a_foreign_fill_freezes_the_symbol_with_the_exact_difference(desk: Any) -> None:
+    await bought(desk)
+    desk.exchange.executions.append(desk.fill(60, "0.25", "web_abc"))
+    [difference] = await desk.reconciler.settle_positions(["BTCUSDT"], desk.account("1.25"))
+    assert (difference.ledger, difference.venue) == (Decimal(1), Decimal("1.25"))
+    assert desk.held() == 1
+    reasons = [reason for symbol, reason in desk.halted() if symbol == "BTCUSDT"]
+    assert any("foreign execution 60: buy 0.25 at 100" in reason for reason in reasons)
+    assert any("the ledger holds 1, the venue 1.25 (difference 0.25)" in reason for reason in reasons)
+
+
+async def test_a_difference_that_nothing_explains_freezes_the_symbol_once(desk: Any) -> None:
+    await bought(desk)
+    for _ in range(2):
+        await desk.reconciler.settle_positions(["BTCUSDT"], desk.account("3"))
+    assert len(desk.halted()) == 1
+
+
+async def test_a_fill_of_another_book_is_foreign(desk: Any) -> None:
+    desk.exchange.executions.append(desk.fill(1, "1", f"{book_tag('another')}-market-x"))
+    assert await desk.reconciler.book_fills("BTCUSDT") == []
+    assert len(desk.halted()) == 1
+
+
+async def test_a_fill_without_a_client_id_is_foreign(desk: Any) -> None:
+    desk.exchange.executions.append(desk.fill(1, "1", None))
+    assert await desk.reconciler.book_fills("BTCUSDT") == []
+    assert len(desk.halted()) == 1
+
+
+async def test_a_liquidation_by_the_venue_is_booked_and_latches_the_symbol(desk: Any) -> None:
+    await bought(desk)
+    desk.exchange.executions.append(desk.fill(60, "-1", "autoclose-1751328060000"))
+    await desk.reconciler.settle_positions(["BTCUSDT"], desk.account("0"))
+    assert desk.held() == 0
+    [halt] = desk.ledger.halts(desk.book, desk.clock.now_ms())
+    assert (halt.symbol, halt.until_ms) == ("BTCUSDT", None)
+    assert "the venue closed 1 at 100 by itself (autoclose-1751328060000)" in halt.reason
+
+
+async def test_an_order_that_we_did_not_place_freezes_its_symbol(desk: Any) -> None:
+    ours = desk.intent("stop")
+    desk.committed(ours)
+    foreign = OrderReport("web_abc", "ETHUSDT", OrderState.OPEN, Decimal(0))
+    desk.exchange.resting += [(desk.report(ours, OrderState.OPEN), OrderKind.STOP), (foreign, OrderKind.LIMIT)]
+    assert await desk.reconciler.find_foreign_orders() == ["web_abc"]
+    assert desk.halted() == [("ETHUSDT", "foreign order web_abc rests on the account")]
+
+
+async def test_settling_leaves_resting_stops_alone_unless_asked(desk: Any) -> None:
+    market, stop = desk.intent(), desk.intent("stop")
+    desk.committed(market, stop)
+    desk.ledger.advance_order(desk.report(stop, OrderState.OPEN))
+    desk.exchange.on_find.append(desk.report(market))
+    desk.exchange.executions.append(desk.fill(1, "1", market.client_id))
+    await desk.reconciler.settle_orders(desk.approved, resting=False)
+    assert desk.exchange.looked_up == [market.client_id]
+    assert desk.held() == 1
+    desk.exchange.on_find.append(desk.report(stop, OrderState.OPEN))
+    await desk.reconciler.settle_orders(desk.approved, resting=True)
+    assert desk.exchange.looked_up[1:] == [stop.client_id]
+
+
+async def test_the_fills_of_an_entry_are_booked_before_its_stop_is_sent_again(desk: Any) -> None:
+    market, stop = desk.intent(), desk.intent("stop")
+    desk.committed(market, stop)
+    desk.exchange.on_find += [desk.report(market), None, None]
+    desk.exchange.executions.append(desk.fill(1, "1", market.client_id))
+    desk.exchange.on_send.append(desk.report(stop, OrderState.OPEN))
+    # The stop is only approved where the ledger holds what it protects.
+    work = desk.reconciler.settle_orders(lambda intent: desk.approved(intent, str(desk.held())), resting=True)
+    await desk.finished(work)
+    assert desk.exchange.sent == [stop.client_id]
+    assert desk.ledger.order(stop.client_id).state is OrderState.OPEN
+
+
+async def test_funding_is_booked_once(desk: Any) -> None:
+    desk.exchange.payments.append(FundingPayment("f1", "BTCUSDT", Decimal("-0.5"), desk.start_ms + 1))
+    assert [await desk.reconciler.book_funding(), await desk.reconciler.book_funding()] == [1, 0]
