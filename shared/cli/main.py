@@ -8,7 +8,6 @@ are light to import: what is heavy is imported inside the commands, so that `ost
 from __future__ import annotations
 
 from importlib import import_module, metadata
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -89,11 +88,9 @@ GROUPS = (
 )
 
 for _name, _module, _function in COMMANDS:
-    if find_spec(_module):
-        app.command(_name)(getattr(import_module(_module), _function))
+    app.command(_name)(getattr(import_module(_module), _function))
 for _name, _module in GROUPS:
-    if find_spec(_module):
-        app.add_typer(import_module(_module).app, name=_name)
+    app.add_typer(import_module(_module).app, name=_name)
 
 
 def main() -> None:
