@@ -166,7 +166,8 @@ def recommendation_view(decisions: list[Decision], now_ms: int, capital: str) ->
     parts: list[Any] = []
     for decision in decisions:
         row = recommendation_row(decision, now_ms)
-        headline = f"{row['asset']}: {row['side']} {abs(row['target_fraction']):.1%} of equity at {row['price']:g}"
+        size = f" {abs(row['target_fraction']):.1%} of equity" if row["target_fraction"] else ""
+        headline = f"{row['asset']}: {row['side']}{size} at {row['price']:g}"
         parts += [output.table(("", headline), _recommended_cells(decision, row)), ""]
     return Group(*parts, _basis(capital))
 

@@ -83,7 +83,9 @@ class Reconciler:
                 self._halt(symbol, f"the venue closed {fill.quantity} at {fill.price} by itself ({fill.client_id})")
         for fill in fills:
             if fill not in ours:
-                self._halt(symbol, f"foreign execution {fill.trade_id}: {fill.side} {fill.quantity} at {fill.price}")
+                # Since the execution: a halt that a person has lifted does not come back with the same execution.
+                reason = f"foreign execution {fill.trade_id}: {fill.side} {fill.quantity} at {fill.price}"
+                self._halt(symbol, reason, since_ms=fill.time_ms)
         return booked
 
     async def book_funding(self) -> int:
@@ -118,12 +120,16 @@ class Reconciler:
         venue = account.position(symbol)
         return None if ledger == venue else Difference(symbol, ledger, venue)
 
-    def _halt(self, symbol: str, reason: str) -> None:
+    def _halt(self, symbol: str, reason: str, since_ms: int | None = None) -> None:
         now_ms = self._clock.now_ms()
-        if any(halt.symbol == symbol and halt.reason == reason for halt in self._ledger.halts(self._book, now_ms)):
+        if self._is_halted(symbol, reason, now_ms):
             return
-        self._ledger.set_halt(Halt(self._book, reason, now_ms, None, symbol))
-        self._ledger.log(self._book, "reconciliation", "error", f"{symbol} is frozen: {reason}", now_ms)
+        self._ledger.set_halt(Halt(self._book, reason, now_ms if since_ms is None else min(since_ms, now_ms), None, symbol))
+        if self._is_halted(symbol, reason, now_ms):
+            self._ledger.log(self._book, "reconciliation", "error", f"{symbol} is frozen: {reason}", now_ms)
+
+    def _is_halted(self, symbol: str, reason: str, now_ms: int) -> bool:
+        return any(halt.symbol == symbol and halt.reason == reason for halt in self._ledger.halts(self._book, now_ms))
 
 
 def _is_venue_made(fill: Fill) -> bool:

@@ -17,7 +17,7 @@ from decimal import Decimal
 
 from shared.domain.asset import Universe
 from shared.domain.decision import Decision
-from shared.domain.errors import DataError, LeaseLost, NotApproved, OstError
+from shared.domain.errors import DataError, LeaseLost, ModelError, NotApproved, OstError
 from shared.domain.interval import Interval
 from shared.domain.money import ZERO, SymbolRules, to_decimal
 from shared.domain.orders import Account, Fill, OrderIntent, OrderKind, OrderRecord, OrderReport, OrderState
@@ -148,7 +148,7 @@ class Session:
                 continue
             try:
                 analysis = self._analyse(desk, bar_close_ms)
-            except DataError as error:
+            except (DataError, ModelError) as error:
                 problems[asset.symbol] = str(error)
                 continue
             decision, booked = await self._trade(analysis, point)

@@ -53,7 +53,10 @@ UNUSABLE = {
     "without the column close": (lambda table: table.drop_columns(["close"]), ("1h.parquet", "close")),
     "all NaN": (with_values("close", slice(None), np.nan), ("1h.parquet", "impossible")),
     "all volumes negative": (with_values("volume", slice(None), -1.0), ("1h.parquet", "impossible")),
-    "bars of another interval": (lambda table: table.take(pa.array(range(0, table.num_rows, 4))), ("1h.parquet", "240 minutes")),
+    "bars of another interval": (
+        lambda table: table.take(pa.array(range(0, table.num_rows, 4))),
+        ("1h.parquet", "240 minutes"),
+    ),
     "without a row": (lambda table: table.slice(0, 0), ("BTCUSDT",)),
 }
 

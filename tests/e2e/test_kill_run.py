@@ -2,7 +2,8 @@
 
 The moments: while it starts, between two decisions, when an order's intent is committed but not known to be sent, when the
 exchange has just written an order down. The victims: the trading loop, the exchange, or both at once. What is left must be
-equal, to the last digit, to an undisturbed run in another storage root, and to the account that the exchange's journal tells of.
+equal, to the last digit, to an undisturbed run in another storage root, and to the account that the
+exchange's journal tells of.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from shared.domain.orders import OrderKind, OrderState
 KILLS = 21
 DAYS = 6
 WATCH_S = 60
-PAUSE_S = 0.0005
+PAUSE_S = 0.001
 MOMENTS = ("starting", "decision", "decision", "intent", "sent", "sent")
 VICTIMS = ("loop", "loop", "both", "exchange")
 
@@ -46,6 +47,7 @@ class Watched:
     def __init__(self, process: subprocess.Popen[str], root: Path) -> None:
         self.process = process
         self.root = root
+        self._connection: sqlite3.Connection | None = None
         self.decisions = self._count("SELECT count(*) FROM decisions")
         self.written = self._journal_size()
 
@@ -84,6 +86,10 @@ class Watched:
                         return int(entry.name)
         return None
 
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+
     def _journal(self) -> Path | None:
         return next(self.root.glob("runs/*/journal.jsonl"), None)
 
@@ -93,33 +99,37 @@ class Watched:
 
     def _count(self, query: str) -> int:
         path = self.root / "ledger.sqlite"
-        if not path.exists():
-            return 0
         try:
-            with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=0)) as connection:
-                return int(connection.execute(query).fetchone()[0])
-        except sqlite3.OperationalError:  # not migrated yet, or locked at this instant
+            if self._connection is None:
+                self._connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=0)
+            return int(self._connection.execute(query).fetchone()[0])
+        except sqlite3.OperationalError:  # not there, not migrated yet, or locked at this instant
             return 0
 
 
 def strike(watched: Watched, moment: str, victim: str, rng: random.Random) -> bool:
     """Wait for the moment and kill; False where the run had ended before."""
+    exchange = None
     if moment == "starting":
         time.sleep(rng.uniform(0.2, 3.0))
+        exchange = watched.exchange()
     else:
         condition = {"intent": watched.has_intent, "sent": watched.sent}.get(moment, lambda: True)
         if not watched.wait_for(lambda: watched.decided(1)):
             return False
         exchange = watched.exchange()
         more = rng.randint(2, 10)
-        if not (watched.wait_for(lambda: watched.decided(more)) and (watched.sent() or True) and watched.wait_for(condition)):
+        if not watched.wait_for(lambda: watched.decided(more)):
+            return False
+        watched.sent()  # what was sent so far does not count
+        if not watched.wait_for(condition):
             return False
         time.sleep(rng.choice((0.0, 0.0, rng.uniform(0, 0.02))))
     if watched.process.poll() is not None:
         return False
-    exchange = watched.exchange() if moment == "starting" else exchange
-    chosen = {"loop": [watched.process.pid], "both": [watched.process.pid, exchange], "exchange": [exchange]}[victim]
-    for number in chosen if exchange else [watched.process.pid]:
+    loop = [watched.process.pid]
+    victims = loop if exchange is None else {"loop": loop, "both": [*loop, exchange], "exchange": [exchange]}[victim]
+    for number in victims:
         with suppress(ProcessLookupError):
             os.kill(number, signal.SIGKILL)
     return True
@@ -219,17 +229,15 @@ def test_a_run_that_is_killed_21_times_ends_as_if_nothing_had_happened(
     strikes: list[tuple[str, str]] = []
     complaints = []
     while len(strikes) < KILLS:
-        began = time.monotonic()
         moment, victim = rng.choice(MOMENTS), rng.choice(VICTIMS)
-        watched = Watched(killed.start(*command), killed.root)
-        hit = strike(watched, moment, victim, rng)
+        with closing(Watched(killed.start(*command), killed.root)) as watched:
+            hit = strike(watched, moment, victim, rng)
         ended = killed.end(watched.process)
         assert "Traceback" not in ended.err, ended
         if not hit:
             assert ended.code == 0, ended
             break
         strikes.append((moment, victim))
-        print(len(strikes), moment, victim, ended.code, f"{time.monotonic() - began:.1f} s")
         if ended.code != -signal.SIGKILL:
             complaints.append(ended)
     assert len(strikes) == KILLS, f"the run ended after {len(strikes)} kills: make it longer"

@@ -40,6 +40,7 @@
       margin: { l: narrow ? 46 : 70, r: narrow ? 8 : 18, t: 34, b: 34 },
       hovermode: given.xaxis.type ? "closest" : "x unified",
       hoversubplots: "axis",
+      hoverdistance: 8,
       hoverlabel: { align: "left", bgcolor: colour("card"), bordercolor: colour("rule"), font: { color: colour("ink"), size: 12 }, namelength: -1 },
       legend: { orientation: "h", traceorder: "normal", x: 0, y: 1, yanchor: "bottom", font: { size: 12 }, itemwidth: 30 },
       dragmode: matchMedia("(pointer: coarse)").matches ? false : "zoom",
@@ -75,7 +76,7 @@
     const layout = completed(resolved(figure.layout, "", {}, colour), colour, target.clientWidth < 640);
     const data = figure.data.map((trace) => withHover(resolved(trace, "", figure.columns, colour)));
     const first = !drawn.has(box);
-    Plotly.react(target, data, layout, { responsive: true, displaylogo: false, displayModeBar: false, doubleClick: "reset" });
+    Plotly.react(target, data, layout, { responsive: true, displaylogo: false, displayModeBar: false, doubleClick: "reset", showTips: false });
     if (first && layout.meta) follow(target, figure);
     drawn.add(box);
   };

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 
 import numpy as np
 
@@ -10,19 +11,19 @@ from shared.backtest.report.figure import Figure, Trace
 from shared.backtest.report.record import AssetRecord
 from shared.backtest.report.series import instants, numbers
 from shared.domain.interval import format_ms
-from shared.domain.orders import OrderKind
+from shared.domain.orders import OrderKind, OrderState
 from shared.domain.records import Trade
 
 _FEW = 12  # round trips that can all be numbered
-_REASONS = 2  # sentences of a decision that fit beside a mark
+_REASONS = 1  # sentences of a decision that fit beside a mark: the first is the most important one
 
 
 def trade_traces(item: AssetRecord) -> list[Trace]:
     """Entries (triangles in the direction of the trade), exits (open circles), and a line between them."""
     reasons = {decision.id: decision.reasons[:_REASONS] for decision in item.decisions}
 
-    def lines(trade: Trade, what: str, price: object, decision: str | None) -> list[str]:
-        size = f"{what} {trade.side} {trade.quantity.normalize():f} at {price}"
+    def lines(trade: Trade, what: str, at_ms: int, price: Decimal, decision: str | None) -> list[str]:
+        size = f"{format_ms(at_ms)} {what} {trade.side} {trade.quantity.normalize():f} at {float(price):,.8g}"
         return [
             size,
             f"P&L {trade.profit:+,.2f}",
@@ -34,7 +35,7 @@ def trade_traces(item: AssetRecord) -> list[Trace]:
     for side, symbol in (("long", "triangle-up"), ("short", "triangle-down")):
         some = [trade for trade in item.trades if trade.side == side]
         if some:
-            entries = [lines(t, "enter", f"{float(t.entry_price):,.8g}", t.open_decision_id) for t in some]
+            entries = [lines(t, "enter", t.opened_ms, t.entry_price, t.open_decision_id) for t in some]
             traces.append(
                 {
                     **_marks(f"{side} entry", [t.opened_ms for t in some], [float(t.entry_price) for t in some]),
@@ -43,7 +44,12 @@ def trade_traces(item: AssetRecord) -> list[Trace]:
                 }
             )
     if item.trades:
-        exits = [lines(t, "leave", f"{float(t.exit_price):,.8g}", t.close_decision_id) for t in item.trades]
+        stopped = _stopped_trades(item)
+        reasons |= dict.fromkeys(stopped.values(), ("the stop that this decision had set was hit",))
+        exits = [
+            lines(t, "stopped out of" if t.id in stopped else "leave", t.closed_ms, t.exit_price, t.close_decision_id)
+            for t in item.trades
+        ]
         colours = ["gain" if trade.profit > 0 else "loss" for trade in item.trades]
         traces.append(
             {
@@ -53,6 +59,24 @@ def trade_traces(item: AssetRecord) -> list[Trace]:
             }
         )
     return traces
+
+
+def _stopped_trades(item: AssetRecord) -> dict[str, str]:
+    """Trades that a protective stop closed, and the decision that had set it.
+
+    A market order of the same decision would have closed the trade at the decision's own instant, a stop does so later.
+    """
+    decided_ms = {decision.id: decision.bar_close_ms for decision in item.decisions}
+    hit = {
+        order.intent.decision_id
+        for order in item.orders
+        if order.intent.kind is OrderKind.STOP and order.state is OrderState.FILLED
+    }
+    return {
+        trade.id: trade.close_decision_id
+        for trade in item.trades
+        if trade.close_decision_id in hit and trade.closed_ms > decided_ms.get(trade.close_decision_id, trade.closed_ms)
+    }
 
 
 def _marks(name: str, times_ms: list[int], prices: list[float]) -> Trace:

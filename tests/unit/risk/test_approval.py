@@ -33,7 +33,7 @@ def refused(order: OrderIntent, context: OrderContext) -> str:
 
 def test_an_approved_order_cannot_be_made_by_anybody_else() -> None:
     for seal in (None, object(), "seal"):
-        with pytest.raises(NotApproved, match="only shared/risk/approval.py"):
+        with pytest.raises(NotApproved, match=r"only shared/risk/approval\.py"):
             ApprovedOrder(intent("1"), seal)
     approved = approve(intent("1"), FLAT)
     assert approved.intent == intent("1")

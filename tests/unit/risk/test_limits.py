@@ -69,7 +69,9 @@ def test_a_halt_says_until_when() -> None:
     assert detail == "max drawdown (until a person resumes); drawdown (until 2025-07-01 00:00)"
 
 
-@given(wanted=fractions, held=fractions, others=st.floats(0, 3), halted=st.booleans(), stale=st.booleans(), trading=st.booleans())
+@given(
+    wanted=fractions, held=fractions, others=st.floats(0, 3), halted=st.booleans(), stale=st.booleans(), trading=st.booleans()
+)
 def test_a_limit_never_turns_a_target_around_nor_enlarges_it(
     wanted: float, held: float, others: float, halted: bool, stale: bool, trading: bool
 ) -> None:

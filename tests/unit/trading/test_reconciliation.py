@@ -138,3 +138,20 @@ async def test_the_fills_of_an_entry_are_booked_before_its_stop_is_sent_again(de
 async def test_funding_is_booked_once(desk: Any) -> None:
     desk.exchange.payments.append(FundingPayment("f1", "BTCUSDT", Decimal("-0.5"), desk.start_ms + 1))
     assert [await desk.reconciler.book_funding(), await desk.reconciler.book_funding()] == [1, 0]
+
+
+async def test_a_foreign_fill_that_a_person_has_seen_to_does_not_freeze_the_symbol_again(desk: Any) -> None:
+    await bought(desk)
+    desk.clock.set(desk.start_ms + 60_000)
+    desk.exchange.executions += [desk.fill(2, "1", "web_x"), desk.fill(3, "-1", "web_y")]
+    await desk.reconciler.book_fills("BTCUSDT")
+    assert len(desk.halted()) == 2
+    desk.ledger.lift_halts(desk.book, "me", "undone by hand", desk.clock.now_ms())
+    desk.clock.set(desk.start_ms + 61_000)
+    logged = len(desk.ledger.agent_log(desk.book))
+    await desk.reconciler.book_fills("BTCUSDT")
+    assert desk.halted() == []
+    assert len(desk.ledger.agent_log(desk.book)) == logged
+    desk.exchange.executions.append(desk.fill(61, "1", "web_z"))
+    await desk.reconciler.book_fills("BTCUSDT")
+    assert len(desk.halted()) == 1
