@@ -58,11 +58,13 @@ def decide(analysis: Analysis, view: BookView, params: SystemParams) -> tuple[De
         symbol_trading=view.rules.trading and not analysis.frozen,
     )
     approved, approvals = limit_target(wanted.fraction, context, params.risk)
-    if context.age_ms > context.max_age_ms:
-        # Too old to trade on at all, exits included: the next fresh bar decides (design/failures.md).
-        approved = held
-    plan = (
-        plan_orders(
+    # Too old to trade on at all, exits included: the next fresh bar decides (design/failures.md).
+    stale = context.age_ms > context.max_age_ms
+    unchanged = approved == held and not (view.held and approved == 0)
+    if stale or unchanged:
+        approved, plan = held, Plan(Action.HOLD, (), None)
+    else:
+        plan = plan_orders(
             book=view.book,
             decision=identity,
             rules=view.rules,
@@ -73,9 +75,6 @@ def decide(analysis: Analysis, view: BookView, params: SystemParams) -> tuple[De
             stop_distance=wanted.stop_distance,
             now_ms=view.now_ms,
         )
-        if approved != held
-        else Plan(Action.HOLD, (), None)
-    )
     decision = Decision(
         id=identity,
         book=view.book,

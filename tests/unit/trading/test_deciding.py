@@ -166,6 +166,12 @@ def test_unknown_volatility_opens_nothing() -> None:
     assert decided(atr_fraction=np.nan)[1] == ()
 
 
+def test_equity_that_is_gone_still_lets_the_position_out() -> None:
+    decision, intents = decide(ANALYSIS, replace(VIEW, equity=Decimal(-5), held=Decimal(10), halts=(LATCH,)), PARAMS)
+    assert decision.action is Action.CLOSE
+    assert [(intent.side, intent.quantity) for intent in intents] == [("sell", Decimal(10))]
+
+
 def test_equity_that_is_gone_opens_nothing() -> None:
     assert decided(replace(VIEW, equity=Decimal(0)))[1] == ()
     assert decided(replace(VIEW, equity=Decimal(-5)))[1] == ()
