@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -67,6 +68,7 @@ def _prepared(
     from shared.cli import output, wiring
     from shared.cli.market_source import fingerprint, freeze, resolve
     from shared.cli.paper_run import PaperRun
+    from shared.domain.ids import content_id
     from shared.domain.interval import parse_date_ms
     from shared.trading.run_plan import RunPlan, choose_book, choose_range
 
@@ -85,6 +87,7 @@ def _prepared(
         end_ms=last_ms,
         capital=f"{settings.run.capital:f}".rstrip("0").rstrip("."),
         params_version=system.version,
+        account_version=content_id("a", asdict(settings.costs), settings.run.leverage),
         market_label=source.label,
         market_hash=fingerprint(source, first_ms - window_bars * interval.ms, last_ms),
         generated=source.generated,

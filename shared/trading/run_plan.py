@@ -30,6 +30,8 @@ class RunPlan:
     capital: str
     """quote currency, as a decimal string"""
     params_version: str
+    account_version: str
+    """content id of what the account costs: fees, slippage, leverage"""
     market_label: str
     """where the candles come from, for people"""
     market_hash: str
@@ -51,6 +53,7 @@ class RunPlan:
             "end_ms": self.end_ms,
             "capital": self.capital,
             "params_version": self.params_version,
+            "account_version": self.account_version,
             "market": self.market_label,
             "market_hash": self.market_hash,
             "generated": self.generated,

@@ -2,8 +2,7 @@
 
 The moments: while it starts, between two decisions, when an order's intent is committed but not known to be sent, when the
 exchange has just written an order down. The victims: the trading loop, the exchange, or both at once. What is left must be
-equal, to the last digit, to an undisturbed run in another storage root, and to the account that the
-exchange's journal tells of.
+equal, to the last digit, to an undisturbed run in another storage root, and to the account that the exchange's journal holds.
 """
 
 from __future__ import annotations

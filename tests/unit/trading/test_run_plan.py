@@ -15,6 +15,7 @@ PLAN = RunPlan(
     end_ms=DAY_MS,
     capital="10000",
     params_version="p-1",
+    account_version="a-1",
     market_label="files",
     market_hash="h-1",
     generated=False,
@@ -38,7 +39,15 @@ def test_fresh_leaves_the_interrupted_run_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"capital": "1"}, {"end_ms": 2 * DAY_MS}, {"params_version": "p-2"}, {"market_hash": "h-2"}, {"generated": True}]
+    "change",
+    [
+        {"capital": "1"},
+        {"end_ms": 2 * DAY_MS},
+        {"params_version": "p-2"},
+        {"account_version": "a-2"},
+        {"market_hash": "h-2"},
+        {"generated": True},
+    ],
 )
 def test_whatever_changes_the_outcome_changes_the_book(change: dict[str, object]) -> None:
     assert replace(PLAN, **change).book(1) != PLAN.book(1)  # type: ignore[arg-type]
