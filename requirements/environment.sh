@@ -23,6 +23,7 @@ files=requirements/run.txt
 key() { { printf '%s %s\n' "$version" "$PWD"; cat "$@"; } | cksum | tr -c '0-9\n' '-'; }
 # shellcheck disable=SC2086 # a list of files
 stamp=$venv/requirements-$kind-$(key $files)
+run_stamp=$venv/requirements-run-$(key requirements/run.txt)
 project_stamp=$venv/project-$(key pyproject.toml)
 [ -e "$stamp" ] && [ -e "$project_stamp" ] && exit 0
 
@@ -62,6 +63,7 @@ if [ ! -e "$stamp" ]; then
         --require-hashes --only-binary :all: $(printf -- ' -r %s' $files) || fail "$unfinished"
     "$venv/bin/python" -m pip check >/dev/null || fail "the environment is inconsistent: rm -rf $venv and start again"
     : >"$stamp"
+    : >"$run_stamp" # dev includes run
 fi
 if [ ! -e "$project_stamp" ]; then
     rm -f "$venv/project-"*
