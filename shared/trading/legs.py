@@ -64,6 +64,9 @@ def plan_orders(
             kind=OrderKind.MARKET,
             quantity=abs(size),
             created_ms=now_ms,
+            # What only shrinks the position says so: it passes below the minimum notional, and cannot open anything if a
+            # stop was faster.
+            reduce_only=held * final >= 0 and abs(final) < abs(held),
         )
     ]
     stop_price = None

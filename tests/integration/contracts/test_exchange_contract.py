@@ -221,7 +221,9 @@ async def new_venue(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIter
 
 async def approved(venue: Venue, order: OrderIntent) -> ApprovedOrder:
     rules = (await venue.exchange.rules([SYMBOL]))[SYMBOL]
-    return approve(order, OrderContext(rules, Decimal(0), PRICE, Decimal(10**9), Decimal(10)))
+    # A stop is approved for the position that it protects.
+    held = -order.quantity * order.side.sign if order.kind is OrderKind.STOP else Decimal(0)
+    return approve(order, OrderContext(rules, held, PRICE, Decimal(10**9), Decimal(10)))
 
 
 async def test_the_venue_has_a_clock_and_rules(venue: Venue) -> None:

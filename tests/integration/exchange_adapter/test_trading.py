@@ -1,3 +1,4 @@
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -22,7 +23,8 @@ def intent(kind=OrderKind.MARKET, quantity="0.120", **fields) -> OrderIntent:
 
 
 def approved(order: OrderIntent):
-    return approve(order, CONTEXT)
+    held = -order.quantity * order.side.sign if order.kind is OrderKind.STOP else Decimal(0)
+    return approve(order, replace(CONTEXT, held=held))
 
 
 def order_body(**fields) -> dict:
