@@ -92,6 +92,10 @@ class Executor:
         self._log("info", f"{intent.client_id} never reached the venue; sending it again under the same id")
         return await self.place(order)
 
+    def abandon(self, intent: OrderIntent, reason: str) -> OrderRecord:
+        """End an intent that was never sent."""
+        return self._ledger.advance_order(_report(intent, OrderState.ABANDONED, reason))
+
     async def cancel(self, record: OrderRecord) -> OrderRecord:
         """Cancel a resting order; an unreachable venue leaves it for the next settlement."""
         try:

@@ -48,11 +48,29 @@ class Reconciler:
         """Establish the fate of every unfinished order; of resting stops only where `resting` is set."""
         for record in self._ledger.orders(self._book, unfinished=True):
             is_resting_stop = record.intent.kind is OrderKind.STOP and record.state is OrderState.OPEN
+            if self.abandon_orphan(record):
+                continue
+            if record.intent.kind is OrderKind.STOP and record.state is OrderState.INTENT:
+                # Its market leg may be known as filled while the fills are not booked yet: the stop would protect nothing.
+                await self.book_fills(record.intent.symbol)
             if resting or not is_resting_stop:
                 settled = await self._executor.settle(record, approve)
                 if settled.filled > 0:
                     # Booked at once: whether the next order may go out (a stop, say) depends on the position.
                     await self.book_fills(record.intent.symbol)
+
+    def abandon_orphan(self, record: OrderRecord) -> bool:
+        """End a stop that was not sent because the market leg of its decision ended without a fill; whether it was one.
+
+        Its size is that of a position that was never reached: sent later, it would replace the stop of the one that is held.
+        """
+        if record.intent.kind is not OrderKind.STOP or record.state is not OrderState.INTENT:
+            return False
+        legs = self._ledger.orders(self._book, decision_id=record.intent.decision_id)
+        if not any(leg.intent.kind is not OrderKind.STOP and leg.state.is_final and leg.filled == 0 for leg in legs):
+            return False
+        self._executor.abandon(record.intent, "not sent: the market leg of its decision ended without a fill")
+        return True
 
     async def settle_positions(self, symbols: Iterable[str], account: Account) -> list[Difference]:
         """Fetch what explains each difference; freeze the symbols where nothing does and return those differences."""

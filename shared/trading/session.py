@@ -265,8 +265,10 @@ class Session:
             record = await self._send(intent, point.equity, to_decimal(analysis.price))
             if intent.kind is OrderKind.STOP:
                 continue
-            if record.filled == 0:
-                break  # nothing to protect yet; what is still open is settled before the next decision
+            if record.filled == 0:  # nothing to protect; what is still open is settled before the next decision
+                for other in intents:
+                    self._reconciler.abandon_orphan(OrderRecord(other, OrderState.INTENT))
+                break
             fills += await self._reconciler.book_fills(symbol)
         if intents:
             await self._cancel_orphan_stops()

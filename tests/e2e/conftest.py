@@ -129,14 +129,13 @@ def market_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def new_ost(tmp_path: Path) -> Iterator[Callable[[str], Ost]]:
+@pytest.fixture(scope="session")
+def new_ost(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Ost]]:
     """Makes `ost` with a storage root of its own; what still runs at the end is ended."""
     made: list[Ost] = []
 
     def create(name: str) -> Ost:
-        folder = tmp_path / name
-        folder.mkdir()
+        folder = tmp_path_factory.mktemp(name)
         made.append(Ost(folder, {**QUICK, "OST_STORAGE__ROOT": str(folder / "var")}))
         return made[-1]
 

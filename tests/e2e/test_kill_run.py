@@ -183,7 +183,9 @@ def assert_ledger_is_the_account(ost: Any, scratch: Path) -> None:
     assert all(p.quantity == 0 for name, p in account.positions.items() if name not in positions)
 
     paid = [row for row in account.income if row.kind == "FUNDING_FEE"]
-    assert sorted((p.id, p.symbol, p.amount) for p in funding) == sorted((str(r.id), r.symbol, r.amount) for r in paid)
+    assert sorted((p.id, p.symbol, p.amount) for p in funding) == sorted(
+        (f"{r.symbol}-{r.id}", r.symbol, r.amount) for r in paid
+    )
     received = sum((payment.amount for payment in funding), Decimal(0))
     fees = sum((fill.fee for fill in fills), Decimal(0))
     known = {fill.trade_id for fill in fills}

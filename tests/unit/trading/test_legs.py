@@ -57,6 +57,23 @@ def test_the_stop_rests_on_the_losing_side_reduce_only_and_on_the_tick() -> None
     assert short_stop.reduce_only
 
 
+@pytest.mark.parametrize(
+    ("held", "target", "only_reduces"),
+    [
+        ("0", 0.5, False),
+        ("0.1", 0.75, False),
+        ("0.1", 0.49, True),
+        ("0.001", 0.0, True),
+        ("-0.1", 0.0, True),
+        ("0.1", -0.5, False),
+    ],
+)
+def test_a_market_leg_that_only_shrinks_the_position_says_so_and_so_passes_the_minimum_notional(
+    held: str, target: float, only_reduces: bool
+) -> None:
+    assert plan(held, target).intents[0].reduce_only is only_reduces
+
+
 def test_nothing_to_do_orders_nothing() -> None:
     assert plan("0.1", 0.5) == Plan(Action.HOLD, (), None)
     assert plan("0", 0.0) == Plan(Action.HOLD, (), None)

@@ -135,6 +135,33 @@ async def test_the_fills_of_an_entry_are_booked_before_its_stop_is_sent_again(de
     assert desk.ledger.order(stop.client_id).state is OrderState.OPEN
 
 
+async def test_an_entry_that_is_known_as_filled_is_booked_before_its_stop_is_sent_again(desk: Any) -> None:
+    market, stop = desk.intent(), desk.intent("stop")
+    desk.committed(market, stop)
+    desk.ledger.advance_order(desk.report(market))  # and the process was killed before the fill was booked
+    desk.exchange.executions.append(desk.fill(1, "1", market.client_id))
+    desk.exchange.on_find += [None, None]
+    desk.exchange.on_send.append(desk.report(stop, OrderState.OPEN))
+    work = desk.reconciler.settle_orders(lambda intent: desk.approved(intent, str(desk.held())), resting=True)
+    await desk.finished(work)
+    assert desk.held() == 1
+    assert desk.exchange.sent == [stop.client_id]
+
+
+async def test_a_stop_whose_market_leg_was_refused_is_never_sent(desk: Any) -> None:
+    market, stop = desk.intent(), desk.intent("stop")
+    desk.committed(market, stop)
+    refusal = OrderReport(market.client_id, "BTCUSDT", OrderState.REJECTED, Decimal(0), reason="no margin")
+    desk.ledger.advance_order(refusal)
+    await desk.reconciler.settle_orders(desk.approved, resting=True)
+    assert desk.exchange.sent == []
+    record = desk.ledger.order(stop.client_id)
+    assert (record.state, record.reason) == (
+        OrderState.ABANDONED,
+        "not sent: the market leg of its decision ended without a fill",
+    )
+
+
 async def test_funding_is_booked_once(desk: Any) -> None:
     desk.exchange.payments.append(FundingPayment("f1", "BTCUSDT", Decimal("-0.5"), desk.start_ms + 1))
     assert [await desk.reconciler.book_funding(), await desk.reconciler.book_funding()] == [1, 0]
