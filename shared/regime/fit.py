@@ -167,6 +167,7 @@ def _run(z: FloatArray, start: _Start, params: RegimeParams, iterations: int) ->
         covars_weight=float(d),
         n_iter=iterations,
         tol=params.tolerance,
+        implementation="scaling",
         params="stmc",
         init_params="",
     )
