@@ -1,6 +1,6 @@
 """The orchestrator: from a curated frame and regime probabilities to one score for each bar.
 
-    weight_i = active_i · share_i · P(target regimes of i),  normalised over the agents
+    weight_i = active_i · share_i · conviction_i · P(target regimes of i),  normalised over the agents
     score    = Σ vote_i · weight_i                           in [-1, 1]; 0 where nobody is active
 
 Every value depends only on bars up to its own and on a bounded window of them. Rows whose probabilities are unknown (NaN) have
@@ -85,7 +85,7 @@ def consensus(frame: Frame, probabilities: FloatArray, params: StrategyParams) -
         votes[row] = agent.generate_signal(reading, alphas, params)
         active[row] = agent.should_trade(reading, probabilities, params)
         likely = agent.regime_probability(probabilities, params)
-        raw[row] = np.where(active[row], agent.settings(params).share * likely, 0.0)
+        raw[row] = np.where(active[row], agent.settings(params).share * reading.conviction * likely, 0.0)
     score = combine(zip(votes, raw, strict=True), len(frame))
     total = raw.sum(axis=0)
     weights = np.divide(raw, total, out=np.zeros(shape), where=total > 0)

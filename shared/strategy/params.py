@@ -95,9 +95,8 @@ def _breakout_hunter() -> AgentParams:
 
 
 def _volatility_filter() -> AgentParams:
-    weights = AgentWeights(entry=0.0, momentum=0.5, liquidity=0.5)
-    # In every regime: unusual volatility is a fact of the bar before any label has caught up with it.
-    return AgentParams(weights, share=2.0)
+    # Only its own entry, which is 0: an alpha in its combiner would make the brake push.
+    return AgentParams(AgentWeights(entry=1.0), share=2.0)
 
 
 def _sentiment_scout() -> AgentParams:

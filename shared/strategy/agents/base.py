@@ -1,6 +1,6 @@
 """A trading agent: a combiner over its own entry rule and the alphas, and the regimes in which it trades.
 
-    signal       = Σ(entry·w_entry, alpha_1·w_1, …) / Σ|w| · damping
+    signal       = Σ(entry·w_entry, alpha_1·w_1, …) / Σ|w|
     should trade = P(target regimes) >= minimum and the data of its rule are there
 
 An agent is a value made of functions; what differs between agents is their rule, not their class.
@@ -27,8 +27,8 @@ class Reading:
 
     entry: FloatArray
     """(n,) in [-1, 1]; NaN where the rule has no data or does not apply"""
-    damping: FloatArray | float = 1.0
-    """factor in [0, 1] on the agent's signal"""
+    conviction: FloatArray | float = 1.0
+    """factor in [0, 1] on the agent's share of the consensus"""
 
     @property
     def ready(self) -> BoolArray:
@@ -60,7 +60,7 @@ class TradingAgent:
         weights = self.weights(params)
         parts = [(bounded(reading.entry), weights.entry)]
         parts += [(scores, float(getattr(weights, name))) for name, scores in alphas.items()]
-        return bounded(combine(parts, len(reading.entry)) * reading.damping)
+        return bounded(combine(parts, len(reading.entry)))
 
     def regime_probability(self, probabilities: FloatArray, params: StrategyParams) -> FloatArray:
         """P(target regimes) (n,) from (n, 3) filtered probabilities; NaN where they are unknown."""

@@ -1,10 +1,10 @@
-"""Volatility filter: protects by voting for less when volatility is unusual.
+"""Volatility filter: protects by voting for no position when volatility is unusual.
 
     pressure = ramp(current / usual volatility, caution_ratio, alarm_ratio)
-    signal   = combined alphas · (1 - pressure); it takes part only under pressure
+    signal   = 0, with the share · pressure; it takes part only under pressure
 
-Its share is the largest of all agents, so a vote near 0 pulls the consensus towards 0: with the default shares and full
-pressure the other agents together reach at most 0.6, and must agree much more than usual to open a position.
+A vote of 0 can only shrink the consensus, and its weight grows from nothing with the pressure: crossing the caution line
+changes nothing, and under full pressure the other agents together reach at most 0.6 with the default shares.
 """
 
 from __future__ import annotations
@@ -19,8 +19,7 @@ from shared.strategy.series import ramp, volatility_ratio
 
 def _read(frame: Frame, params: StrategyParams) -> Reading:
     pressure = ramp(volatility_ratio(frame, params.volatility_long_bars), params.caution_ratio, params.alarm_ratio)
-    # A filter opens nothing of its own: its entry is 0 under pressure and absent without.
-    return Reading(np.where(pressure > 0, 0.0, np.nan), damping=1.0 - pressure)
+    return Reading(np.where(pressure > 0, 0.0, np.nan), conviction=np.nan_to_num(pressure))
 
 
 def _explain(frame: Frame, params: StrategyParams) -> str:

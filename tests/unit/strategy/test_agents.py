@@ -70,7 +70,7 @@ def test_a_breakout_counts_in_full_and_fades(walk: Callable[..., Candles]) -> No
     assert np.isnan(rule[:48]).all()
 
 
-def test_the_volatility_filter_takes_part_only_under_pressure_and_votes_for_nothing_at_the_alarm(
+def test_the_volatility_filter_votes_for_nothing_with_a_weight_that_grows_from_zero_with_the_pressure(
     real_candles: Callable[..., Candles],
 ) -> None:
     frame = curate(real_candles("binance_usdm/BTCUSDT/1h", slice(0, 8000)))
@@ -81,8 +81,10 @@ def test_the_volatility_filter_takes_part_only_under_pressure_and_votes_for_noth
     ready, votes = reading.ready[200:], signal("volatility_filter", frame)[200:]
     assert (ready == (ratio > PARAMS.caution_ratio)).all()
     assert 0.02 < ready.mean() < 0.5
-    assert (ratio >= PARAMS.alarm_ratio).sum() > 20
-    assert (votes[ratio >= PARAMS.alarm_ratio] == 0).all()
+    assert (votes == 0).all()
+    expected = np.clip((ratio - PARAMS.caution_ratio) / (PARAMS.alarm_ratio - PARAMS.caution_ratio), 0, 1)
+    assert reading.conviction[200:] == pytest.approx(expected, abs=1e-9)
+    assert (expected == 1).sum() > 20
 
 
 def funded(walk: Callable[..., Candles], last_rate: float, interest: Any = None) -> Frame:

@@ -82,10 +82,15 @@ def test_unusual_volatility_pulls_the_consensus_towards_zero(
     rows = probabilities_for(frame)
     protected = consensus(frame, rows, PARAMS)
     bare = consensus(frame, rows, replace(PARAMS, volatility_filter=replace(PARAMS.volatility_filter, share=0.0)))
-    alarm = protected.active[:, AGENT_NAMES.index("volatility_filter")] & (protected.votes[:, 3] == 0)
+    column = AGENT_NAMES.index("volatility_filter")
+    pressed = protected.active[:, column]
+    assert pressed.sum() > 100
+    # A brake never pushes, and what it does not see it leaves alone.
+    assert (np.abs(protected.score) <= np.abs(bare.score) + 1e-12).all()
+    assert (protected.score[~pressed] == bare.score[~pressed]).all()
+    alarm = protected.weights[:, column] > 0.3
     assert alarm.sum() > 20
-    assert (np.abs(protected.score[alarm]) <= 0.65 * np.abs(bare.score[alarm]) + 1e-12).all()
-    assert np.abs(protected.score[alarm]).max() <= 0.6
+    assert (np.abs(protected.score[alarm]) <= 0.7 * np.abs(bare.score[alarm]) + 1e-12).all()
 
 
 def test_unknown_probabilities_mean_no_active_agent_and_no_score(trend: Callable[..., Frame]) -> None:
