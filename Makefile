@@ -5,6 +5,8 @@ VENV ?= .venv
 DATA ?=
 ARGS ?=
 export PYTHON VENV
+# Compiled byte code is kept: without it every start pays seconds for compiling.
+unexport PYTHONDONTWRITEBYTECODE
 
 BIN := $(VENV)/bin
 ENVIRONMENT := sh requirements/environment.sh

@@ -103,7 +103,7 @@ def _table(book: str, rows: list[dict[str, Any]]) -> Any:
         return f"book {book}: no such decision"
     cells = [
         (
-            row["id"],
+            row["id"][:10],  # a unique prefix is enough for `decisions show`
             row["bar_close"],
             row["symbol"],
             row["action"],

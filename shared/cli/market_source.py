@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING
 
 from shared.cli import wiring
 from shared.domain.asset import Universe
-from shared.domain.errors import DataNotFound, UsageError
+from shared.domain.errors import DataError, DataNotFound, MalformedData, UsageError
 from shared.domain.interval import DAY_MS, Interval, parse_date_ms
 
 if TYPE_CHECKING:
-    from shared.adapters.local.market_files import FileMarket
     from shared.config.settings import Settings
     from shared.ports import MarketData
     from shared.trading.run_plan import RunPlan
@@ -41,6 +40,8 @@ class MarketSource:
     """(first open, last close) by symbol, ms"""
     label: str
     generated: bool
+    problems: tuple[str, ...] = ()
+    """assets that were asked for and cannot be traded, one line each"""
 
 
 def resolve(
@@ -54,7 +55,7 @@ def resolve(
         return _from_folder(settings, data, interval, symbols, say)
     reason = _venue_problem(settings)
     if reason is None:
-        return _from_venue(settings, interval, symbols, days, say)
+        return _from_venue(settings, interval, symbols, days)
     say(f"{reason}; using a GENERATED market instead (your own candles: --data DIR, or make run DATA=DIR)")
     return _generated(settings, interval, symbols, days)
 
@@ -99,16 +100,19 @@ def _from_folder(settings: Settings, data: Path, interval: Interval, symbols: Se
         raise DataNotFound(f"{data} has no {interval} candles of {' '.join(missing)}; it has {listed} (choose with --symbols)")
     if missing:
         say(f"{data} has no {interval} candles of {' '.join(missing)}; trading the others")
-    source = _source(files, settings.universe.venue, [s for s in wanted if s in found], interval, f"files in {data}")
-    for asset in source.universe:
-        for finding in files.findings(asset.symbol, interval):
-            say(f"{asset.symbol}: {finding}")
-    return source
-
-
-def _source(files: FileMarket, venue: str, symbols: Sequence[str], interval: Interval, label: str) -> MarketSource:
-    spans = {symbol: files.span(symbol, interval) for symbol in symbols}
-    return MarketSource(files, Universe.of(venue, tuple(symbols)), interval, spans, label, generated=False)
+    spans, problems = {}, []
+    for symbol in (s for s in wanted if s in found):
+        try:
+            spans[symbol] = files.span(symbol, interval)
+        except DataError as error:
+            problems.append(f"{symbol}: {error}")
+            continue
+        for finding in files.findings(symbol, interval):
+            say(f"{symbol}: {finding}")
+    if not spans:
+        raise MalformedData("\n".join(problems))
+    universe = Universe.of(settings.universe.venue, tuple(spans))
+    return MarketSource(files, universe, interval, spans, f"files in {data}", generated=False, problems=tuple(problems))
 
 
 def _venue_problem(settings: Settings) -> str | None:
@@ -126,7 +130,7 @@ def _venue_problem(settings: Settings) -> str | None:
     return None if answer.reachable else answer.reason
 
 
-def _from_venue(settings: Settings, interval: Interval, symbols: Sequence[str], days: int, say: Say) -> MarketSource:
+def _from_venue(settings: Settings, interval: Interval, symbols: Sequence[str], days: int) -> MarketSource:
     """Download what is missing into the lake and read it from there."""
     from shared.adapters.local.market_files import FileMarket
     from shared.cli.data import ingest
@@ -137,13 +141,20 @@ def _from_venue(settings: Settings, interval: Interval, symbols: Sequence[str], 
     since_ms = now_ms - days * DAY_MS - settings.system.window_bars(interval) * interval.ms
     market, bucket, clock = wiring.market(settings), wiring.bucket(settings), wiring.clock()
     report = asyncio.run(ingest(market, bucket, clock, universe, [interval], since_ms, settings.ingest))
-    for failed in report.failed:
-        say(f"{failed.asset.symbol}: {failed.error}")
-    good = [asset.symbol for asset in universe if asset not in {failed.asset for failed in report.failed}]
+    failed = {asset.asset: asset.error for asset in report.failed}
+    good = tuple(asset.symbol for asset in universe if asset not in failed)
     if not good:
         raise DataNotFound(f"no candles could be fetched from {venue}; name a folder with --data DIR")
     files = FileMarket(settings.lake / "raw" / venue, venue, end_ms=now_ms)
-    return _source(files, venue, good, interval, f"{venue} through ccxt")
+    return MarketSource(
+        files,
+        Universe.of(venue, good),
+        interval,
+        {symbol: files.span(symbol, interval) for symbol in good},
+        f"{venue} through ccxt",
+        generated=False,
+        problems=tuple(f"{asset.symbol}: {error}" for asset, error in failed.items()),
+    )
 
 
 def _generated(settings: Settings, interval: Interval, symbols: Sequence[str], days: int) -> MarketSource:

@@ -51,6 +51,8 @@ class PaperRun:
     ledger: Ledger
     folder: Path
     """journal, log, models and frozen candles of this book"""
+    problems: tuple[str, ...] = ()
+    """assets that were left out before the run began, one line each"""
 
     @property
     def market_folder(self) -> Path:
@@ -69,18 +71,17 @@ class RunEnd:
 
 async def trade(run: PaperRun, on_step: OnStep, say: Callable[[str], None]) -> RunEnd:
     """Trade the plan from where it stands to its end, or to the first Ctrl-C. Raises the `OstError` tree."""
+    await _take_lease(run, say)
     secrets = wiring.secrets()
     key, secret = secrets.paper_key.get_secret_value(), secrets.paper_secret.get_secret_value()
     exchange = await PaperExchangeProcess.start(_arguments(run), key=key, secret=secret, log=run.folder / "exchange.log")
     try:
-        return await exchange.while_alive(_traded(run, exchange, key, secret, on_step, say))
+        return await exchange.while_alive(_traded(run, exchange, key, secret, on_step))
     finally:
         await exchange.close()
 
 
-async def _traded(
-    run: PaperRun, exchange: PaperExchangeProcess, key: str, secret: str, on_step: OnStep, say: Callable[[str], None]
-) -> RunEnd:
+async def _traded(run: PaperRun, exchange: PaperExchangeProcess, key: str, secret: str, on_step: OnStep) -> RunEnd:
     """`trade` on a running exchange."""
     settings, plan = run.settings, run.plan
     now_ms = int((await exchange.state())["now_ms"])
@@ -106,8 +107,8 @@ async def _traded(
             clock=clock,
             lease_clock=SystemClock(),
         )
-        session = await _opened(ports, _spec(run), say)
-        problems: dict[str, None] = {}
+        session = await Session.open(ports, _spec(run))
+        problems = dict.fromkeys(run.problems)
         interrupted = False
         try:
             with _first_interrupt() as stop:
@@ -150,16 +151,19 @@ def _spec(run: PaperRun) -> SessionSpec:
     )
 
 
-async def _opened(ports: Ports, spec: SessionSpec, say: Callable[[str], None]) -> Session:
-    """The session, after the lease of a process that was killed has run out."""
+async def _take_lease(run: PaperRun, say: Callable[[str], None]) -> None:
+    """The lease of the book, after that of a process that was killed has run out.
+
+    Raises `LeaseLost` where the other process is alive: it goes on renewing.
+    """
+    clock, spec = SystemClock(), _spec(run)
     for attempt in range(2 * LEASE_TTL_MS // 500):
-        try:
-            return await Session.open(ports, spec)
-        except LeaseLost:
-            if attempt == 0:
-                say("waiting for the lease of the process that was interrupted")
-            await asyncio.sleep(0.5)
-    return await Session.open(ports, spec)
+        if run.ledger.acquire_lease(spec.book, spec.holder, spec.lease_ttl_ms, clock.now_ms()) is not None:
+            return
+        if attempt == 0:
+            say("waiting for the lease of the process that was interrupted")
+        await asyncio.sleep(0.5)
+    raise LeaseLost(f"the run {run.book} is being traded by another process; wait for it, or start another one with --fresh")
 
 
 def _arguments(run: PaperRun) -> list[str]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from shared.domain.errors import UsageError
 
 if TYPE_CHECKING:
     from shared.cli.paper_run import PaperRun, RunEnd
@@ -40,22 +42,30 @@ def run(
     """
     from shared.cli import output, wiring
     from shared.cli.run_progress import showing
-    from shared.cli.run_report import finished, outcome_lines
+    from shared.cli.run_report import check_writable, finished, outcome_lines
 
+    if days is not None and start is not None:
+        raise UsageError("--days counts back from the end and --start names the first day; give one of them")
+    check_writable(report)
     settings = wiring.settings({"run.capital": capital, "run.days": days, "interval": interval})
     plan, prepared, continued = _prepared(settings, data, symbols, start, end, fresh=fresh)
     from shared.cli.paper_run import trade
 
     if continued:
         output.note(f"continuing the interrupted run {prepared.book} (start over with --fresh)")
-    with showing(plan, prepared.ledger, prepared.book) as on_step:
-        ended: RunEnd = asyncio.run(trade(prepared, on_step, output.note))
-    for problem in ended.problems:
-        output.note(problem)
-    if ended.interrupted:
-        output.note(f"stopped after a whole bar; the ledger is consistent. Go on with the same command (run {prepared.book}).")
-        raise typer.Exit(130)
-    result = finished(prepared, ended, report)
+    how_to_go_on = f"the ledger is consistent. Go on with the same command (run {prepared.book})."
+    try:
+        with showing(plan, prepared.ledger, prepared.book) as on_step:
+            ended: RunEnd = asyncio.run(trade(prepared, on_step, output.note))
+        for problem in ended.problems:
+            output.note(problem)
+        if ended.interrupted:
+            output.note(f"stopped after a whole bar; {how_to_go_on}")
+            raise typer.Exit(130)
+        result = finished(prepared, ended, report)
+    except KeyboardInterrupt:
+        output.note(f"interrupted; {how_to_go_on}")
+        raise typer.Exit(130) from None
     output.emit(result, as_json, view=outcome_lines(result))
     if ended.problems:
         raise typer.Exit(1)
@@ -68,14 +78,23 @@ def _prepared(
     from shared.cli import output, wiring
     from shared.cli.market_source import fingerprint, freeze, resolve
     from shared.cli.paper_run import PaperRun
+    from shared.domain.asset import Universe
     from shared.domain.ids import content_id
     from shared.domain.interval import parse_date_ms
-    from shared.trading.run_plan import RunPlan, choose_book, choose_range
+    from shared.trading.run_plan import RunPlan, choose_book, choose_range, outside
 
     start_ms, end_ms = (parse_date_ms(day) if day else None for day in (start, end))
-    wanted = tuple(name.strip().upper() for name in symbols.split(",") if name.strip()) if symbols else ()
+    wanted = tuple(name.strip().upper() for name in (symbols or "").split(",") if name.strip())
+    if symbols is not None and not wanted:
+        raise UsageError("--symbols names no symbol; write e.g. --symbols BTCUSDT,ETHUSDT, or leave it out")
     interval, system = settings.interval, settings.system
     source = resolve(settings, interval, data=data, symbols=wanted, days=settings.run.days, say=output.note)
+    left_out = outside(source.spans, interval, start_ms=start_ms, end_ms=end_ms, warmup_bars=system.warmup_bars)
+    spans = {symbol: span for symbol, span in source.spans.items() if symbol not in left_out}
+    source = replace(source, universe=Universe.of(source.universe.assets[0].venue, tuple(spans)), spans=spans)
+    problems = (*source.problems, *(f"{symbol}: {reason}" for symbol, reason in left_out.items()))
+    for problem in problems:
+        output.note(problem)
     first_ms, last_ms = choose_range(
         source.spans, interval, start_ms=start_ms, end_ms=end_ms, days=settings.run.days, warmup_bars=system.warmup_bars
     )
@@ -98,4 +117,4 @@ def _prepared(
     freeze(source, plan, folder / "market", window_bars)
     if not continued:
         ledger.register_book(book, plan.start_ms, plan.as_dict())
-    return plan, PaperRun(plan, book, settings, ledger, folder), continued
+    return plan, PaperRun(plan, book, settings, ledger, folder, problems), continued

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -113,6 +114,18 @@ def _settings(run: PaperRun) -> dict[str, str]:
         "seed": str(chosen.run.seed),
         "code": code_version(),
     }
+
+
+def check_writable(path: Path | None) -> None:
+    """Raise `StorageError` now, and not after a whole run, where the report could not be written to `path`."""
+    if path is None:
+        return
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}."):
+            pass
+    except OSError as error:
+        raise StorageError(f"cannot write the report to {path}: {error.strerror}; choose another --report") from error
 
 
 def write_report(path: Path, text: str) -> None:

@@ -72,9 +72,9 @@ class Candles:
         return len(self.open_time)
 
     def __getitem__(self, rows: slice) -> Self:
-        if not isinstance(rows, slice):
-            raise TypeError("index candles with a slice")
-        return type(self)(self.interval, *(getattr(self, name)[rows] for name in COLUMNS))
+        if not isinstance(rows, slice) or (rows.step is not None and rows.step < 1):
+            raise TypeError("index candles with a slice that goes forward")
+        return self._trusted([getattr(self, name)[rows] for name in COLUMNS])
 
     @property
     def close_time(self) -> IntArray:
@@ -108,5 +108,11 @@ class Candles:
         fresh = newer.between(int(self.open_time[-1]) + 1) if len(self) else newer
         if len(fresh) == 0:
             return self
-        joined = (np.concatenate([getattr(self, name), getattr(fresh, name)]) for name in COLUMNS)
-        return type(self)(self.interval, *joined)
+        return self._trusted([np.concatenate([getattr(self, name), getattr(fresh, name)]) for name in COLUMNS])
+
+    def _trusted(self, columns: Sequence[IntArray | FloatArray]) -> Self:
+        """Candles made of parts that were checked before: a slice with a positive step, a run continued by a newer one."""
+        made = object.__new__(type(self))
+        for name, values in zip(("interval", *COLUMNS), (self.interval, *columns), strict=True):
+            object.__setattr__(made, name, values)
+        return made

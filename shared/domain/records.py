@@ -42,7 +42,7 @@ class EquityPoint:
     peak: Decimal
     """highest equity so far"""
     exposure: Decimal = ZERO
-    """sum of |notional| of all positions, quote currency"""
+    """sum of |notional| of all positions after the trades of this bar close, quote currency"""
 
     @property
     def drawdown(self) -> float:

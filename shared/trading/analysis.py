@@ -92,7 +92,8 @@ def analyse(
     """
     if window.close_ms != bar_close_ms:
         last = format_ms(window.close_ms) if window.close_ms is not None else "nothing"
-        raise NotEnoughData(f"no bar closed at {format_ms(bar_close_ms)}; the newest one closed at {last}")
+        # Without the instant of this bar: a hole of many bars is one problem, not many.
+        raise NotEnoughData(f"no new bar; the newest one closed at {last}")
     if model is None:
         raise NotEnoughData("no regime model is in force yet; its first fit needs more bars")
     candles = window.candles[-params.decision_bars :]

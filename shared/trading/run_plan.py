@@ -76,6 +76,26 @@ def choose_book(plan: RunPlan, books: Iterable[BookRecord], *, fresh: bool) -> t
     return plan.book(attempt), False
 
 
+def outside(
+    spans: dict[str, tuple[int, int]], interval: Interval, *, start_ms: int | None, end_ms: int | None, warmup_bars: int
+) -> dict[str, str]:
+    """Symbols whose candles do not reach over the run, and why: they are left out, and the others are traded.
+
+    Without an end the newest candle of any asset is it. Empty where no asset reaches over it: then `choose_range` says why.
+    """
+    end = max(last for _, last in spans.values()) if end_ms is None else interval.floor(end_ms)
+    reasons = {}
+    for symbol, (first, last) in spans.items():
+        earliest = first + warmup_bars * interval.ms
+        if last < end:
+            reasons[symbol] = f"left out: its candles end at {format_ms(last)}, the run at {format_ms(end)}"
+        elif earliest > (end - interval.ms if start_ms is None else start_ms):
+            reasons[symbol] = (
+                f"left out: its candles begin at {format_ms(first)}, with warm-up it can trade from {format_ms(earliest)}"
+            )
+    return reasons if len(reasons) < len(spans) else {}
+
+
 def choose_range(
     spans: dict[str, tuple[int, int]],
     interval: Interval,
@@ -92,6 +112,8 @@ def choose_range(
     """
     first = max(span[0] for span in spans.values())
     last = min(span[1] for span in spans.values())
+    if start_ms is not None and end_ms is not None and end_ms <= start_ms:
+        raise UsageError(f"the run would end ({format_ms(end_ms)}) before it starts ({format_ms(start_ms)})")
     known = f"all {len(spans)} assets have candles from {format_ms(first)} to {format_ms(last)}"
     end = last if end_ms is None else interval.floor(end_ms)
     start = max(first, end - days * DAY_MS) if start_ms is None else interval.ceil(start_ms)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from shared.domain.asset import Universe
@@ -154,6 +154,7 @@ class Session:
             decision, booked = await self._trade(analysis, point)
             decisions.append(decision)
             fills += booked
+        self._finish(point)
         return StepReport(
             bar_close_ms=bar_close_ms,
             equity=point.equity,
@@ -206,10 +207,11 @@ class Session:
     async def _cancel_orphan_stops(self) -> None:
         """Cancel stops that protect nothing, or that a newer stop of the same symbol has replaced."""
         open_stops = self._open_stops()
+        held = self._positions() if open_stops else {}
         newest = {record.intent.symbol: record.intent.client_id for record in open_stops}
         for record in open_stops:
             intent = record.intent
-            protects = self._held(intent.symbol) * intent.side.sign < 0
+            protects = held.get(intent.symbol, ZERO) * intent.side.sign < 0
             if not protects or newest[intent.symbol] != intent.client_id:
                 await self._executor.cancel(record)
 
@@ -219,15 +221,29 @@ class Session:
         last = ledger.last_equity(book)
         if last is not None and last.time_ms == bar_close_ms:
             return last
-        gross = sum((abs(position.quantity) * position.mark_price for position in account.positions), ZERO)
         peak = max(account.equity, last.peak) if last else account.equity
-        point = EquityPoint(bar_close_ms, account.equity, account.wallet, peak, gross)
+        point = EquityPoint(bar_close_ms, account.equity, account.wallet, peak)
         for halt in check_breakers(book, point, last, ledger.halts(book, bar_close_ms), self._spec.params.risk):
             ledger.set_halt(halt)
             ledger.log(book, "breaker", "warning", halt.reason, bar_close_ms)
         ledger.record_equity(book, point)
         self._record.add(point)
         return point
+
+    def _finish(self, point: EquityPoint) -> None:
+        """What is known only after the step: the regimes counted, and the exposure that is held until the next bar closes."""
+        ledger, book = self._ports.ledger, self._spec.book
+        ledger.record_regimes(book, [desk.memory.state for desk in self._desks.values() if desk.memory.state is not None])
+        held = self._positions()
+        exposure = sum((abs(held.get(symbol, ZERO)) * price for symbol, price in self._closes().items()), ZERO)
+        if exposure != point.exposure:
+            ledger.record_equity(book, replace(point, exposure=exposure))
+        self._record.add(replace(point, exposure=exposure))
+
+    def _closes(self) -> dict[str, Decimal]:
+        """Newest close by symbol."""
+        windows = [desk.window for desk in self._desks.values() if len(desk.window.candles)]
+        return {window.asset.symbol: to_decimal(float(window.candles.close[-1])) for window in windows}
 
     async def _refresh(self, bar_close_ms: int) -> dict[str, str]:
         """Bring every window up to date; what is wrong with an asset, by symbol. One bad asset never stops the others."""
@@ -249,8 +265,6 @@ class Session:
         model = self._models.model_for(desk.window, bar_close_ms)
         analysis = analyse(desk.window, bar_close_ms, model, desk.memory, self._spec.params)
         desk.memory = analysis.memory
-        if analysis.memory.state is not None:
-            self._ports.ledger.record_regimes(self._spec.book, [analysis.memory.state])
         return analysis
 
     async def _trade(self, analysis: Analysis, point: EquityPoint) -> tuple[Decision, list[Fill]]:
@@ -301,7 +315,7 @@ class Session:
     def _view(self, analysis: Analysis, point: EquityPoint) -> BookView:
         """The book around the analysed asset."""
         ledger, book, symbol = self._ports.ledger, self._spec.book, analysis.asset.symbol
-        held = {name: position.quantity for name, position in ledger.positions(book).items()}
+        held = self._positions()
         others = sum(
             abs(float(held.get(desk.window.asset.symbol, ZERO))) * float(desk.window.candles.close[-1])
             for desk in self._desks.values()
@@ -321,8 +335,11 @@ class Session:
         )
 
     def _held(self, symbol: str) -> Decimal:
-        position = self._ports.ledger.positions(self._spec.book).get(symbol)
-        return position.quantity if position else ZERO
+        return self._positions().get(symbol, ZERO)
+
+    def _positions(self) -> dict[str, Decimal]:
+        """Signed quantity by symbol."""
+        return {symbol: position.quantity for symbol, position in self._ports.ledger.positions(self._spec.book).items()}
 
     def _open_stops(self) -> list[OrderRecord]:
         unfinished = self._ports.ledger.orders(self._spec.book, unfinished=True)

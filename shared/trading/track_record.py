@@ -1,4 +1,7 @@
-"""What the book has earned per unit of exposure, bar by bar: the record that Kelly sizing is estimated from."""
+"""What the book has earned per unit of exposure, bar by bar: the record that Kelly sizing is estimated from.
+
+The return of a bar is divided by the notional that was held when it opened, after the trades of the step before it.
+"""
 
 from __future__ import annotations
 
@@ -20,9 +23,11 @@ class TrackRecord:
             self.add(point)
 
     def add(self, point: EquityPoint) -> None:
-        """One more bar; the same instant again, or an older one, changes nothing."""
+        """One more bar; an older one is ignored. The same instant again tells the notional that is held after its trades."""
         last = self._last
         if last is not None and point.time_ms <= last.time_ms:
+            if point.time_ms == last.time_ms:
+                self._last = point
             return
         if last is not None and last.exposure > 0:
             self._returns.append(float((point.equity - last.equity) / last.exposure))

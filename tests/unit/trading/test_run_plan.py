@@ -6,7 +6,7 @@ from shared.domain.asset import Universe
 from shared.domain.errors import NotEnoughData, UsageError
 from shared.domain.interval import DAY_MS, HOUR_MS, Interval
 from shared.domain.records import BookRecord
-from shared.trading.run_plan import RunPlan, choose_book, choose_range
+from shared.trading.run_plan import RunPlan, choose_book, choose_range, outside
 
 PLAN = RunPlan(
     universe=Universe.of("binanceusdm", ("BTCUSDT",)),
@@ -87,6 +87,30 @@ def test_a_start_inside_the_warm_up_says_when_trading_can_start() -> None:
         chosen(start_ms=15 * DAY_MS)
 
 
+def test_an_end_before_the_start_is_refused() -> None:
+    with pytest.raises(UsageError, match="before it starts"):
+        chosen(start_ms=50 * DAY_MS, end_ms=40 * DAY_MS)
+
+
 def test_an_empty_range_is_refused() -> None:
     with pytest.raises(NotEnoughData, match="nothing is left"):
-        chosen(start_ms=50 * DAY_MS, end_ms=40 * DAY_MS)
+        chosen(start_ms=90 * DAY_MS)
+
+
+def left_out(**dates: int) -> dict[str, str]:
+    given = {"start_ms": dates.get("start_ms"), "end_ms": dates.get("end_ms")}
+    return outside({**SPANS, "LUNAUSDT": (0, 30 * DAY_MS)}, Interval.H1, **given, warmup_bars=240)
+
+
+def test_an_asset_whose_candles_ended_does_not_hold_the_others_back() -> None:
+    assert set(left_out()) == {"SOLUSDT", "LUNAUSDT"}
+    assert set(left_out(end_ms=80 * DAY_MS)) == {"LUNAUSDT"}
+    assert "end at 1970-01-31 00:00" in left_out()["LUNAUSDT"]
+
+
+def test_an_asset_that_is_too_young_is_left_out_by_name() -> None:
+    assert "begin at 1970-01-11 00:00" in left_out(start_ms=15 * DAY_MS, end_ms=25 * DAY_MS)["SOLUSDT"]
+
+
+def test_where_no_asset_reaches_over_the_run_none_is_blamed() -> None:
+    assert left_out(end_ms=200 * DAY_MS) == {}
