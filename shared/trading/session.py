@@ -89,6 +89,15 @@ class _AssetDesk:
     memory: AssetMemory
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What the ledger holds of the book."""
+
+    positions: Mapping[str, Decimal]
+    """signed quantity by symbol"""
+    open_stops: list[OrderRecord]
+
+
 class Session:
     """Trades one book. Use `open`, then `step` once per closed bar, then `close`."""
 
@@ -100,6 +109,7 @@ class Session:
         self._executor = Executor(ports.exchange, ports.ledger, ports.clock, spec.book, spec.params.execution)
         self._reconciler = Reconciler(ports.exchange, ports.ledger, ports.clock, self._executor, spec.book, since_ms)
         self._models = RegimeModels(ports.models, ports.ledger, spec.book, spec.params)
+        self._book: _Known | None = None
         self._record = TrackRecord(ports.ledger.equity(spec.book))
         max_bars = spec.params.window_bars(spec.interval)
         self._desks = {
@@ -177,14 +187,16 @@ class Session:
         if self._unfinished(resting=False):
             await self._settle_orders(await self._ports.exchange.account(), resting=False)
         account = await self._settled_positions()
-        if any(position.quantity for position in self._ports.ledger.positions(self._spec.book).values()):
+        if any(self._known().positions.values()):
             await self._reconciler.book_funding()
         await self._cancel_orphan_stops()
         return account
 
     async def _settled_positions(self) -> Account:
         account = await self._ports.exchange.account()
-        await self._reconciler.settle_positions((asset.symbol for asset in self._spec.universe), account)
+        if any(self._held(asset.symbol) != account.position(asset.symbol) for asset in self._spec.universe):
+            await self._reconciler.settle_positions((asset.symbol for asset in self._spec.universe), account)
+            self._changed()
         return account
 
     async def _settle_orders(self, account: Account, *, resting: bool) -> None:
@@ -196,6 +208,7 @@ class Session:
             return self._approved(intent, account.equity, price)
 
         await self._reconciler.settle_orders(again, resting=resting)
+        self._changed()
 
     def _unfinished(self, *, resting: bool) -> bool:
         """Whether an order's fate is open; stops that rest at the venue count only where `resting` is set."""
@@ -206,14 +219,14 @@ class Session:
 
     async def _cancel_orphan_stops(self) -> None:
         """Cancel stops that protect nothing, or that a newer stop of the same symbol has replaced."""
-        open_stops = self._open_stops()
-        held = self._positions() if open_stops else {}
+        open_stops = self._known().open_stops
         newest = {record.intent.symbol: record.intent.client_id for record in open_stops}
         for record in open_stops:
             intent = record.intent
-            protects = held.get(intent.symbol, ZERO) * intent.side.sign < 0
+            protects = self._held(intent.symbol) * intent.side.sign < 0
             if not protects or newest[intent.symbol] != intent.client_id:
                 await self._executor.cancel(record)
+                self._changed()
 
     def _mark(self, bar_close_ms: int, account: Account) -> EquityPoint:
         """The equity point of this bar, stored, with the breakers that it trips."""
@@ -234,8 +247,7 @@ class Session:
         """What is known only after the step: the regimes counted, and the exposure that is held until the next bar closes."""
         ledger, book = self._ports.ledger, self._spec.book
         ledger.record_regimes(book, [desk.memory.state for desk in self._desks.values() if desk.memory.state is not None])
-        held = self._positions()
-        exposure = sum((abs(held.get(symbol, ZERO)) * price for symbol, price in self._closes().items()), ZERO)
+        exposure = sum((abs(self._held(symbol)) * price for symbol, price in self._closes().items()), ZERO)
         if exposure != point.exposure:
             ledger.record_equity(book, replace(point, exposure=exposure))
         self._record.add(replace(point, exposure=exposure))
@@ -284,7 +296,9 @@ class Session:
                     self._reconciler.abandon_orphan(OrderRecord(other, OrderState.INTENT))
                 break
             fills += await self._reconciler.book_fills(symbol)
+            self._changed()
         if intents:
+            self._changed()
             await self._cancel_orphan_stops()
         return decision, fills
 
@@ -315,7 +329,7 @@ class Session:
     def _view(self, analysis: Analysis, point: EquityPoint) -> BookView:
         """The book around the analysed asset."""
         ledger, book, symbol = self._ports.ledger, self._spec.book, analysis.asset.symbol
-        held = self._positions()
+        held = self._known().positions
         others = sum(
             abs(float(held.get(desk.window.asset.symbol, ZERO))) * float(desk.window.candles.close[-1])
             for desk in self._desks.values()
@@ -325,7 +339,7 @@ class Session:
             book=book,
             equity=point.equity,
             held=held.get(symbol, ZERO),
-            protected=any(stop.intent.symbol == symbol for stop in self._open_stops()),
+            protected=any(stop.intent.symbol == symbol for stop in self._known().open_stops),
             others_gross=others / float(point.equity) if point.equity > 0 else math.inf,
             kelly_cap=kelly_cap(self._record.returns(), self._spec.params.risk),
             halts=ledger.halts(book, point.time_ms),
@@ -335,11 +349,18 @@ class Session:
         )
 
     def _held(self, symbol: str) -> Decimal:
-        return self._positions().get(symbol, ZERO)
+        return self._known().positions.get(symbol, ZERO)
 
-    def _positions(self) -> dict[str, Decimal]:
-        """Signed quantity by symbol."""
-        return {symbol: position.quantity for symbol, position in self._ports.ledger.positions(self._spec.book).items()}
+    def _known(self) -> _Known:
+        """The book as the ledger has it. Only this process writes it (the lease), so it is read once and after each change."""
+        if self._book is None:
+            positions = self._ports.ledger.positions(self._spec.book)
+            self._book = _Known({symbol: position.quantity for symbol, position in positions.items()}, self._open_stops())
+        return self._book
+
+    def _changed(self) -> None:
+        """Orders or fills were written: read the book again."""
+        self._book = None
 
     def _open_stops(self) -> list[OrderRecord]:
         unfinished = self._ports.ledger.orders(self._spec.book, unfinished=True)
@@ -347,6 +368,8 @@ class Session:
 
     def _renew_lease(self) -> None:
         now_ms = self._ports.lease_clock.now_ms()
+        if self._lease.expires_ms - now_ms > self._spec.lease_ttl_ms / 2:
+            return  # every order is checked against the lease's token anyway
         renewed = self._ports.ledger.acquire_lease(self._spec.book, self._spec.holder, self._spec.lease_ttl_ms, now_ms)
         if renewed is None or renewed.token != self._lease.token:
             raise LeaseLost(f"another process has taken over the book {self._spec.book}; this one stops")
