@@ -96,3 +96,7 @@ for _name, _module in GROUPS:
 def main() -> None:
     """Entry point of `ost`."""
     app()
+
+
+if __name__ == "__main__":
+    main()
