@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from shared.data.anomalies import frozen_since
+from shared.data.findings import KEPT_OUT
 from shared.data.gaps import missing_ranges
 from shared.data.ingestion import AssetReport
 from shared.data.store import load_candles, require_candles
@@ -29,6 +30,7 @@ def ingest_row(report: AssetReport) -> Row:
         "last_open_ms": quality.last_open_ms if quality else None,
         "missing": quality.missing if quality else 0,
         "kept_out": quality.kept_out if quality else 0,
+        "findings": [str(finding) for finding in quality.findings if finding.kind in KEPT_OUT] if quality else [],
         "frozen_since_ms": quality.frozen_since_ms if quality else None,
         "error": report.error,
     }
@@ -45,6 +47,7 @@ def ingest_lines(rows: list[Row]) -> list[str]:
         if row["frozen_since_ms"] is not None:
             notes.append(f"frozen since {format_ms(row['frozen_since_ms'])}")
         lines.append(f"{_name(row)}: " + ", ".join([f"{row['added']} new", f"{row['rows']} stored", *notes]))
+        lines += [f"  kept out: {finding}" for finding in row["findings"]]
     failed = [_name(row) for row in rows if row["error"]]
     return [*lines, f"{len(failed)} of {len(rows)} failed: {', '.join(failed)}"] if failed else lines
 

@@ -7,6 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner, Result
 
@@ -74,6 +77,18 @@ def test_all_intervals_are_made_from_what_there_is(ost: Ost, folder: Path) -> No
 def test_a_date_limits_what_is_fetched(ost: Ost, folder: Path) -> None:
     result = ost("backfill", "--interval", "1h", "--source", folder, "--since", "2025-07-30", "--json")
     assert [row["rows"] for row in parsed(result)["assets"]] == [24, 24]
+
+
+def test_a_row_that_cannot_be_is_kept_out_and_named(ost: Ost, folder: Path) -> None:
+    path = folder / "BTCUSDT" / "1h.parquet"
+    table = pq.read_table(path)
+    close = table["close"].to_numpy().copy()
+    close[7] = np.nan
+    pq.write_table(table.set_column(table.schema.get_field_index("close"), "close", pa.array(close)), path)
+    result = ost("backfill", "--interval", "1h", "--source", str(folder), "--symbols", "BTCUSDT")
+    assert result.exit_code == 0
+    assert "719 new" in result.output
+    assert "kept out: impossible: 1 bar, 2025-07-01 07:00: missing price" in result.output
 
 
 def test_a_bad_asset_is_named_and_the_others_arrive(ost: Ost, folder: Path) -> None:
