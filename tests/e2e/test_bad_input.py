@@ -46,7 +46,8 @@ def digest(root: Path) -> str:
 
 
 def run(ost: Any, folder: Path, *arguments: str, **options: Any) -> Any:
-    return ost("run", "--data", folder, "--days", "1", "--symbols", "BTCUSDT", *arguments, **options)
+    days = () if arguments[:1] == ("--start",) and "--days" not in arguments else ("--days", "1")
+    return ost("run", "--data", folder, *days, "--symbols", "BTCUSDT", *arguments, **options)
 
 
 UNUSABLE = {
@@ -126,6 +127,9 @@ def test_an_interval_that_does_not_exist_is_named(ost: Any, market_folder: Path)
         (("--start", "2024-12-30", "--end", "2027-01-01"), ("leaves the data", "2025-01-01"), 2),
         (("--start", "2020-01-01"), ("leaves the data", "2020-01-01"), 2),
         (("--start", "2024-10-21"), ("warm", "2024-10-21"), (1, 2)),
+        (("--start", "2024-12-30", "--days", "1"), ("--days", "--start"), 2),
+        (("--symbols", ","), ("--symbols",), 2),
+        (("--report", "/proc/none/report.html"), ("/proc/none/report.html", "--report"), 1),
         (("--capital", "-5"), ("capital", "-5"), 2),
         (("--capital", "plenty"), ("capital", "plenty"), 2),
     ],
