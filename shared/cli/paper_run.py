@@ -71,12 +71,15 @@ class RunEnd:
 
 async def trade(run: PaperRun, on_step: OnStep, say: Callable[[str], None]) -> RunEnd:
     """Trade the plan from where it stands to its end, or to the first Ctrl-C. Raises the `OstError` tree."""
-    await _take_lease(run, say)
     secrets = wiring.secrets()
     key, secret = secrets.paper_key.get_secret_value(), secrets.paper_secret.get_secret_value()
-    exchange = await PaperExchangeProcess.start(_arguments(run), key=key, secret=secret, log=run.folder / "exchange.log")
     try:
-        return await exchange.while_alive(_traded(run, exchange, key, secret, on_step))
+        exchange = await PaperExchangeProcess.start(_arguments(run), key=key, secret=secret, log=run.folder / "exchange.log")
+    except StorageError as error:
+        hint = f"if another process trades the run {run.book} now, wait for it, or start another run with --fresh"
+        raise StorageError(f"{error}; {hint}") from None
+    try:
+        return await exchange.while_alive(_traded(run, exchange, key, secret, on_step, say))
     finally:
         await exchange.close()
 
