@@ -25,7 +25,7 @@ from shared.adapters.local.paper_process import LockstepClock, PaperExchangeProc
 from shared.cli import wiring
 from shared.data.ingestion import ingest_universe
 from shared.data.refresh import refresh_curated
-from shared.domain.errors import DataError, LeaseLost
+from shared.domain.errors import DataError, LeaseLost, StorageError
 from shared.domain.interval import format_ms
 from shared.trading.session import Ports, Session, SessionSpec, StepReport
 from shared.version import code_version
@@ -84,7 +84,9 @@ async def trade(run: PaperRun, on_step: OnStep, say: Callable[[str], None]) -> R
         await exchange.close()
 
 
-async def _traded(run: PaperRun, exchange: PaperExchangeProcess, key: str, secret: str, on_step: OnStep) -> RunEnd:
+async def _traded(
+    run: PaperRun, exchange: PaperExchangeProcess, key: str, secret: str, on_step: OnStep, say: Callable[[str], None]
+) -> RunEnd:
     """`trade` on a running exchange."""
     settings, plan = run.settings, run.plan
     now_ms = int((await exchange.state())["now_ms"])
@@ -110,6 +112,7 @@ async def _traded(run: PaperRun, exchange: PaperExchangeProcess, key: str, secre
             clock=clock,
             lease_clock=SystemClock(),
         )
+        await _take_lease(run, say)
         session = await Session.open(ports, _spec(run))
         problems = dict.fromkeys(run.problems)
         interrupted = False
