@@ -98,6 +98,18 @@ def test_bytes_that_are_no_parquet_are_named(ost: Any, folder: Path) -> None:
     run(ost, folder).failed_with("1h.parquet", "parquet")
 
 
+def test_one_asset_that_cannot_be_read_is_named_and_the_other_is_traded(ost: Any, folder: Path) -> None:
+    (folder / BTC).write_bytes(b"PAR1 no, not really")
+    ended = ost("run", "--data", folder, "--days", "1", "--symbols", "BTCUSDT,ETHUSDT")
+    assert ended.code == 1, ended
+    assert any(line.startswith("BTCUSDT: ") for line in ended.err.splitlines()), ended
+    assert "Traceback" not in ended.err
+    with closing(ost.ledger()) as ledger:
+        (book,) = ledger.books()
+        assert book.settings["symbols"] == ["ETHUSDT"]
+        assert len(ledger.decisions(book.book)) == 25
+
+
 def test_a_folder_that_is_not_there_is_named(ost: Any, tmp_path: Path) -> None:
     run(ost, tmp_path / "absent").failed_with("absent")
 
