@@ -141,7 +141,7 @@ def _add_trip(root: Tree, trip: RoundTrip) -> None:
         f"{_price(float(trade.entry_price))} ({format_ms(trade.opened_ms)}) to "
         f"{_price(float(trade.exit_price))} ({format_ms(trade.closed_ms)}) UTC"
     )
-    branch.add(f"fees {_money(trade.fees)}, funding {_money(trip.funding, sign=True)} beside the profit")
+    branch.add(f"fees {_money(trade.fees)} (in the profit), funding {_money(trip.funding, sign=True)} (not in it)")
     branch.add(
         f"opened by {escape(trade.open_decision_id or 'no order of ours')}, "
         f"closed by {escape(trade.close_decision_id or 'the venue (liquidation or settlement)')}"
