@@ -14,8 +14,8 @@ from typing import Any
 from cloudrun.exchange.market import Market, SymbolMarket
 from cloudrun.exchange.refusal import missing, refusal
 from cloudrun.exchange.state import Account, PositionState
-from cloudrun.exchange.symbols import SymbolSpec
 from shared.backtest.params import CostParams
+from shared.backtest.venue_rules import SymbolSpec
 from shared.domain.money import ZERO
 
 Event = dict[str, Any]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 
 from cloudrun.exchange.refusal import Refusal, malformed, missing, refusal
-from cloudrun.exchange.symbols import SymbolSpec
+from shared.backtest.venue_rules import SymbolSpec
 from shared.domain.money import ZERO
 
 Params = Mapping[str, str]

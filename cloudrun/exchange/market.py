@@ -15,7 +15,7 @@ from decimal import Decimal
 
 import numpy as np
 
-from cloudrun.exchange.symbols import SymbolSpec, symbol_spec
+from shared.backtest.venue_rules import SymbolSpec, symbol_spec
 from shared.domain.candles import COLUMNS, Candles, FloatArray, IntArray
 from shared.domain.errors import DataNotFound, UsageError
 from shared.domain.interval import Interval

@@ -9,8 +9,8 @@ from cloudrun.exchange.core import Core
 from cloudrun.exchange.filters import Params, integer
 from cloudrun.exchange.market import SymbolMarket
 from cloudrun.exchange.numerals import decimal_text, float_text
-from cloudrun.exchange.symbols import SymbolSpec
 from shared.backtest.costs import venue_price
+from shared.backtest.venue_rules import SymbolSpec
 from shared.domain.interval import HOUR_MS
 
 Json = dict[str, Any]

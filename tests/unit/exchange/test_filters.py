@@ -10,7 +10,7 @@ import pytest
 
 from cloudrun.exchange.filters import order_request
 from cloudrun.exchange.refusal import Refusal
-from cloudrun.exchange.symbols import symbol_spec
+from shared.backtest.venue_rules import symbol_spec
 
 PAYLOADS = Path(__file__).resolve().parents[4] / "shared" / "data" / "binance_payloads"
 LAST = Decimal(100_000)

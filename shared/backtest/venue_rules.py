@@ -1,6 +1,6 @@
-"""What the paper exchange accepts for each symbol: grids, minimum notional and maintenance tiers.
+"""What the venue accepts for each symbol, in a backtest and on the paper exchange: grids, minimum notional, maintenance tiers.
 
-Facts come from `symbols.yaml`; an unlisted symbol gets a tick of about one hundred-thousandth of its first price and a step
+Facts come from `venue_rules.yaml`; an unlisted symbol gets a tick of about one hundred-thousandth of its first price and a step
 worth less than the minimum notional, so that any candle file can be traded.
 """
 
@@ -66,7 +66,7 @@ class SymbolSpec:
 
 @cache
 def _facts() -> Mapping[str, Any]:
-    loaded: Mapping[str, Any] = yaml.safe_load(files(__package__).joinpath("symbols.yaml").read_text(encoding="utf-8"))
+    loaded: Mapping[str, Any] = yaml.safe_load(files(__package__).joinpath("venue_rules.yaml").read_text(encoding="utf-8"))
     return loaded
 
 

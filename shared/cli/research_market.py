@@ -1,0 +1,95 @@
+"""Candles, rules and funding for the research commands: from a folder, the venue, or a generated market, as in `ost run`."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from shared.domain.errors import NotEnoughData, UsageError
+from shared.domain.interval import DAY_MS, Interval, format_ms, parse_date_ms
+
+if TYPE_CHECKING:
+    from shared.backtest.market import AssetMarket
+    from shared.config.settings import Settings
+
+
+@dataclass(frozen=True, eq=False)
+class ResearchMarkets:
+    """Assets over one period. Their candles begin `warmup_bars` before `start_ms` where there are so many."""
+
+    markets: tuple[AssetMarket, ...]
+    interval: Interval
+    start_ms: int
+    """open of the first bar of the period"""
+    end_ms: int
+    """close of the last one"""
+    label: str
+    """where the candles come from, for people"""
+    generated: bool
+    data_hash: dict[str, str]
+    """content hash of the candles by symbol"""
+    problems: tuple[str, ...]
+    """assets that were left out, one line each"""
+
+
+def parse_symbols(text: str | None) -> tuple[str, ...]:
+    """Comma-separated symbols; empty where the option was not given. Raises `UsageError` where it names none."""
+    wanted = tuple(name.strip().upper() for name in (text or "").split(",") if name.strip())
+    if text is not None and not wanted:
+        raise UsageError("no symbol is named; write e.g. BTCUSDT,ETHUSDT, or leave the option out")
+    return wanted
+
+
+def load_markets(
+    settings: Settings,
+    *,
+    data: Path | None,
+    symbols: tuple[str, ...],
+    start: str | None,
+    end: str | None,
+    warmup_bars: int,
+    days: int | None = None,
+) -> ResearchMarkets:
+    """Markets of `symbols` (default: the configured universe) from `start` to `end` (YYYY-MM-DD; default: all that there is).
+
+    An asset that does not reach over the period is left out and named. Raises `UsageError` for dates that make no sense,
+    `NotEnoughData` where no asset reaches over the period.
+    """
+    from shared.backtest.market import AssetMarket
+    from shared.backtest.venue_rules import symbol_spec
+    from shared.cli import output
+    from shared.cli.market_source import resolve
+    from shared.domain.ids import candles_hash
+
+    interval = settings.interval
+    start_ms, end_ms = (parse_date_ms(day) if day else None for day in (start, end))
+    if start_ms is not None and end_ms is not None and end_ms <= start_ms:
+        raise UsageError(f"the period would end ({end}) before it starts ({start})")
+    wanted_days = days or ((end_ms or start_ms or 0) - (start_ms or 0)) // DAY_MS or settings.run.days
+    source = resolve(settings, interval, data=data, symbols=symbols, days=max(wanted_days, 1), say=output.note)
+    last = end_ms or max(span[1] for span in source.spans.values())
+    if start_ms is None and days is not None:
+        start_ms = last - days * DAY_MS
+    problems, markets, hashes = list(source.problems), [], {}
+    firsts = {symbol: first + warmup_bars * interval.ms for symbol, (first, _) in source.spans.items()}
+    begin = start_ms if start_ms is not None else max(firsts.values())
+    begin, last = interval.ceil(begin), interval.floor(last)
+    for asset in source.universe:
+        first, newest = source.spans[asset.symbol]
+        if newest < last or firsts[asset.symbol] > begin:
+            problems.append(
+                f"{asset.symbol}: left out: candles from {format_ms(first)} to {format_ms(newest)}, needed from "
+                f"{format_ms(begin - warmup_bars * interval.ms)} ({warmup_bars} bars of warm-up) to {format_ms(last)}"
+            )
+            continue
+        from_ms = begin - warmup_bars * interval.ms
+        candles = asyncio.run(source.market.candles(asset.symbol, interval, from_ms, last))
+        funding = asyncio.run(source.market.funding_rates(asset.symbol, from_ms, last + 1))
+        spec = symbol_spec(asset.symbol, float(candles.open[0]))
+        markets.append(AssetMarket(asset, candles, spec, funding if len(funding[0]) else None))
+        hashes[asset.symbol] = candles_hash(candles)
+    if not markets or begin >= last:
+        raise NotEnoughData("\n".join(problems) or f"no bars between {format_ms(begin)} and {format_ms(last)}")
+    return ResearchMarkets(tuple(markets), interval, begin, last, source.label, source.generated, hashes, tuple(problems))
