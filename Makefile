@@ -41,14 +41,15 @@ format: ## let ruff mend and format the code
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
-bench: ## benchmarks with figures: make bench [ARGS="-k regime"]
-	@$(ENVIRONMENT) dev
+bench: ## benchmarks with figures, beside their peers: make bench [ARGS="-k regime"]
+	@$(ENVIRONMENT) bench
 	@$(BIN)/python -m pytest tests/benchmarks --benchmark-only --benchmark-columns=min,median,ops -s $(ARGS)
 
 lock: ## lock the newest versions into requirements/*.txt and the requirements of each deployable
 	@$(ENVIRONMENT) dev
 	$(LOCK) --upgrade requirements/run.in --output-file requirements/run.txt
 	$(LOCK) --upgrade requirements/dev.in --output-file requirements/dev.txt
+	$(LOCK) --upgrade requirements/bench.in --output-file requirements/bench.txt
 	$(LOCK) --upgrade cloudrun/exchange/requirements.in --output-file cloudrun/exchange/requirements.txt
 
 clean: ## remove the environment and caches; market data, ledger and reports in var/ stay

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes the Python environment: `sh requirements/environment.sh run|dev`. The Makefile calls it; it costs nothing where all is there.
+# Makes the Python environment: `sh requirements/environment.sh run|dev|bench`; each includes the ones before. The Makefile calls it; it costs nothing where all is there.
 # PYTHON is the interpreter (3.11 to 3.13), VENV the folder. A stamp, written last, names the locked requirements that are
 # installed: an interrupted installation has no stamp and is done again.
 set -eu
@@ -20,10 +20,12 @@ esac
 
 files=requirements/run.txt
 [ "$kind" = run ] || files="$files requirements/dev.txt"
+[ "$kind" != bench ] || files="$files requirements/bench.txt"
 key() { { printf '%s %s\n' "$version" "$PWD"; cat "$@"; } | cksum | tr -c '0-9\n' '-'; }
 # shellcheck disable=SC2086 # a list of files
 stamp=$venv/requirements-$kind-$(key $files)
 run_stamp=$venv/requirements-run-$(key requirements/run.txt)
+dev_stamp=$venv/requirements-dev-$(key requirements/run.txt requirements/dev.txt)
 project_stamp=$venv/project-$(key pyproject.toml)
 [ -e "$stamp" ] && [ -e "$project_stamp" ] && exit 0
 
@@ -63,7 +65,8 @@ if [ ! -e "$stamp" ]; then
         --require-hashes --only-binary :all: $(printf -- ' -r %s' $files) || fail "$unfinished"
     "$venv/bin/python" -m pip check >/dev/null || fail "the environment is inconsistent: rm -rf $venv and start again"
     : >"$stamp"
-    : >"$run_stamp" # dev includes run
+    : >"$run_stamp" # dev includes run, and bench includes dev
+    [ "$kind" = run ] || : >"$dev_stamp"
 fi
 if [ ! -e "$project_stamp" ]; then
     rm -f "$venv/project-"*
