@@ -14,7 +14,7 @@ import inspect
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast
 
 import numba
 from numba.core.dispatcher import Dispatcher
@@ -22,19 +22,21 @@ from numba.core.dispatcher import Dispatcher
 from shared.domain.ids import digest
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+ErrorModel = Literal["python", "numpy"]
 
 CACHE_ROOT = Path(os.environ.get("OST_COMPILED", Path.home() / ".cache" / "one-smart-trade" / "compiled"))
 """Where compiled code is kept between processes; `OST_COMPILED` moves it."""
 
 
-def compiled(function: Function, *, nogil: bool = True, parallel: bool = False) -> Function:
+def compiled(function: Function, *, nogil: bool = True, parallel: bool = False, error_model: ErrorModel = "python") -> Function:
     """`function` as machine code, compiled on its first call for each set of argument types and kept on disk.
 
+    `error_model="numpy"` divides by zero as numpy does (infinity or NaN) instead of raising, for twins of numpy code.
     The source must be what numba understands: numbers, tuples, named tuples, arrays, loops. What it calls must be compiled too.
     """
     content = b"\0".join(sorted(set(_ingredients(function))))
     numba.config.CACHE_DIR = str(CACHE_ROOT / digest(content, 12))  # type: ignore[attr-defined]
-    return cast(Function, numba.njit(cache=True, nogil=nogil, parallel=parallel)(function))
+    return cast(Function, numba.njit(cache=True, nogil=nogil, parallel=parallel, error_model=error_model)(function))
 
 
 def _ingredients(function: Callable[..., Any]) -> Iterator[bytes]:

@@ -6,9 +6,9 @@ Adapters in `shared/adapters/` implement them; every adapter of a port passes th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from shared.domain.asset import Asset
 from shared.domain.candles import Candles, FloatArray, IntArray
@@ -19,6 +19,9 @@ from shared.domain.orders import Account, Fill, OrderIntent, OrderKind, OrderRec
 from shared.domain.records import BookRecord, EquityPoint, FundingPayment, Halt, Lease, RegimeState, Trade
 from shared.domain.research import CampaignRecord, Champion, Pattern, RecalibrationEvent, TaskRecord, Trial
 from shared.risk.approval import ApprovedOrder
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 class Clock(Protocol):
@@ -266,6 +269,20 @@ class Ledger(Protocol):
 
     def finish_book(self, book: str, summary: Mapping[str, Any], now_ms: int) -> None:
         """Mark a run as finished, with its summary."""
+        ...
+
+
+class Jobs(Protocol):
+    """Independent pieces of work on however many processors there are."""
+
+    def run(
+        self, prepare: Callable[[], Callable[[Item], Result]], items: Sequence[Item], on_done: Callable[[int, Result], None]
+    ) -> None:
+        """`on_done(place, work(item))` for every item in the order in which they finish, in this process.
+
+        `work` is what `prepare()` returns, called in the process that does the work. Raises what an item raised, `JobError`
+        where its process was lost again and again; what is finished has been told by then.
+        """
         ...
 
 

@@ -26,11 +26,15 @@ def slippage_bps(params: CostParams, notional: float, bar_notional: float, *, is
 
     `notional` is the order's size and `bar_notional` what was traded in the last closed bar, both in quote currency.
     """
-    if bar_notional > 0:
-        impact = min(params.impact_bps * math.sqrt(abs(notional) / bar_notional), params.max_impact_bps)
-    else:
-        impact = params.max_impact_bps if notional else 0.0
+    impact = market_impact_bps(notional, bar_notional, params.impact_bps, params.max_impact_bps)
     return params.half_spread_bps + impact + (params.stop_slippage_bps if is_stop else 0.0)
+
+
+def market_impact_bps(notional: float, bar_notional: float, impact_bps: float, max_impact_bps: float) -> float:
+    """Impact of an order by the square-root law, bps: `max_impact_bps` where nothing was traded."""
+    if bar_notional > 0:
+        return min(impact_bps * math.sqrt(abs(notional) / bar_notional), max_impact_bps)
+    return max_impact_bps if notional else 0.0
 
 
 def slipped(reference: Number, sign: int, bps: Number) -> Number:

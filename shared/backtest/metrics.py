@@ -1,29 +1,43 @@
-"""What a run earned and what it risked, from its equity curve and its round trips.
+"""What a run earned and what it risked: `summary` from the rows of a ledger's book, `summarise` from a backtest.
 
-Conventions (design, "Risk numbers"): simple returns per bar; Sharpe with the n-1 deviation, Sortino with a downside deviation
-that divides by all n; both are per period inside and multiplied by √(periods per year) for display. Drawdown counts from the
-capital at the start, on marked equity. A year has 365 days. What is not defined (no losers, no movement, too few bars) is
-`None`, never 0, NaN or infinity.
+The single numbers are in `statistics.py` and keep its conventions: per period inside, multiplied by √(periods per year) for
+display, a year has 365 days. VaR, CVaR and the tail ratio are of daily returns. What is not defined is `None`.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
-from shared.domain.candles import FloatArray, IntArray
+from shared.backtest.result import BacktestResult
+from shared.backtest.statistics import (
+    annual,
+    cagr,
+    deviation,
+    drawdowns,
+    longest_drawdown_ms,
+    max_drawdown,
+    period_returns,
+    periods_per_year,
+    profit_factor,
+    returns_by_day,
+    sharpe,
+    sortino,
+    tail_ratio,
+    total_return,
+    win_rate,
+)
+from shared.domain.candles import BoolArray, FloatArray, IntArray
 from shared.domain.errors import MalformedData
-from shared.domain.interval import DAY_MS, YEAR_MS
-from shared.domain.money import ZERO
+from shared.domain.interval import YEAR_MS
 from shared.domain.orders import Fill
 from shared.domain.records import FundingPayment, Trade
+from shared.risk.value_at_risk import value_at_risk
 
-_STILL = 1e-14  # a deviation of returns below this is rounding, not movement
-_LARGEST_EXPONENT = 700.0  # exp() of more overflows
+__all__ = ["RunSummary", "daily_returns", "drawdowns", "sharpe", "sortino", "summarise", "summary"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +65,35 @@ class RunSummary:
     fees: float
     funding: float
     """received minus paid"""
+    slippage: float | None = None
+    """lost against the reference prices: half-spread, impact, slippage of stops; `None` where these are not recorded"""
+    days: int = 0
+    """daily returns that the following numbers come from"""
+    var_95: float | None = None
+    """historical value at risk of one day, a loss as a fraction; from 20 days on"""
+    cvar_95: float | None = None
+    """mean loss of the days at or beyond it"""
+    var_99: float | None = None
+    """from 100 days on"""
+    cvar_99: float | None = None
+    tail_ratio: float | None = None
+    """95 % quantile / |5 % quantile| of daily returns"""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values by field name, ready for JSON."""
         return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class _Dealings:
+    """What a run did, as plain numbers."""
+
+    profits: FloatArray
+    traded: float
+    fees: float
+    funding: float
+    slippage: float | None
+    invested: BoolArray | None
 
 
 def summary(
@@ -71,6 +110,41 @@ def summary(
     `gross_exposure` (n,) is sum of |notional| / equity at those instants; `initial` the capital before the first point
     (default: the first point). Raises `MalformedData` for an empty, misshapen, unordered or non-finite curve.
     """
+    dealings = _Dealings(
+        profits=np.array([float(trade.profit) for trade in trades]),
+        traded=float(sum(fill.quantity * fill.price for fill in fills)),
+        fees=float(sum(fill.fee for fill in fills)),
+        funding=float(sum(payment.amount for payment in funding)),
+        slippage=None,
+        invested=None if gross_exposure is None else np.abs(gross_exposure) > 0,
+    )
+    return _summary(time_ms, equity, initial, dealings)
+
+
+def summarise(result: BacktestResult) -> RunSummary:
+    """Every number of a backtest. Raises `MalformedData` where its equity curve is empty or not finite."""
+    fills = result.fills
+    dealings = _Dealings(
+        profits=result.trades.profit,
+        traded=float(np.sum(np.abs(fills.quantity) * fills.price)),
+        fees=float(np.sum(fills.fee)),
+        funding=float(np.sum(result.funding)),
+        slippage=float(np.sum(fills.quantity * (fills.price - fills.reference))),
+        invested=result.exposure > 0,
+    )
+    return _summary(result.time_ms, result.equity, result.initial, dealings)
+
+
+def daily_returns(result: BacktestResult) -> tuple[IntArray, FloatArray]:
+    """UTC midnights (d,) in ms at which the days begin, and their simple returns (d,), from marked equity at day ends.
+
+    The first and the last day may be parts of a day; a day without a bar has no row (`statistics.returns_by_day`).
+    """
+    start_ms = int(result.time_ms[0]) if len(result.time_ms) else None
+    return returns_by_day(result.time_ms, result.equity, result.initial, start_ms)
+
+
+def _summary(time_ms: IntArray, equity: FloatArray, initial: float | None, dealings: _Dealings) -> RunSummary:
     curve = _with_initial(time_ms, equity, initial)
     changes = period_returns(curve)
     per_year = periods_per_year(time_ms)
@@ -79,25 +153,35 @@ def summary(
         span_ms += round(YEAR_MS / per_year) if per_year else 0
     growth = cagr(float(curve[0]), float(curve[-1]), span_ms)
     worst = max_drawdown(curve)
+    _, by_day = returns_by_day(time_ms, equity, float(curve[0]), int(time_ms[0]))
+    risk = {level: value_at_risk(by_day, level) for level in (0.95, 0.99)}
+    average = float(np.mean(equity))
     return RunSummary(
         bars=len(equity),
         start_equity=float(curve[0]),
         end_equity=float(curve[-1]),
         total_return=total_return(curve),
         cagr=growth,
-        volatility=_annual(_deviation(changes), per_year),
-        sharpe=_annual(sharpe(changes), per_year),
-        sortino=_annual(sortino(changes), per_year),
+        volatility=annual(deviation(changes), per_year),
+        sharpe=annual(sharpe(changes), per_year),
+        sortino=annual(sortino(changes), per_year),
         calmar=growth / worst if growth is not None and worst > 0 else None,
         max_drawdown=worst,
         longest_drawdown_ms=longest_drawdown_ms(time_ms, curve[-len(time_ms) :], float(curve[0])),
-        trades=len(trades),
-        win_rate=win_rate(trades),
-        profit_factor=profit_factor(trades),
-        exposure=None if gross_exposure is None else float(np.mean(np.abs(gross_exposure) > 0)),
-        turnover=turnover(fills, equity),
-        fees=float(sum((fill.fee for fill in fills), ZERO)),
-        funding=float(sum((payment.amount for payment in funding), ZERO)),
+        trades=len(dealings.profits),
+        win_rate=win_rate(dealings.profits),
+        profit_factor=profit_factor(dealings.profits),
+        exposure=None if dealings.invested is None else float(np.mean(dealings.invested)),
+        turnover=dealings.traded / average if average > 0 else None,
+        fees=dealings.fees,
+        funding=dealings.funding,
+        slippage=dealings.slippage,
+        days=len(by_day),
+        var_95=None if (var := risk[0.95]) is None else var.historical,
+        cvar_95=None if var is None else var.cvar,
+        var_99=None if (far := risk[0.99]) is None else far.historical,
+        cvar_99=None if far is None else far.cvar,
+        tail_ratio=tail_ratio(by_day),
     )
 
 
@@ -113,103 +197,3 @@ def _with_initial(time_ms: IntArray, equity: FloatArray, initial: float | None) 
     if not first > 0:
         raise MalformedData(f"an equity curve must start above 0, found {first}")
     return equity if initial is None else np.concatenate([[initial], equity])
-
-
-def period_returns(equity: FloatArray) -> FloatArray:
-    """Simple returns (n-1,) of an equity curve (n,). They end at ruin: an account at or below 0 earns nothing more."""
-    ruined = np.flatnonzero(equity <= 0)
-    alive = equity[: int(ruined[0]) + 1] if len(ruined) else equity
-    changes: FloatArray = alive[1:] / alive[:-1] - 1.0
-    return changes
-
-
-def total_return(equity: FloatArray) -> float:
-    """Last value against the first one."""
-    return float(equity[-1] / equity[0] - 1.0)
-
-
-def periods_per_year(time_ms: IntArray) -> float | None:
-    """Bars in 365 days, from the median step; `None` for fewer than two instants."""
-    return YEAR_MS / float(np.median(np.diff(time_ms))) if len(time_ms) > 1 else None
-
-
-def cagr(start: float, end: float, span_ms: int) -> float | None:
-    """Compound growth per 365 days; `None` below one day, -1 at ruin."""
-    if span_ms < DAY_MS:
-        return None
-    if end <= 0:
-        return -1.0
-    exponent = math.log(end / start) * YEAR_MS / span_ms
-    return math.expm1(exponent) if exponent < _LARGEST_EXPONENT else None
-
-
-def sharpe(changes: FloatArray) -> float | None:
-    """Mean / standard deviation (n-1) per period, risk-free rate 0; `None` where nothing moves."""
-    deviation = _deviation(changes)
-    return float(np.mean(changes)) / deviation if deviation else None
-
-
-def sortino(changes: FloatArray) -> float | None:
-    """Mean / √(Σ min(r, 0)² / n) per period; all n count, gains as zeros. `None` without a loss."""
-    if len(changes) < 2:
-        return None
-    downside = math.sqrt(float(np.mean(np.minimum(changes, 0.0) ** 2)))
-    return float(np.mean(changes)) / downside if downside > _STILL else None
-
-
-def drawdowns(equity: FloatArray, initial: float | None = None) -> FloatArray:
-    """Loss from the highest value so far as a fraction (n,), 0 at a new high; `initial` counts as a high."""
-    floor = float(equity[0]) if initial is None else initial
-    peaks = np.maximum.accumulate(np.maximum(equity, floor))
-    losses: FloatArray = 1.0 - equity / peaks
-    return losses
-
-
-def max_drawdown(equity: FloatArray, initial: float | None = None) -> float:
-    """The largest of `drawdowns`; 0 where there was none."""
-    return float(np.max(drawdowns(equity, initial)))
-
-
-def longest_drawdown_ms(time_ms: IntArray, equity: FloatArray, initial: float | None = None) -> int:
-    """Longest time below a high: from the high to the recovery, or to the end where there was none."""
-    under = drawdowns(equity, initial) > 0
-    longest, high, below = 0, int(time_ms[0]), False
-    for now, is_below in zip(time_ms.tolist(), under.tolist(), strict=True):
-        if is_below or below:  # the bar that recovers ends the drawdown and belongs to it
-            longest = max(longest, now - high)
-        if not is_below:
-            high = now
-        below = is_below
-    return longest
-
-
-def win_rate(trades: Sequence[Trade]) -> float | None:
-    """Share of round trips with a profit after fees."""
-    return sum(trade.profit > 0 for trade in trades) / len(trades) if trades else None
-
-
-def profit_factor(trades: Sequence[Trade]) -> float | None:
-    """Sum of gains / sum of losses after fees; `None` without a losing trade."""
-    gains = sum((trade.profit for trade in trades if trade.profit > 0), ZERO)
-    losses = sum((-trade.profit for trade in trades if trade.profit < 0), ZERO)
-    return float(gains / losses) if losses else None
-
-
-def turnover(fills: Sequence[Fill], equity: FloatArray) -> float | None:
-    """Traded notional (both sides) / average equity; `None` where the average is not positive."""
-    traded = sum((fill.quantity * fill.price for fill in fills), ZERO)
-    average = float(np.mean(equity))
-    return float(traded) / average if average > 0 else None
-
-
-def _deviation(changes: FloatArray) -> float | None:
-    """Standard deviation (n-1) per period; `None` for fewer than two returns or no movement."""
-    if len(changes) < 2:
-        return None
-    deviation = float(np.std(changes, ddof=1))
-    return deviation if deviation > _STILL else None
-
-
-def _annual(value: float | None, per_year: float | None) -> float | None:
-    """A per-period deviation or ratio on the scale of a year."""
-    return None if value is None or per_year is None else value * math.sqrt(per_year)

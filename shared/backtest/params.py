@@ -1,13 +1,13 @@
-"""Parameters of the one cost model that the backtest, the paper exchange and the live report share.
+"""Parameters of the one cost model that the backtest, the paper exchange and the live report share, and of a backtest's account.
 
-Defaults are the published fees of a regular USD-M account and a cautious spread for liquid perpetuals. Every field is in
+Defaults of the costs are the published fees of a regular USD-M account and a cautious spread for liquid perpetuals. Every field is in
 basis points (1 bps = 0.0001) of notional, so that a fee and a spread can be compared at a glance.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 
 from shared.domain.errors import ConfigError
 
@@ -32,7 +32,25 @@ class CostParams:
     """fee that a liquidation pays to the insurance fund, bps of notional"""
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
+        for item in fields(self):
+            value = getattr(self, item.name)
             if not math.isfinite(value) or not 0 <= value < 10_000:
-                raise ConfigError(f"costs.{field.name} is {value}; expected basis points in [0, 10000)")
+                raise ConfigError(f"costs.{item.name} is {value}; expected basis points in [0, 10000)")
+
+
+@dataclass(frozen=True, slots=True)
+class BacktestParams:
+    """The account that a backtest trades on."""
+
+    capital: float = 10_000.0
+    """wallet at the start, quote currency"""
+    leverage: int = 3
+    """leverage of every symbol: it decides how much margin an order needs, not how large it is"""
+    costs: CostParams = field(default_factory=CostParams)
+    """what trading costs"""
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.capital) and self.capital > 0):
+            raise ConfigError(f"backtest.capital is {self.capital}; expected a positive amount of quote currency")
+        if self.leverage < 1 or self.leverage != int(self.leverage):
+            raise ConfigError(f"backtest.leverage is {self.leverage}; expected a whole number, 1 or more")

@@ -78,13 +78,20 @@ COMMANDS = (
     ("classify", "shared.cli.signal", "classify"),
     ("regenerate-signal", "shared.cli.signal", "regenerate_signal"),
     ("recommend", "shared.cli.signal", "recommend"),
+    ("replay", "shared.cli.replay", "replay"),
 )
 GROUPS = (
+    ("audit", "shared.cli.audit"),
+    ("alphas", "shared.cli.alphas"),
+    ("campaign", "shared.cli.campaign"),
     ("decisions", "shared.cli.decisions"),
     ("dataset", "shared.cli.dataset"),
     ("db", "shared.cli.db"),
     ("exchange", "shared.cli.exchange"),
     ("config", "shared.cli.config"),
+    ("monitor", "shared.cli.monitor"),
+    ("regimes", "shared.cli.regimes"),
+    ("significance", "shared.cli.significance"),
 )
 
 for _name, _module, _function in COMMANDS:

@@ -51,10 +51,12 @@ def load_markets(
     end: str | None,
     warmup_bars: int,
     days: int | None = None,
+    history_bars: int | None = None,
 ) -> ResearchMarkets:
     """Markets of `symbols` (default: the configured universe) from `start` to `end` (YYYY-MM-DD; default: all that there is).
 
-    An asset that does not reach over the period is left out and named. Raises `UsageError` for dates that make no sense,
+    An asset that does not reach over the period is left out and named. Where there are more candles before the period than
+    the warm-up needs, up to `history_bars` (default: the warm-up) are given. Raises `UsageError` for dates that make no sense,
     `NotEnoughData` where no asset reaches over the period.
     """
     from shared.backtest.market import AssetMarket
@@ -84,7 +86,7 @@ def load_markets(
                 f"{format_ms(begin - warmup_bars * interval.ms)} ({warmup_bars} bars of warm-up) to {format_ms(last)}"
             )
             continue
-        from_ms = begin - warmup_bars * interval.ms
+        from_ms = begin - max(warmup_bars, history_bars or 0) * interval.ms
         candles = asyncio.run(source.market.candles(asset.symbol, interval, from_ms, last))
         funding = asyncio.run(source.market.funding_rates(asset.symbol, from_ms, last + 1))
         spec = symbol_spec(asset.symbol, float(candles.open[0]))

@@ -77,10 +77,12 @@ def _prepared(
     """The plan, the run with its frozen candles, and whether it goes on with an interrupted one."""
     from shared.cli import output, wiring
     from shared.cli.market_source import fingerprint, freeze, resolve
+    from shared.adapters.local.bucket import FolderBucket
     from shared.cli.paper_run import PaperRun
     from shared.domain.asset import Universe
     from shared.domain.ids import content_id
     from shared.domain.interval import parse_date_ms
+    from shared.strategy.ml_store import copy_ml_models
     from shared.trading.run_plan import RunPlan, choose_book, choose_range, outside
 
     start_ms, end_ms = (parse_date_ms(day) if day else None for day in (start, end))
@@ -116,5 +118,7 @@ def _prepared(
     folder = settings.storage.root / "runs" / book
     freeze(source, plan, folder / "market", window_bars)
     if not continued:
+        for asset in plan.universe:
+            copy_ml_models(wiring.bucket(settings), FolderBucket(folder), asset, interval)
         ledger.register_book(book, plan.start_ms, plan.as_dict())
     return plan, PaperRun(plan, book, settings, ledger, folder, problems), continued

@@ -14,6 +14,7 @@ from shared.domain.errors import ConfigError, OstError
 from shared.domain.interval import Interval
 from shared.domain.money import to_decimal
 from shared.domain.records import Lease
+from shared.trading.ml_models import AlphaModels
 from shared.trading.params import SystemParams
 from shared.trading.signals import (
     OnRefit,
@@ -60,9 +61,10 @@ class SignalDesk:
 
     def regenerate(self, asset: Asset, lease: Lease) -> tuple[Decision, bool]:
         """The decision at the newest bar, and whether it is new in the ledger. Raises the `OstError` tree."""
-        decision, memory = recommend_for(
-            self.history(asset, RESUME_DAYS), to_decimal(self.capital), code_version(), self.params
-        )
+        history = self.history(asset, RESUME_DAYS)
+        models = AlphaModels(self.bucket, self.ledger, self.book, self.params)
+        ml = models.models_for(history.window, int(history.window.candles.close_time[-1]))
+        decision, memory = recommend_for(history, to_decimal(self.capital), code_version(), self.params, ml)
         new = store_recommendation(self.ledger, decision, memory, lease)
         return (decision if new else self.ledger.decision(decision.id) or decision), new
 

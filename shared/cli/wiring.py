@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from shared.config.load import Loaded
     from shared.config.secrets import Secrets
     from shared.config.settings import Settings
-    from shared.ports import Bucket, Clock, Ledger, MarketData
+    from shared.ports import Bucket, Clock, Ledger, MarketData, Research
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +80,15 @@ def ledger(settings: Settings) -> Ledger:
     if settings.ledger.url is None:
         make_folder(settings.storage.root)
     return open_ledger(settings.ledger_url)
+
+
+def research(settings: Settings) -> Research:
+    """The memory of research, in the ledger's database. Raises `LedgerUnavailable`."""
+    from shared.adapters.sql.research import open_research
+
+    if settings.ledger.url is None:
+        make_folder(settings.storage.root)
+    return open_research(settings.ledger_url)
 
 
 def market(settings: Settings) -> MarketData:

@@ -14,13 +14,18 @@ from pydantic import BaseModel, ConfigDict, Field, ValidatorFunctionWrapHandler,
 
 from shared.adapters.exchange.params import ConnectionParams
 from shared.backtest.params import CostParams
+from shared.calibration.ml_params import MlParams
+from shared.calibration.params import CampaignParams
+from shared.calibration.significance.params import SignificanceParams
 from shared.data.ingest_params import IngestParams
 from shared.data.params import CurationParams
 from shared.domain.asset import Universe
 from shared.domain.errors import OstError
 from shared.domain.interval import Interval
+from shared.monitor.params import MonitorParams
 from shared.regime.params import RegimeParams
 from shared.risk.params import RiskParams
+from shared.risk.report_params import RiskReportParams
 from shared.strategy.params import StrategyParams
 from shared.trading.execution import ExecutionParams
 from shared.trading.params import SystemParams
@@ -109,6 +114,7 @@ class Settings(BaseModel):
 
     mode: Mode
     confirm_live: str
+    plugins: Path | None
     interval: Interval
     intervals: tuple[Interval, ...] = Field(min_length=1)
     universe: UniverseSettings
@@ -120,7 +126,12 @@ class Settings(BaseModel):
     regime: Annotated[RegimeParams, _CHECKED]
     strategy: Annotated[StrategyParams, _CHECKED]
     risk: Annotated[RiskParams, _CHECKED]
+    risk_report: Annotated[RiskReportParams, _CHECKED]
     costs: Annotated[CostParams, _CHECKED]
+    ml: Annotated[MlParams, _CHECKED]
+    campaign: Annotated[CampaignParams, _CHECKED]
+    significance: Annotated[SignificanceParams, _CHECKED]
+    monitor: Annotated[MonitorParams, _CHECKED]
     execution: Annotated[ExecutionParams, _CHECKED]
     ingest: Annotated[IngestParams, _CHECKED]
     exchange: Annotated[ConnectionParams, _CHECKED]

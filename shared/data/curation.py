@@ -21,15 +21,18 @@ no earlier value (exact), and `CurationParams.lookback_bars` bars give the row o
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import talib
 
 from shared.data.params import CurationParams
 from shared.data.rolling import bars_since, window_mean, window_mean_std, window_skewness, window_zscore
+from shared.domain.candles import COLUMNS as CANDLE_COLUMNS
 from shared.domain.candles import BoolArray, Candles, FloatArray, IntArray
 from shared.domain.errors import MalformedData
 from shared.domain.frame import Frame
+from shared.speed import together
 
 CURATED_COLUMNS = (
     *("open", "high", "low", "close", "volume", "log_return"),
@@ -61,30 +64,27 @@ def curate(
     close = candles.close
     log_return = np.full(len(candles), np.nan)
     log_return[1:] = np.log(close[1:] / close[:-1])
-    columns = {
-        "open": candles.open,
-        "high": candles.high,
-        "low": candles.low,
-        "close": close,
-        "volume": candles.volume,
-        "log_return": log_return,
-        "rsi": _rsi(close, params),
-        **_macd(close, params),
-        "atr": talib.ATR(candles.high, candles.low, close, params.atr_bars),
-        **_directional_movement(candles, params),
-        **_bollinger(close, params),
-        "sma_fast": window_mean(close, params.sma_fast_bars),
-        "sma_slow": window_mean(close, params.sma_slow_bars),
-        "ema_fast": talib.EMA(close, params.ema_fast_bars),
-        "ema_slow": talib.EMA(close, params.ema_slow_bars),
-        "realised_volatility": window_mean_std(log_return, params.volatility_bars)[1],
-        "range_volatility": np.sqrt(window_mean(_garman_klass(candles), params.volatility_bars)),
-        "skewness": window_skewness(log_return, params.skewness_bars),
-        "volume_z": window_zscore(np.log1p(candles.volume), params.volume_bars),
-        "funding_rate": _as_of(candles.close_time, funding, "funding rates"),
-        "open_interest": _as_of(candles.close_time, open_interest, "open interest"),
-    }
-    return Frame(candles.interval, candles.open_time, columns)
+    columns = {name: getattr(candles, name) for name in CANDLE_COLUMNS[1:]} | {"log_return": log_return}
+    parts: list[Callable[[], dict[str, FloatArray]]] = [
+        lambda: _directional_movement(candles, params),
+        lambda: {"skewness": window_skewness(log_return, params.skewness_bars)},
+        lambda: {"volume_z": window_zscore(np.log1p(candles.volume), params.volume_bars)},
+        lambda: {"range_volatility": np.sqrt(window_mean(_garman_klass(candles), params.volatility_bars))},
+        lambda: {"realised_volatility": window_mean_std(log_return, params.volatility_bars)[1]},
+        lambda: _bollinger(close, params),
+        lambda: {"rsi": _rsi(close, params)},
+        lambda: _macd(close, params),
+        lambda: {"atr": talib.ATR(candles.high, candles.low, close, params.atr_bars)},
+        lambda: {"sma_fast": window_mean(close, params.sma_fast_bars)},
+        lambda: {"sma_slow": window_mean(close, params.sma_slow_bars)},
+        lambda: {"ema_fast": talib.EMA(close, params.ema_fast_bars)},
+        lambda: {"ema_slow": talib.EMA(close, params.ema_slow_bars)},
+        lambda: {"funding_rate": _as_of(candles.close_time, funding, "funding rates")},
+        lambda: {"open_interest": _as_of(candles.close_time, open_interest, "open interest")},
+    ]
+    for part in together(parts, len(candles)):
+        columns |= part
+    return Frame(candles.interval, candles.open_time, {name: columns[name] for name in CURATED_COLUMNS})
 
 
 def _frozen(unchanged: BoolArray, frozen_bars: int) -> BoolArray:
@@ -172,7 +172,7 @@ def _as_of(instants_ms: IntArray, series: Series | None, what: str) -> FloatArra
         raise MalformedData(
             f"{what} must be one value for each instant, in increasing order of time; sort and deduplicate them"
         )
-    newest = np.searchsorted(times_ms, instants_ms, side="right") - 1
-    known = newest >= 0
-    values[known] = stamped[newest[known]]
+    # The stamps are fewer than the instants: each is looked up once, and is in force from there to the next one.
+    first = np.append(np.searchsorted(instants_ms, times_ms), len(instants_ms))
+    values[first[0] :] = np.repeat(stamped, np.diff(first))
     return values

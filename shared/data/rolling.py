@@ -8,7 +8,8 @@ cumulative moments, centred on a value of their own, merged by the formulas of C
     δ = mean_b - mean_a,  M2 = M2_a + M2_b + δ² n_a n_b / n
     M3 = M3_a + M3_b + δ³ n_a n_b (n_a - n_b) / n² + 3 δ (n_a M2_b - n_b M2_a) / n
 
-A constant window deviates by exactly 0, and nothing outside a window can enter it, not even by rounding.
+A constant window deviates by exactly 0, and nothing outside a window can enter it, not even by rounding. Long arrays take the
+machine-code twins in `rolling_compiled.py`, which give the same bits.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from __future__ import annotations
 import numpy as np
 
 from shared.domain.candles import BoolArray, FloatArray, IntArray
+from shared.speed import takes_twin
 
 _CHUNK_VALUES = 1 << 14
 """values in work at a time: they fit the cache, and memory does not grow with the length"""
@@ -51,12 +53,25 @@ def window_zscore(values: FloatArray, bars: int) -> FloatArray:
 
 def bars_since(event: BoolArray) -> IntArray:
     """Bars since the last true value (0 on it); counts from before the first row where there was none. (n,) -> (n,) int64."""
+    if takes_twin(len(event)):
+        from shared.data import rolling_compiled
+
+        return rolling_compiled.bars_since(event)
     rows = np.arange(len(event), dtype=np.int64)
     return rows - np.maximum.accumulate(np.where(event, rows, -1)) if len(event) else rows
 
 
 def _moments(values: FloatArray, bars: int, order: int) -> list[FloatArray]:
     """Mean and the sums of the 2nd … `order`-th powers of the deviations from it, for each window; (n,) each."""
+    if takes_twin(len(values)):
+        from shared.data import rolling_compiled
+
+        return rolling_compiled.window_moments(values, bars, order)
+    return _moments_in_chunks(values, bars, order)
+
+
+def _moments_in_chunks(values: FloatArray, bars: int, order: int) -> list[FloatArray]:
+    """`_moments` in numpy."""
     count = -(-len(values) // bars)
     padded = np.zeros(count * bars)  # the zeros complete the last block; no window that is returned reaches them
     padded[: len(values)] = values

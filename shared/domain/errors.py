@@ -14,6 +14,7 @@ A message says what was found, what was expected and what to do. The command lin
     │   └── FitRejected          a fitted model failed its acceptance rules
     ├── Conflict                 a compare-and-swap lost against another writer
     ├── StorageError             disk or bucket refuses (full, read-only, unreachable)
+    ├── JobError                 a worker process was lost more often than chance explains
     ├── LedgerError
     │   ├── LedgerUnavailable    cannot be reached: no new orders
     │   └── LeaseLost            another process writes this book now
@@ -72,6 +73,10 @@ class Conflict(OstError):
 
 class StorageError(OstError):
     """The disk or the bucket refuses: full, read-only or unreachable."""
+
+
+class JobError(OstError):
+    """A worker process died again and again on the same task; finished tasks are kept."""
 
 
 class LedgerError(OstError):

@@ -6,7 +6,7 @@ meaning are listed in `shared/data/curation.py`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Self
 
@@ -45,6 +45,10 @@ class Frame:
     def rows(self, rows: slice) -> Self:
         """The same columns over a slice of the bars."""
         return type(self)(self.interval, self.open_time[rows], {name: values[rows] for name, values in self.columns.items()})
+
+    def derived(self, key: Hashable, compute: Callable[[], FloatArray]) -> FloatArray:
+        """What `compute` gives (n,): a column made from these ones, named by `key`. A sweep's frame keeps it for the next variant."""
+        return compute()
 
     def last(self) -> dict[str, float]:
         """The newest row, without its missing values."""

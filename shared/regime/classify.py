@@ -20,10 +20,13 @@ from shared.domain.records import RegimeState
 from shared.domain.regime import RegimeProbabilities
 from shared.regime.features import regime_features
 from shared.regime.filter import Alpha, filter_probabilities
+from shared.regime.jump import JumpModel, jump_probabilities
 from shared.regime.model import RegimeModel
 from shared.regime.params import RegimeParams
 
 NO_MODEL = -1
+Classifier = RegimeModel | JumpModel
+"""Either has an id, the instant from which it is valid, and causal probabilities of its features."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +37,7 @@ class RegimePath:
     """(n, 3) filtered probabilities; NaN before the first model"""
     model_index: IntArray
     """(n,) index into `models`, -1 before the first one"""
-    models: tuple[RegimeModel, ...]
+    models: tuple[Classifier, ...]
     """by `valid_from_ms`"""
 
     @property
@@ -52,17 +55,17 @@ class RegimePath:
         return None if self.model_index[row] == NO_MODEL else _as_value(self.probabilities[row])
 
 
-def classify(frame: Frame, models: Sequence[RegimeModel], params: RegimeParams) -> RegimePath:
+def classify(frame: Frame, models: Sequence[Classifier], params: RegimeParams) -> RegimePath:
     """Filtered probabilities of every bar of `frame` under the models in force at its close."""
     ordered = tuple(sorted(models, key=lambda model: (model.valid_from_ms, model.id)))
     valid_from = np.asarray([model.valid_from_ms for model in ordered], dtype=np.int64)
     index: IntArray = np.searchsorted(valid_from, frame.close_time, side="right") - 1
-    probabilities = np.full((len(frame), 3), np.nan)
+    probabilities, features = np.full((len(frame), 3), np.nan), regime_features(frame)
     for position, model in enumerate(ordered):
         inside = np.flatnonzero(index == position)
         if len(inside):
             first, end = int(inside[0]), int(inside[-1]) + 1
-            probabilities[first:end] = _filtered(frame, model, params, end)[first - end :]
+            probabilities[first:end] = _filtered(frame, features, model, params, end)[first - end :]
     return RegimePath(probabilities, index, ordered)
 
 
@@ -71,11 +74,17 @@ def bars_needed(interval: Interval, params: RegimeParams) -> int:
     return params.burn_in_bars + int(params.refit_days * DAY_MS // interval.ms) + 1
 
 
-def _filtered(frame: Frame, model: RegimeModel, params: RegimeParams, end: int) -> FloatArray:
+def _filtered(frame: Frame, features: FloatArray, model: Classifier, params: RegimeParams, end: int) -> FloatArray:
     """Filtered rows from the start of the model's burn-in up to row `end`."""
     first = int(np.searchsorted(frame.close_time, model.valid_from_ms))
     start = max(0, first - params.burn_in_bars)
-    return filter_probabilities(model, regime_features(frame.rows(slice(start, end))))
+    return _probabilities(model, features[start:end])
+
+
+def _probabilities(model: Classifier, features: FloatArray, initial: Alpha | None = None) -> FloatArray:
+    if isinstance(model, JumpModel):
+        return jump_probabilities(model, features, initial)
+    return filter_probabilities(model, features, initial)
 
 
 def _as_value(row: FloatArray) -> RegimeProbabilities:
@@ -98,7 +107,7 @@ class RegimeTracker:
         return cls(state.model_id, state.bar_close_ms, (p.calm, p.balanced, p.stress))
 
     @classmethod
-    def started(cls, frame: Frame, model: RegimeModel, params: RegimeParams) -> RegimeTracker:
+    def started(cls, frame: Frame, model: Classifier, params: RegimeParams) -> RegimeTracker:
         """Run the burn-in over a trailing window; the newest bar's row equals that of `classify`.
 
         Raises `NotEnoughData` for an empty window, `ModelError` where the model is not yet valid at its last bar.
@@ -111,14 +120,14 @@ class RegimeTracker:
                 f"model {model.id} is valid from {format_ms(model.valid_from_ms)}, after the bar that closed at "
                 f"{format_ms(close_ms)}; use the model of the day"
             )
-        return cls(model.id, close_ms, _as_alpha(_filtered(frame, model, params, len(frame))[-1]))
+        return cls(model.id, close_ms, _as_alpha(_filtered(frame, regime_features(frame), model, params, len(frame))[-1]))
 
     @property
     def probabilities(self) -> RegimeProbabilities:
         """Filtered probabilities at `bar_close_ms`."""
         return RegimeProbabilities(*self.alpha)
 
-    def update(self, frame: Frame, model: RegimeModel, params: RegimeParams) -> RegimeTracker:
+    def update(self, frame: Frame, model: Classifier, params: RegimeParams) -> RegimeTracker:
         """The tracker at the last bar of a trailing window: one step per new bar.
 
         Runs the burn-in again where the model has changed or the last known bar is not in the window. The same bar again
@@ -131,12 +140,12 @@ class RegimeTracker:
             known = int(np.searchsorted(close, self.bar_close_ms))
             if int(close[known]) == self.bar_close_ms:
                 fresh = regime_features(frame.rows(slice(known + 1, len(frame))))
-                alpha = _as_alpha(filter_probabilities(model, fresh, self.alpha)[-1])
+                alpha = _as_alpha(_probabilities(model, fresh, self.alpha)[-1])
                 return RegimeTracker(model.id, int(close[-1]), alpha)
         return RegimeTracker.started(frame, model, params)
 
 
-def track(tracker: RegimeTracker | None, frame: Frame, model: RegimeModel, params: RegimeParams) -> RegimeTracker:
+def track(tracker: RegimeTracker | None, frame: Frame, model: Classifier, params: RegimeParams) -> RegimeTracker:
     """`tracker.update`, or a fresh start where nothing is known yet."""
     return RegimeTracker.started(frame, model, params) if tracker is None else tracker.update(frame, model, params)
 

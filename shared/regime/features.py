@@ -11,10 +11,15 @@ from __future__ import annotations
 import numpy as np
 
 from shared.domain.candles import FloatArray
+from shared.domain.errors import ModelError
 from shared.domain.frame import Frame
 
 FEATURES = ("log_volatility", "skewness", "volume_z")
 """Column order of every feature array; the first one orders the states."""
+
+JUMP_FEATURES = ("log_volatility",)
+"""What the jump model looks at: it weighs all features alike, and with skewness and volume it is right less often
+(docs/regimes.md)."""
 
 VOLATILITY_FLOOR = 1e-6
 """Per-bar volatility below which a market counts as standing still (0.01 bp): log 0 has no value."""
@@ -26,3 +31,10 @@ def regime_features(frame: Frame) -> FloatArray:
     features = np.column_stack([np.log(volatility), frame["skewness"], frame["volume_z"]])
     features[~np.isfinite(features).all(axis=1)] = np.nan
     return features
+
+
+def feature_columns(features: FloatArray, names: tuple[str, ...]) -> FloatArray:
+    """The named columns of `regime_features` (n, 3). Raises `ModelError` where there are not so many."""
+    if features.ndim != 2 or features.shape[1] != len(FEATURES):
+        raise ModelError(f"features must have shape (n, {len(FEATURES)}) for {FEATURES}, found {features.shape}")
+    return features[:, [FEATURES.index(name) for name in names]]

@@ -1,33 +1,35 @@
-"""Learning a regime model: a Gaussian HMM with three states, full covariances, fitted by hmmlearn from fixed starting points.
+"""Learning a regime model: a Gaussian HMM with three states, full covariances, fitted by expectation-maximisation.
 
 Features are standardised on the training window and all priors are set in those units, so that fit(x) and fit(100·x) give the
 same states; hmmlearn's defaults are made for data of another size (`quant.md`, "Regimes"). The starts are quantile splits of
-the first feature, so nothing is random: the same window gives the same model. The most likely result that passes the
-acceptance rules is kept; where none passes, `FitRejected` says why and the caller keeps the previous model.
+the first feature, or the previous model alone: nothing is random, the same window gives the same model. The most likely result
+that passes the acceptance rules is kept; where none passes, `FitRejected` says why and the caller keeps the previous model.
+
+hmmlearn fits where numba is absent, a compiled twin where it is there. They agree to about 1e-12, and what a model stores is
+rounded far above that, so that both give the same model under the same id.
 """
 
 from __future__ import annotations
 
-import contextlib
-import logging
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from shared.domain.candles import FloatArray, IntArray
 from shared.domain.errors import FitRejected, NotEnoughData
 from shared.domain.interval import Interval
 from shared.domain.regime import REGIMES
 from shared.regime.features import FEATURES
-from shared.regime.filter import filter_probabilities
-from shared.regime.model import STATES, RegimeModel, nested_tuples
+from shared.regime.filter import filter_standardised
+from shared.regime.mixture import Engine, Mixture, Run
+from shared.regime.model import STATES, RegimeModel, Vector
 from shared.regime.params import RegimeParams
+from shared.regime.speed import numba_installed
+from shared.regime.stored import nested_tuples
 
 # Cuts between calm | balanced | stress as quantiles of the first feature; `restarts` takes the first ones.
-_CUTS = ((0.33, 0.67), (0.5, 0.85), (0.2, 0.6), (0.4, 0.9), (0.6, 0.95), (0.15, 0.5), (0.25, 0.75), (0.1, 0.9))
+CUTS = ((0.33, 0.67), (0.5, 0.85), (0.2, 0.6), (0.4, 0.9), (0.6, 0.95), (0.15, 0.5), (0.25, 0.75), (0.1, 0.9))
 _START_STAY = 0.95
 _TRANSITION_FLOOR = 1e-6
 """Smallest transition probability: a filter must never be unable to leave a state."""
@@ -35,14 +37,39 @@ _WARM_UP_ITERATIONS = 8
 _FINALISTS = 2
 
 
-@dataclass(frozen=True, eq=False)
-class _Start:
-    """Where expectation-maximisation begins, in standardised units."""
+_PARAMETER_DECIMALS = 8
+"""Of probabilities and of means and covariances in standardised units: far below what data can tell."""
+_LIKELIHOOD_DECIMALS = 4
 
-    start: FloatArray
-    transition: FloatArray
-    means: FloatArray
-    covariances: FloatArray
+
+@dataclass(frozen=True, eq=False)
+class TrainingWindow:
+    """Complete feature rows and their units."""
+
+    rows: FloatArray
+    """(n, d) raw"""
+    mean: FloatArray
+    """(d,)"""
+    scale: FloatArray
+    """(d,) standard deviation"""
+    z: FloatArray
+    """(n, d) standardised and clipped"""
+
+
+def training_window(features: FloatArray, subject: str, params: RegimeParams) -> TrainingWindow:
+    """The complete rows of raw features (n, d). Raises `NotEnoughData` below `params.min_train_bars` of them."""
+    rows = features[np.isfinite(features.sum(axis=1))]  # a sum is finite where all of its terms are
+    if len(rows) < params.min_train_bars:
+        raise NotEnoughData(
+            f"{subject}: {len(rows)} complete feature rows, a regime fit takes at least {params.min_train_bars}; "
+            "load more history"
+        )
+    mean = rows.mean(axis=0)
+    centred = rows - mean
+    scale = np.sqrt((centred * centred).mean(axis=0))
+    # A feature that does not vary tells nothing; any scale does, and zero would divide.
+    scale = np.where(scale > 1e-9 * np.maximum(np.abs(mean), 1.0), scale, 1.0)
+    return TrainingWindow(rows, mean, scale, np.clip(centred / scale, -params.feature_clip, params.feature_clip))
 
 
 def fit_regime_model(
@@ -55,58 +82,70 @@ def fit_regime_model(
     params: RegimeParams,
     feature_names: tuple[str, ...] = FEATURES,
     previous: RegimeModel | None = None,
+    engine: Engine | None = None,
 ) -> RegimeModel:
-    """Fit raw features (n, d), oldest first; rows with NaN are dropped. `previous` is one more starting point.
+    """Fit raw features (n, d), oldest first; rows with NaN are dropped.
 
-    Raises `NotEnoughData` below `params.min_train_bars` complete rows, `FitRejected` where every result has a state that holds
-    too few bars or does not persist.
+    With `previous` the fit goes on from that model, and looks from all starting points only where that leads to nothing
+    acceptable; `schedule.refit` says when to look again without it. `engine` is expectation-maximisation (default: the
+    fastest that is installed). Raises `NotEnoughData` below `params.min_train_bars` complete rows, `FitRejected` where every
+    result has a state that holds too few bars or does not persist.
     """
-    rows = features[np.isfinite(features).all(axis=1)]
-    if len(rows) < params.min_train_bars:
-        raise NotEnoughData(
-            f"{asset} {interval}: {len(rows)} complete feature rows, a regime fit takes at least {params.min_train_bars}; "
-            "load more history"
-        )
-    mean, scale = rows.mean(axis=0), rows.std(axis=0)
-    # A feature that does not vary tells nothing; any scale does, and zero would divide.
-    scale = np.where(scale > 1e-9 * np.maximum(np.abs(mean), 1.0), scale, 1.0)
-    z = np.clip((rows - mean) / scale, -params.feature_clip, params.feature_clip)
+    window = training_window(features, f"{asset} {interval}", params)
+    run = default_engine() if engine is None else engine
     reference = previous if previous is not None and previous.feature_names == feature_names else None
 
-    problems: list[str] = []
-    for candidate in _fitted(z, _starts(z, params, reference, mean, scale), params):
-        order = np.argsort(candidate.means_[:, 0], kind="stable")
-        model = RegimeModel(
+    def model_of(candidate: Run) -> RegimeModel:
+        parts, order = candidate.mixture, np.argsort(candidate.mixture.means[:, 0], kind="stable")
+        covariances = parts.covariances[order]
+        means = np.round(parts.means[order], _PARAMETER_DECIMALS)
+        return RegimeModel(
             asset=asset,
             interval=interval,
             feature_names=feature_names,
-            mean=nested_tuples(mean),
-            scale=nested_tuples(scale),
+            mean=nested_tuples(window.mean),
+            scale=nested_tuples(window.scale),
             clip=params.feature_clip,
-            start=nested_tuples(_distribution(candidate.startprob_[order])),
-            transition=nested_tuples(_distribution(candidate.transmat_[np.ix_(order, order)])),
-            means=nested_tuples(candidate.means_[order]),
-            covariances=nested_tuples(candidate.covars_[order]),
+            start=_distribution(parts.start[order]),
+            transition=tuple(_distribution(row) for row in parts.transition[np.ix_(order, order)]),
+            means=nested_tuples(means),
+            covariances=nested_tuples(np.round((covariances + covariances.transpose(0, 2, 1)) / 2, _PARAMETER_DECIMALS)),
             valid_from_ms=valid_from_ms,
             train_start_ms=train_start_ms,
-            train_bars=len(rows),
-            log_likelihood=float(candidate.monitor_.history[-1]),
-            converged=bool(candidate.monitor_.converged),
+            train_bars=len(window.rows),
+            log_likelihood=round(candidate.log_likelihood, _LIKELIHOOD_DECIMALS),
+            converged=candidate.converged,
             params=params.fit_settings,
             previous_id=reference.id if reference else None,
-            match=_match(candidate.means_[order] * scale + mean, reference),
+            match=_match(means * window.scale + window.mean, reference),
         )
-        problem = acceptance_problem(model, rows, params)
-        if problem is None:
-            return model
-        problems.append(problem)
+
+    problems: list[str] = []
+    for look in (_continued, _searched):
+        for candidate in look(window, reference, params, run):
+            model = model_of(candidate)
+            problem = acceptance_problem(model, window.z, params)
+            if problem is None:
+                return model
+            problems.append(problem)
     said = "; ".join(problems) or "in every run a state ran out of bars"
     raise FitRejected(f"{asset} {interval}: no fit is acceptable ({said}); the previous model stays")
 
 
-def acceptance_problem(model: RegimeModel, features: FloatArray, params: RegimeParams) -> str | None:
-    """Why a model may not be used, or `None`: every state holds enough of the raw training rows and persists."""
-    states = np.argmax(filter_probabilities(model, features), axis=1)
+def default_engine() -> Engine:
+    """The compiled engine where numba is installed, else hmmlearn."""
+    if numba_installed():
+        from shared.regime import em
+
+        return em.run
+    from shared.regime import em_hmmlearn
+
+    return em_hmmlearn.run
+
+
+def acceptance_problem(model: RegimeModel, z: FloatArray, params: RegimeParams) -> str | None:
+    """Why a model may not be used, or `None`: every state holds enough of the standardised training rows and persists."""
+    states = np.argmax(filter_standardised(model, z), axis=1)
     shares = np.bincount(states, minlength=STATES) / len(states)
     weakest = int(np.argmin(shares))
     if shares[weakest] < params.min_state_share:
@@ -118,84 +157,42 @@ def acceptance_problem(model: RegimeModel, features: FloatArray, params: RegimeP
     return None
 
 
-def _fitted(z: FloatArray, starts: list[_Start], params: RegimeParams) -> list[Any]:
-    """hmmlearn models, most likely first: short runs from every start, full runs from the best (Biernacki et al. 2003)."""
-    with threadpool_limits(1, user_api="blas"), _quiet_hmmlearn():  # 3 × 3 products: threads only cost
-        runs = [_run(z, start, params, _WARM_UP_ITERATIONS) for start in starts]
-        short = [run for run in runs if run is not None]
-        short.sort(key=_likelihood, reverse=True)
-        # Starts that lead to the same optimum are one start.
-        distinct: list[Any] = []
-        for run in short:
-            if all(np.abs(np.sort(run.means_[:, 0]) - np.sort(kept.means_[:, 0])).max() > 0.05 for kept in distinct):
-                distinct.append(run)
-        full = [
-            _run(z, _Start(run.startprob_, run.transmat_, run.means_, run.covars_), params, params.max_iterations)
-            for run in distinct[:_FINALISTS]
-        ]
+def _continued(window: TrainingWindow, previous: RegimeModel | None, params: RegimeParams, engine: Engine) -> Sequence[Run]:
+    """The run that starts from the previous model, if there is one."""
+    if previous is None:
+        return ()
+    run = engine(window.z, _previous_start(previous, window), params, params.max_iterations)
+    return () if run is None else (run,)
+
+
+def _searched(window: TrainingWindow, _: RegimeModel | None, params: RegimeParams, engine: Engine) -> Sequence[Run]:
+    """Most likely first: short runs from every cut, full runs from the best (Biernacki et al. 2003)."""
+    starts = [_split_start(window.z, cuts) for cuts in CUTS[: params.restarts]]
+    runs = [engine(window.z, start, params, _WARM_UP_ITERATIONS) for start in starts]
+    short = sorted((run for run in runs if run is not None), key=_likelihood, reverse=True)
+    # Starts that lead to the same optimum are one start.
+    distinct: list[Run] = []
+    for run in short:
+        levels = np.sort(run.mixture.means[:, 0])
+        if all(np.abs(levels - np.sort(kept.mixture.means[:, 0])).max() > 0.05 for kept in distinct):
+            distinct.append(run)
+    full = [engine(window.z, run.mixture, params, params.max_iterations) for run in distinct[:_FINALISTS]]
     return sorted((run for run in full if run is not None), key=_likelihood, reverse=True)
 
 
-@contextlib.contextmanager
-def _quiet_hmmlearn() -> Iterator[None]:
-    """hmmlearn's bound leaves the covariance prior out, so that it takes the last nats of a run for a failure to converge."""
-    log = logging.getLogger("hmmlearn.base")
-    disabled, log.disabled = log.disabled, True
-    try:
-        yield
-    finally:
-        log.disabled = disabled
+def _likelihood(run: Run) -> float:
+    return run.log_likelihood
 
 
-def _likelihood(run: Any) -> float:
-    return float(run.monitor_.history[-1])
+def _previous_start(previous: RegimeModel, window: TrainingWindow) -> Mixture:
+    """The previous model's parameters in the units of this window."""
+    old_scale, ratio = np.asarray(previous.scale), np.asarray(previous.scale) / window.scale
+    means = (np.asarray(previous.means) * old_scale + np.asarray(previous.mean) - window.mean) / window.scale
+    covariances = np.asarray(previous.covariances) * np.outer(ratio, ratio)
+    return Mixture(np.full(STATES, 1 / STATES), previous.transition_array, means, covariances)
 
 
-def _run(z: FloatArray, start: _Start, params: RegimeParams, iterations: int) -> Any:
-    """One hmmlearn run, or `None` where a state ran out of bars: such a start leads to no model.
-
-    `covars_prior` adds that many pseudo-sums of squares: `min_covariance` of the weight of a third of the bars.
-    """
-    from hmmlearn.hmm import GaussianHMM  # takes two seconds to import; only a refit pays them
-
-    d = z.shape[1]
-    model = GaussianHMM(
-        n_components=STATES,
-        covariance_type="full",
-        min_covar=params.min_covariance,
-        covars_prior=params.min_covariance * len(z) / STATES * np.eye(d),
-        covars_weight=float(d),
-        n_iter=iterations,
-        tol=params.tolerance,
-        implementation="scaling",
-        params="stmc",
-        init_params="",
-    )
-    model.n_features = d
-    model.startprob_, model.transmat_ = start.start, start.transition
-    model.means_, model.covars_ = start.means, start.covariances
-    try:
-        with np.errstate(all="ignore"):
-            model.fit(z)
-    except ValueError:  # hmmlearn's word for a covariance of an empty state
-        return None
-    return model if np.isfinite(_likelihood(model)) else None
-
-
-def _starts(
-    z: FloatArray, params: RegimeParams, previous: RegimeModel | None, mean: FloatArray, scale: FloatArray
-) -> list[_Start]:
-    starts = [_split_start(z, cuts) for cuts in _CUTS[: params.restarts]]
-    if previous is not None:
-        # The previous model's units become those of this window.
-        ratio = np.asarray(previous.scale) / scale
-        means = (np.asarray(previous.means) * np.asarray(previous.scale) + np.asarray(previous.mean) - mean) / scale
-        covariances = np.asarray(previous.covariances) * np.outer(ratio, ratio)
-        starts.append(_Start(np.full(STATES, 1 / STATES), previous.transition_array, means, covariances))
-    return starts
-
-
-def _split_start(z: FloatArray, cuts: tuple[float, float]) -> _Start:
+def _split_start(z: FloatArray, cuts: tuple[float, float]) -> Mixture:
     """States = ranges of the first feature between two quantiles; each keeps part of the common spread."""
     labels: IntArray = np.searchsorted(np.quantile(z[:, 0], cuts), z[:, 0])
     means, covariances = np.empty((STATES, z.shape[1])), np.empty((STATES, z.shape[1], z.shape[1]))
@@ -206,12 +203,17 @@ def _split_start(z: FloatArray, cuts: tuple[float, float]) -> _Start:
         covariances[state] = np.cov(spread) + 0.1 * np.eye(z.shape[1])
     transition = np.full((STATES, STATES), (1 - _START_STAY) / (STATES - 1))
     np.fill_diagonal(transition, _START_STAY)
-    return _Start(np.full(STATES, 1 / STATES), transition, means, covariances)
+    return Mixture(np.full(STATES, 1 / STATES), transition, means, covariances)
 
 
-def _distribution(values: FloatArray) -> FloatArray:
-    floored = np.maximum(values, _TRANSITION_FLOOR)
-    return np.asarray(floored / floored.sum(axis=-1, keepdims=True))
+def _distribution(values: FloatArray) -> Vector:
+    """Probabilities, none below the floor, rounded; the largest one takes up what rounding left."""
+    floored = [max(value, _TRANSITION_FLOOR) for value in values.tolist()]
+    total = sum(floored)
+    rounded = [round(value / total, _PARAMETER_DECIMALS) for value in floored]
+    largest = rounded.index(max(rounded))
+    rounded[largest] = round(1 - sum(rounded[:largest]) - sum(rounded[largest + 1 :]), _PARAMETER_DECIMALS)
+    return tuple(rounded)
 
 
 def _match(means: FloatArray, previous: RegimeModel | None) -> tuple[int, ...] | None:

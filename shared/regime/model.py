@@ -7,22 +7,23 @@ Invariant: an instance is valid (shapes, finite, distributions sum to 1, covaria
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 
 from shared.domain.candles import FloatArray
-from shared.domain.errors import ModelError, OstError
-from shared.domain.ids import canonical_json, content_id
+from shared.domain.errors import ModelError
+from shared.domain.ids import content_id
 from shared.domain.interval import Interval
 from shared.domain.regime import REGIMES
+from shared.regime import stored
+from shared.regime.stored import check_array
 
-SCHEMA = 1
 STATES = len(REGIMES)
+NOUN = "regime model"
 
 Vector = tuple[float, ...]
 Matrix = tuple[Vector, ...]
@@ -68,7 +69,7 @@ class RegimeModel:
     def __post_init__(self) -> None:
         d = len(self.feature_names)
         for name, shape in _shapes(d).items():
-            _check_array(name, getattr(self, name), shape)
+            check_array(NOUN, name, getattr(self, name), shape)
         for name in ("start", "transition"):
             values = np.asarray(getattr(self, name))
             if (values < 0).any() or np.abs(values.sum(axis=-1) - 1).max() > 1e-9:
@@ -76,7 +77,7 @@ class RegimeModel:
         if min(self.scale) <= 0 or not self.clip > 0:
             raise ModelError(f"regime model: scale and clip must be positive, found {self.scale} and {self.clip}")
         covariances = np.asarray(self.covariances)
-        if not np.allclose(covariances, covariances.transpose(0, 2, 1)) or np.linalg.eigvalsh(covariances).min() <= 0:
+        if np.abs(covariances - covariances.transpose(0, 2, 1)).max() > 1e-8 or np.linalg.eigvalsh(covariances).min() <= 0:
             raise ModelError("regime model: a covariance is not symmetric positive definite; fit the model again")
         if not np.isfinite(self.log_likelihood):
             raise ModelError(f"regime model: log_likelihood must be finite, found {self.log_likelihood}")
@@ -84,7 +85,7 @@ class RegimeModel:
     @cached_property
     def id(self) -> str:
         """Content id: equal models have equal ids."""
-        return content_id("m", self._as_dict())
+        return content_id("m", stored.as_plain(self))
 
     @cached_property
     def fit_version(self) -> str:
@@ -99,7 +100,8 @@ class RegimeModel:
     @cached_property
     def whitening(self) -> FloatArray:
         """(3, d, d) inverse Cholesky factors: the density exponent of state k is −½‖whitening[k] (z − means[k])‖²."""
-        return np.linalg.inv(np.linalg.cholesky(np.asarray(self.covariances)))
+        # Lower triangular but for the rounding of a pivoted inverse.
+        return np.tril(np.linalg.inv(np.linalg.cholesky(np.asarray(self.covariances))))
 
     @cached_property
     def log_norm(self) -> FloatArray:
@@ -110,57 +112,36 @@ class RegimeModel:
     @cached_property
     def stationary(self) -> FloatArray:
         """(3,) stationary distribution of the transition matrix: what is known before any bar was seen."""
-        system = np.vstack([self.transition_array.T - np.eye(STATES), np.ones(STATES)])
-        solution, *_ = np.linalg.lstsq(system, np.array([0.0] * STATES + [1.0]), rcond=None)
-        positive = np.maximum(solution, 0.0)
-        return np.asarray(positive / positive.sum())
+        (_, a01, a02), (a10, _, a12), (a20, a21, _) = self.transition
+        # Sums over spanning trees (Markov chain tree theorem): products of positive numbers, nothing cancels.
+        trees = np.array(
+            [a10 * a20 + a12 * a20 + a21 * a10, a01 * a21 + a02 * a21 + a20 * a01, a02 * a12 + a01 * a12 + a10 * a02]
+        )
+        total = trees.sum()
+        return np.asarray(trees / total if total > 0 else np.full(STATES, 1 / STATES))
 
     def standardise(self, features: FloatArray) -> FloatArray:
         """Raw features (n, d) in standard deviations of the training window, clipped. NaN stays NaN.
 
         Raises `ModelError` where the number of columns is wrong.
         """
-        if features.ndim != 2 or features.shape[1] != len(self.mean):
-            raise ModelError(f"features must have shape (n, {len(self.mean)}) for {self.feature_names}, found {features.shape}")
-        standardised = (features - np.asarray(self.mean)) / np.asarray(self.scale)
-        return np.asarray(np.clip(standardised, -self.clip, self.clip))
-
-    def _as_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "interval": self.interval.value, "params": dict(self.params)}
+        return standardised(features, self.feature_names, self.mean, self.scale, self.clip)
 
     def to_json(self) -> str:
         """Canonical JSON with `schema` and `id`; `from_json` gives back the identical bits."""
-        return canonical_json({"schema": SCHEMA, "id": self.id, **self._as_dict()})
+        return stored.to_json(self)
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:
         """The model stored by `to_json`. Raises `ModelError` for anything else, naming what is wrong."""
-        try:
-            stored = json.loads(text, parse_constant=_refuse_constant)
-        except (ValueError, UnicodeDecodeError) as error:
-            raise ModelError(f"regime model: not JSON ({error}); fit the model again") from error
-        if not isinstance(stored, dict) or stored.get("schema") != SCHEMA:
-            found = stored.get("schema") if isinstance(stored, dict) else type(stored).__name__
-            raise ModelError(f"regime model: schema {SCHEMA} expected, found {found}; fit the model again")
-        model = cls._from_fields({name: value for name, value in stored.items() if name not in ("schema", "id")})
-        if model.id != stored.get("id"):
-            raise ModelError(f"regime model: content gives id {model.id}, the file says {stored.get('id')}: it was altered")
-        return model
+        return stored.from_json(cls, text, NOUN)
 
-    @classmethod
-    def _from_fields(cls, stored: dict[str, Any]) -> Self:
-        names = {entry.name for entry in fields(cls)}
-        if set(stored) != names:
-            missing, unknown = sorted(names - set(stored)), sorted(set(stored) - names)
-            raise ModelError(f"regime model: missing fields {missing}, unknown fields {unknown}; fit the model again")
-        try:
-            values = {name: _frozen(value) for name, value in stored.items()}
-            values["interval"] = Interval.parse(stored["interval"])
-            return cls(**values)
-        except ModelError:
-            raise
-        except (OstError, TypeError, ValueError) as error:
-            raise ModelError(f"regime model: {error}; fit the model again") from error
+
+def standardised(features: FloatArray, names: tuple[str, ...], mean: Vector, scale: Vector, clip: float) -> FloatArray:
+    """Raw features (n, d) as clip((x − mean) / scale). Raises `ModelError` where the number of columns is wrong."""
+    if features.ndim != 2 or features.shape[1] != len(mean):
+        raise ModelError(f"features must have shape (n, {len(mean)}) for {names}, found {features.shape}")
+    return np.asarray(np.clip((features - np.asarray(mean)) / np.asarray(scale), -clip, clip))
 
 
 def fit_version(settings: Mapping[str, float]) -> str:
@@ -177,25 +158,3 @@ def _shapes(d: int) -> dict[str, tuple[int, ...]]:
         "means": (STATES, d),
         "covariances": (STATES, d, d),
     }
-
-
-def _check_array(name: str, value: Any, shape: tuple[int, ...]) -> None:
-    try:
-        array = np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise ModelError(f"regime model: {name} must hold numbers of shape {shape}; fit the model again") from error
-    if array.shape != shape or not np.isfinite(array).all():
-        raise ModelError(f"regime model: {name} must be finite and of shape {shape}, found {array.tolist()}")
-
-
-def _frozen(value: Any) -> Any:
-    return tuple(_frozen(entry) for entry in value) if isinstance(value, list) else value
-
-
-def _refuse_constant(text: str) -> float:
-    raise ValueError(f"{text} is not a number that a model may hold")
-
-
-def nested_tuples(array: FloatArray) -> Any:
-    """A float64 array as nested tuples of Python floats, the form in which `RegimeModel` keeps arrays."""
-    return _frozen(array.tolist())

@@ -16,6 +16,7 @@ _FIT_FIELDS = (
     "train_bars",
     "min_train_bars",
     "refit_days",
+    "search_days",
     "restarts",
     "max_iterations",
     "tolerance",
@@ -23,6 +24,18 @@ _FIT_FIELDS = (
     "feature_clip",
     "min_state_share",
     "min_self_transition",
+)
+_JUMP_FIELDS = (
+    "train_bars",
+    "min_train_bars",
+    "refit_days",
+    "search_days",
+    "restarts",
+    "max_iterations",
+    "feature_clip",
+    "min_state_share",
+    "min_self_transition",
+    "jump_penalty",
 )
 
 
@@ -36,6 +49,8 @@ class RegimeParams:
     """fewest complete feature rows that a fit accepts"""
     refit_days: int = 7
     """distance of the refit instants in days; the grid is anchored at Monday 1970-01-05 00:00 UTC"""
+    search_days: int = 7
+    """distance in days at which a fit looks from all starting points; between, it goes on from the previous model"""
     restarts: int = 6
     """fixed starting points of the fit, 1 to 8"""
     max_iterations: int = 100
@@ -50,6 +65,8 @@ class RegimeParams:
     """smallest share of the training bars that a state may hold"""
     min_self_transition: float = 0.8
     """smallest probability of staying in a state from one bar to the next"""
+    jump_penalty: float = 2.0
+    """λ of the jump model: cost of a change of state, in squared standard deviations / 2"""
     burn_in_bars: int = 500
     """bars before a model's first bar from which its filter is started"""
     ema_alpha: float = 0.3
@@ -74,10 +91,11 @@ class RegimeParams:
     """consecutive stress bars for a critical alert"""
 
     def __post_init__(self) -> None:
-        for name in ("refit_days", "max_iterations", "min_observations", "drift_window", "stress_warning_bars"):
+        for name in ("refit_days", "search_days", "max_iterations", "min_observations", "drift_window", "stress_warning_bars"):
             self._require(getattr(self, name) >= 1, name, "at least 1")
         for name in ("tolerance", "min_covariance", "feature_clip", "cusum_limit"):
             self._require(0 < getattr(self, name) < float("inf"), name, "positive")
+        self._require(0 <= self.jump_penalty < float("inf"), "jump_penalty", "finite and not negative")
         for name in ("min_state_share", "min_self_transition", "cusum_slack"):
             self._require(0 <= getattr(self, name) < 1, name, "in [0, 1)")
         for name in ("enter_threshold", "exit_threshold", "stress_probability"):
@@ -100,6 +118,11 @@ class RegimeParams:
     def fit_settings(self) -> dict[str, float]:
         """The fields that shape a fitted model, by name."""
         return {name: getattr(self, name) for name in _FIT_FIELDS}
+
+    @property
+    def jump_settings(self) -> dict[str, float]:
+        """The fields that shape a fitted jump model, by name."""
+        return {name: getattr(self, name) for name in _JUMP_FIELDS}
 
     @property
     def fit_version(self) -> str:

@@ -11,6 +11,9 @@ quant.md, "Capital allocation". Invariant: moving probability to stress never in
 
 from __future__ import annotations
 
+import numpy as np
+
+from shared.domain.candles import FloatArray
 from shared.domain.regime import RegimeProbabilities
 from shared.risk.params import RiskParams
 
@@ -24,6 +27,17 @@ def size_multiplier(probabilities: RegimeProbabilities, params: RiskParams) -> f
     ramp = _clip((stress - 0.5 + params.stress_ramp) / (2 * params.stress_ramp))
     size = (1 - ramp) * blend + ramp * params.stress_multiplier
     return min(max(size, params.minimum_multiplier), params.maximum_multiplier)
+
+
+def size_multipliers(probabilities: FloatArray, params: RiskParams) -> FloatArray:
+    """`size_multiplier` of each row of `probabilities` (n, 3), equal to it to the bit; NaN where they are unknown. (n,)."""
+    calm, balanced, stress = probabilities.T
+    bonus = np.clip((calm - params.calm_ramp_start) / (1 - params.calm_ramp_start), 0.0, 1.0)
+    calm_multiplier = params.balanced_multiplier + (params.calm_multiplier - params.balanced_multiplier) * bonus
+    blend = calm * calm_multiplier + balanced * params.balanced_multiplier + stress * params.stress_multiplier
+    ramp = np.clip((stress - 0.5 + params.stress_ramp) / (2 * params.stress_ramp), 0.0, 1.0)
+    sizes: FloatArray = (1 - ramp) * blend + ramp * params.stress_multiplier
+    return np.clip(sizes, params.minimum_multiplier, params.maximum_multiplier)
 
 
 def _clip(value: float) -> float:

@@ -18,6 +18,9 @@ from shared.domain.records import Halt
 
 _SEAL = object()
 
+EXPOSURE_SLACK = Decimal("1.01")
+"""A market order fills near, not at, the price that sized it: one per cent of slack keeps a full-size target alive."""
+
 
 @dataclass(frozen=True, slots=True)
 class ApprovedOrder:
@@ -77,8 +80,7 @@ def approve(intent: OrderIntent, context: OrderContext) -> ApprovedOrder:
     if quantity * context.price < rules.min_notional:
         raise NotApproved(f"{intent.symbol}: {quantity} at {context.price} is below the minimum notional {rules.min_notional}")
     exposure = abs(after) * context.price
-    # A market order fills near, not at, the price that sized it: one per cent of slack keeps a full-size target alive.
-    if exposure > context.equity * context.max_asset_exposure * Decimal("1.01"):
+    if exposure > context.equity * context.max_asset_exposure * EXPOSURE_SLACK:
         raise NotApproved(
             f"{intent.symbol}: exposure {exposure:.2f} after the order exceeds "
             f"{context.max_asset_exposure} of equity {context.equity:.2f}"

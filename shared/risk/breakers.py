@@ -2,6 +2,7 @@
 
 A level fires when the drawdown crosses it from below, once; it is armed again when the drawdown has come back under it. A
 pause ends by itself; the latch stays in the ledger until a person resumes (corrections 10 and 18 of the design).
+`crossed_level` is compiled by the backtest kernel.
 """
 
 from __future__ import annotations
@@ -26,8 +27,22 @@ def check_breakers(
     if drawdown > params.max_drawdown:
         reason = f"max drawdown: {drawdown:.1%} is beyond {params.max_drawdown:.0%} of the peak {point.peak:.2f}"
         return [Halt(book, reason, point.time_ms, None)]
-    for level, hours in reversed(list(zip(params.pause_drawdowns, params.pause_hours, strict=True))):
-        if drawdown > level >= before:
-            reason = f"drawdown {drawdown:.1%} is beyond {level:.0%}: no new risk for {hours:g} h"
-            return [Halt(book, reason, point.time_ms, point.time_ms + round(hours * HOUR_MS))]
-    return []
+    tripped = crossed_level(drawdown, before, params.pause_drawdowns)
+    if tripped < 0:
+        return []
+    level, hours = params.pause_drawdowns[tripped], params.pause_hours[tripped]
+    reason = f"drawdown {drawdown:.1%} is beyond {level:.0%}: no new risk for {hours:g} h"
+    return [Halt(book, reason, point.time_ms, point.time_ms + pause_ms(hours))]
+
+
+def crossed_level(drawdown: float, before: float, levels: Sequence[float]) -> int:
+    """Position of the deepest of the rising `levels` that the drawdown crossed since it was `before`; -1 for none."""
+    for position in range(len(levels) - 1, -1, -1):
+        if drawdown > levels[position] >= before:
+            return position
+    return -1
+
+
+def pause_ms(hours: float) -> int:
+    """Length of a pause."""
+    return round(hours * HOUR_MS)

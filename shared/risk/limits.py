@@ -2,7 +2,7 @@
 
 Everything is a signed fraction of equity (notional / equity). A limit never turns a position around and never forbids a
 reduction: exits are always allowed when entries are not. Each rule leaves an `Approval`, so that the ledger can say why a
-position is smaller than the agents wanted.
+position is smaller than the agents wanted. The backtest kernel compiles the rules (`within`, `room_left`, `without_new_risk`).
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def limit_target(wanted: float, context: LimitContext, params: RiskParams) -> tu
     target = wanted
 
     for rule, limit, detail in _caps(context, params):
-        capped = max(-limit, min(limit, target))
+        capped = within(limit, target)
         passed = capped == target
         approvals.append(Approval(rule, passed, detail if passed else f"{detail}: {target:+.3f} cut to {capped:+.3f}"))
         target = capped
@@ -55,6 +55,16 @@ def limit_target(wanted: float, context: LimitContext, params: RiskParams) -> tu
     return target, tuple(approvals)
 
 
+def within(limit: float, target: float) -> float:
+    """`target` cut to [-limit, limit]."""
+    return max(-limit, min(limit, target))
+
+
+def room_left(max_total_exposure: float, others_gross: float) -> float:
+    """What the other assets leave of the total exposure, not negative."""
+    return max(0.0, max_total_exposure - others_gross)
+
+
 def without_new_risk(target: float, held: float) -> float:
     """`target` where it only reduces `held`, zero where it would turn the position, else `held` unchanged."""
     if held * target < 0:
@@ -64,7 +74,7 @@ def without_new_risk(target: float, held: float) -> float:
 
 def _caps(context: LimitContext, params: RiskParams) -> list[tuple[str, float, str]]:
     """(rule, largest |exposure| it allows, sentence)."""
-    room = max(0.0, params.max_total_exposure - context.others_gross)
+    room = room_left(params.max_total_exposure, context.others_gross)
     return [
         (
             "asset exposure",

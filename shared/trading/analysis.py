@@ -7,6 +7,7 @@ ledger keeps as a `RegimeState`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -26,6 +27,7 @@ from shared.regime.classify import RegimeTracker, track
 from shared.regime.drift import count_stress
 from shared.regime.model import RegimeModel
 from shared.regime.transition import TransitionState, advance
+from shared.strategy.ml_model import MlModel, with_newest_ml_score
 from shared.strategy.orchestrator import consensus
 from shared.strategy.params import StrategyParams
 from shared.trading.params import SystemParams
@@ -73,6 +75,8 @@ class Analysis:
     notes: tuple[str, ...]
     """what each alpha saw"""
     memory: AssetMemory
+    ml_problem: str = ""
+    """why the ML alpha is neutral although it was asked; empty where it speaks or was not asked"""
 
 
 def remembered(state: RegimeState | None) -> AssetMemory:
@@ -83,9 +87,14 @@ def remembered(state: RegimeState | None) -> AssetMemory:
 
 
 def analyse(
-    window: MarketWindow, bar_close_ms: int, model: RegimeModel | None, memory: AssetMemory, params: SystemParams
+    window: MarketWindow,
+    bar_close_ms: int,
+    model: RegimeModel | None,
+    memory: AssetMemory,
+    params: SystemParams,
+    ml: Sequence[MlModel] | None = None,
 ) -> Analysis:
-    """What the asset shows at the bar that closed at `bar_close_ms`.
+    """What the asset shows at the bar that closed at `bar_close_ms`; `ml` are the models of the ML alpha, `None` asks none.
 
     Raises `NotEnoughData` where that bar is missing, the window is too short or there is no regime model yet. A bar that
     was analysed before gives the same analysis: the memory is keyed by bar close.
@@ -106,12 +115,14 @@ def analyse(
     memory = _advanced(memory, tracker, probabilities, bar_close_ms, window.asset, params)
     strategy = params.strategies[memory.transition.regime]
 
-    rows = frame.rows(slice(-strategy.lookback_bars - 1, None))
+    rows, ml_problem = frame.rows(slice(-strategy.lookback_bars - 1, None)), ""
+    if ml is not None:
+        rows, ml_problem = with_newest_ml_score(rows, ml, params.curation)
     # Only the newest row is read, and a row depends on its own probabilities only.
     known = np.full((len(rows), len(REGIMES)), np.nan)
     known[-1] = tracker.alpha
     voted = consensus(rows, known, strategy)
-    features = frame.last()
+    features = rows.last()
     return Analysis(
         asset=window.asset,
         interval=candles.interval,
@@ -132,6 +143,7 @@ def analyse(
         frozen=is_frozen(candles),
         notes=tuple(f"{name}: {text}" for name, text in voted.reasons_at(-1).items()),
         memory=memory,
+        ml_problem=ml_problem,
     )
 
 

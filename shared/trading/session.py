@@ -29,6 +29,7 @@ from shared.risk.kelly import kelly_cap
 from shared.trading.analysis import Analysis, AssetMemory, analyse, remembered
 from shared.trading.deciding import BookView, decide
 from shared.trading.execution import Executor
+from shared.trading.ml_models import AlphaModels
 from shared.trading.models import RegimeModels
 from shared.trading.params import SystemParams
 from shared.trading.reconciliation import Reconciler
@@ -109,6 +110,7 @@ class Session:
         self._executor = Executor(ports.exchange, ports.ledger, ports.clock, spec.book, spec.params.execution)
         self._reconciler = Reconciler(ports.exchange, ports.ledger, ports.clock, self._executor, spec.book, since_ms)
         self._models = RegimeModels(ports.models, ports.ledger, spec.book, spec.params)
+        self._alpha_models = AlphaModels(ports.models, ports.ledger, spec.book, spec.params)
         self._book: _Known | None = None
         self._record = TrackRecord(ports.ledger.equity(spec.book))
         max_bars = spec.params.window_bars(spec.interval)
@@ -275,7 +277,9 @@ class Session:
 
     def _analyse(self, desk: _AssetDesk, bar_close_ms: int) -> Analysis:
         model = self._models.model_for(desk.window, bar_close_ms)
-        analysis = analyse(desk.window, bar_close_ms, model, desk.memory, self._spec.params)
+        ml = self._alpha_models.models_for(desk.window, bar_close_ms)
+        analysis = analyse(desk.window, bar_close_ms, model, desk.memory, self._spec.params, ml)
+        self._alpha_models.report(analysis)
         desk.memory = analysis.memory
         return analysis
 

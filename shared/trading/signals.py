@@ -6,7 +6,7 @@ for a flat book of a given capital, as of its bar's close, and stored without or
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
@@ -29,6 +29,7 @@ from shared.regime.schedule import Refit, last_instant, refit_instants
 from shared.regime.store import load_model
 from shared.regime.transition import TransitionState, advance
 from shared.risk.kelly import kelly_cap
+from shared.strategy.ml_model import MlModel
 from shared.trading.analysis import AssetMemory, analyse, remembered
 from shared.trading.deciding import BookView, decide
 from shared.trading.models import model_at
@@ -165,7 +166,11 @@ def _replayed(
 
 
 def recommend_for(
-    history: RegimeHistory, capital: Decimal, code_version: str, params: SystemParams
+    history: RegimeHistory,
+    capital: Decimal,
+    code_version: str,
+    params: SystemParams,
+    ml: Sequence[MlModel] | None = None,
 ) -> tuple[Decision, AssetMemory]:
     """The decision of a flat book of `capital` at the newest bar, without orders, and the memory after it.
 
@@ -175,7 +180,7 @@ def recommend_for(
     close_ms = int(window.candles.close_time[-1])
     if history.model is None and history.refits:
         raise NotEnoughData(f"there is no regime model: {history.refits[-1].reason}")
-    analysis = analyse(window, close_ms, history.model, history.before, params)
+    analysis = analyse(window, close_ms, history.model, history.before, params, ml)
     view = BookView(
         book=signal_book(analysis.interval),
         equity=capital,

@@ -1,7 +1,7 @@
-"""Is the ledger sound? File and references, schema, and the invariants that the trading loop relies on.
+"""Is the ledger sound? File and references, schema, and the invariants that the loops rely on.
 
 Positions and trades must be the fold of the fills; intents and orders must match one to one; no order fills beyond its
-size; no order stays without a known fate. Reads one snapshot and changes nothing.
+size; no order stays without a known fate; champions and recalibrations agree. Reads one snapshot and changes nothing.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from shared.adapters.sql import executions, orders
 from shared.adapters.sql.engine import snapshot
 from shared.adapters.sql.migrate import HEAD, revision
 from shared.adapters.sql.models import DecisionRow, FillRow, PositionRow
+from shared.adapters.sql.research_checks import research_problems
 from shared.adapters.sql.statements import table
 from shared.domain.interval import HOUR_MS, MINUTE_MS, format_ms
 from shared.domain.money import ZERO
@@ -55,6 +56,7 @@ def find_problems(engine: Engine, max_unsettled_ms: int = MAX_UNSETTLED_MS) -> l
             problems.extend(_order_fills(connection, book))
             problems.extend(_unsettled(connection, book, max_unsettled_ms))
             problems.extend(_decisions(connection, book))
+        problems.extend(Problem(check, "", detail) for check, detail in research_problems(connection))
     return problems
 
 

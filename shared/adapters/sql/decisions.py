@@ -10,7 +10,7 @@ from sqlalchemy import Connection, RowMapping, insert, select
 
 from shared.adapters.sql import leases, orders
 from shared.adapters.sql.models import DecisionRow
-from shared.adapters.sql.statements import insert_missing, table
+from shared.adapters.sql.statements import insert_missing, row_by_id, table
 from shared.domain.asset import Asset
 from shared.domain.decision import Action, Approval, Decision, Vote
 from shared.domain.errors import UsageError
@@ -20,7 +20,6 @@ from shared.domain.records import Lease
 from shared.domain.regime import Regime, RegimeProbabilities
 
 _TABLE = table(DecisionRow)
-_SHOWN_CANDIDATES = 5
 
 
 def commit(connection: Connection, decision: Decision, intents: Sequence[OrderIntent], lease: Lease) -> bool:
@@ -42,17 +41,8 @@ def commit(connection: Connection, decision: Decision, intents: Sequence[OrderIn
 
 def find(connection: Connection, decision_id: str) -> Decision | None:
     """One decision by its id or a unique prefix of it. Raises `UsageError` naming the candidates of an ambiguous one."""
-    row = connection.execute(select(_TABLE).where(_TABLE.c.id == decision_id)).mappings().one_or_none()
-    if row is not None:
-        return _decision(row)
-    if not decision_id:
-        raise UsageError("the decision id is empty; list decisions with `ost decisions list`")
-    prefix = _TABLE.c.id.startswith(decision_id, autoescape=True)
-    rows = connection.execute(select(_TABLE).where(prefix).order_by(_TABLE.c.id).limit(_SHOWN_CANDIDATES + 1)).mappings().all()
-    if len(rows) > 1:
-        shown = " ".join(row["id"] for row in rows[:_SHOWN_CANDIDATES]) + (" …" if len(rows) > _SHOWN_CANDIDATES else "")
-        raise UsageError(f"{decision_id!r} is the start of several decisions: {shown}; write more of the id")
-    return _decision(rows[0]) if rows else None
+    row = row_by_id(connection, DecisionRow, decision_id, noun="decision", listing="ost decisions list")
+    return None if row is None else _decision(row)
 
 
 def listed(connection: Connection, book: str, symbol: str | None, since_ms: int, limit: int | None) -> list[Decision]:

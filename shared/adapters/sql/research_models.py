@@ -1,7 +1,7 @@
-"""Tables of the slower loops: champions, recalibration, backtests, patterns, and the inbox of events.
+"""Tables of the slower loops: champions, recalibration, campaigns, trials, patterns, and the inbox of events.
 
-They stand from the first migration on, so that the loops that write them (release, calibration, the event functions)
-add behaviour and no schema. Each table says who writes it.
+Each table says who writes it. What belongs together by reason is tied by reference: a task and a trial to their campaign, a
+champion to the recalibration that made it.
 """
 
 from __future__ import annotations
@@ -37,8 +37,12 @@ class ChampionRow(Base):
     interval: Mapped[str]
     params_version: Mapped[str]
     params: Mapped[dict[str, Any]]
-    baseline: Mapped[dict[str, Any]]
-    """metrics of the winning campaign, against which drift is measured"""
+    metrics: Mapped[dict[str, Any]]
+    """out of sample: the baseline that drift is measured from"""
+    trained_on_regime: Mapped[dict[str, Any]]
+    statistical_test: Mapped[dict[str, Any]]
+    lineage: Mapped[dict[str, Any]]
+    reason: Mapped[str]
     recalibration_id: Mapped[str | None] = mapped_column(ForeignKey("recalibration_events.id"))
     active: Mapped[bool]
     created_ms: Mapped[int]
@@ -66,13 +70,45 @@ class RecalibrationRow(Base):
     outcome: Mapped[dict[str, Any] | None]
 
 
+class CampaignRow(Base):
+    """A walk-forward campaign on one asset. Written by calibration: before its first task, and once more with the verdict."""
+
+    __tablename__ = "campaigns"
+    __table_args__ = (Index(None, "venue", "symbol", "created_ms"),)
+
+    id: Mapped[Key]
+    venue: Mapped[str]
+    symbol: Mapped[str]
+    interval: Mapped[str]
+    spec: Mapped[dict[str, Any]]
+    regime: Mapped[dict[str, Any]]
+    created_ms: Mapped[int]
+    finished_ms: Mapped[int | None]
+    outcome: Mapped[dict[str, Any] | None]
+
+
+class TaskRow(Base):
+    """A finished task of a campaign. Written by whichever process did it, so that no other does it again."""
+
+    __tablename__ = "campaign_tasks"
+    __table_args__ = (Index(None, "campaign_id", "position"),)
+
+    id: Mapped[Key]
+    campaign_id: Mapped[str] = mapped_column(ForeignKey("campaigns.id"))
+    position: Mapped[int]
+    result: Mapped[dict[str, Any]]
+    artefact: Mapped[str | None]
+    """object in the bucket that holds its arrays"""
+    created_ms: Mapped[int]
+
+
 class BacktestRow(Base):
     """One evaluated parameter variant. Written by `ost` backtests and by each task of a campaign; counting the rows of an
     asset gives the number of variants ever tried, which the significance test needs.
     """
 
     __tablename__ = "backtest_runs"
-    __table_args__ = (Index(None, "venue", "symbol", "created_ms"), Index(None, "recalibration_id"))
+    __table_args__ = (Index(None, "venue", "symbol", "created_ms"), Index(None, "campaign_id"))
 
     id: Mapped[Key]
     venue: Mapped[str]
@@ -84,8 +120,11 @@ class BacktestRow(Base):
     data_hash: Mapped[str]
     start_ms: Mapped[int]
     end_ms: Mapped[int]
+    sharpe: Mapped[float | None]
+    """per day"""
+    days: Mapped[int]
     metrics: Mapped[dict[str, Any]]
-    recalibration_id: Mapped[str | None] = mapped_column(ForeignKey("recalibration_events.id"))
+    campaign_id: Mapped[str | None] = mapped_column(ForeignKey("campaigns.id"))
     created_ms: Mapped[int]
 
 

@@ -1,4 +1,6 @@
-"""Insert-or-nothing and insert-or-replace, which both databases spell alike but SQLAlchemy keeps in two dialects."""
+"""Statements that several tables need: insert-or-nothing, insert-or-replace (which both databases spell alike but SQLAlchemy
+keeps in two dialects), and the row whose id starts with what a person typed.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +8,18 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Table, inspect
+from sqlalchemy import Connection, RowMapping, Table, inspect, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from shared.adapters.sql.base import Base
+from shared.domain.asset import Asset
+from shared.domain.errors import UsageError
+from shared.domain.interval import Interval
 
 Row = Mapping[str, Any]
 _Insert = postgresql.Insert | sqlite.Insert
+
+_SHOWN_CANDIDATES = 5
 
 
 def table(model: type[Base]) -> Table:
@@ -32,6 +39,39 @@ def insert_or_replace(connection: Connection, model: type[Base], rows: Sequence[
     """Insert rows; those whose key is there replace the old ones."""
     if rows:
         connection.execute(_replacing(connection.dialect.name, model), [dict(row) for row in rows])
+
+
+def row_by_id(connection: Connection, model: type[Base], wanted: str, *, noun: str, listing: str) -> RowMapping | None:
+    """The row whose `id` is `wanted`, or the only one whose id starts with it; `None` where there is none.
+
+    Raises `UsageError` for an empty id (naming the command `listing`) and for one that fits several rows (naming them).
+    """
+    found = table(model)
+    row = connection.execute(select(found).where(found.c.id == wanted)).mappings().one_or_none()
+    if row is not None:
+        return row
+    if not wanted:
+        raise UsageError(f"the id of the {noun} is empty; see `{listing}`")
+    prefix = found.c.id.startswith(wanted, autoescape=True)
+    rows = connection.execute(select(found).where(prefix).order_by(found.c.id).limit(_SHOWN_CANDIDATES + 1)).mappings().all()
+    if len(rows) > 1:
+        shown = " ".join(row["id"] for row in rows[:_SHOWN_CANDIDATES]) + (" …" if len(rows) > _SHOWN_CANDIDATES else "")
+        raise UsageError(f"{wanted!r} is the start of several {noun}s: {shown}; write more of the id")
+    return rows[0] if rows else None
+
+
+def asset_columns(asset: Asset) -> dict[str, str]:
+    """The columns that name an asset."""
+    return {"venue": asset.venue, "symbol": asset.symbol}
+
+
+def with_asset(row: RowMapping) -> dict[str, Any]:
+    """A row's values by name, `venue` and `symbol` as one `asset`, `interval` as an `Interval` where there is one."""
+    values = dict(row)
+    values["asset"] = Asset(values.pop("venue"), values.pop("symbol"))
+    if "interval" in values:
+        values["interval"] = Interval(values["interval"])
+    return values
 
 
 # Building a statement takes as long as running it; there is one of each kind per table and database.

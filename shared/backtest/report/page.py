@@ -9,14 +9,24 @@ import json
 from html import escape
 from importlib.resources import files
 
-from shared.backtest.report import tables
+from shared.backtest.report import breakdown_tables, tables
 from shared.backtest.report.account_figure import account_figure
 from shared.backtest.report.asset_figure import asset_figure
 from shared.backtest.report.figure import GENERATED, Figure, marked_generated
 from shared.backtest.report.record import AssetRecord, RunRecord
+from shared.backtest.report.return_figures import (
+    LEAST_DAYS,
+    ROLLING_DAYS,
+    daily,
+    distribution_figure,
+    fan_figure,
+    rolling_sharpe_figure,
+)
+from shared.backtest.report.series import MAX_POINTS, merged_bars
 from shared.backtest.report.trade_marks import profit_figure
 from shared.domain.interval import format_ms
 
+_LISTED = 2000  # round trips in the table: the page stays below 10 MB
 _ZOOM = "drag to zoom in, double-click to see all"
 
 
@@ -27,7 +37,7 @@ def render_report(record: RunRecord) -> str:
     resources = files("shared.backtest.report")
     style, script = (resources.joinpath(name).read_text("utf-8") for name in ("page.css", "page.js"))
     mark = f" · {GENERATED}" if record.generated else ""
-    title = escape(f"Run {record.book}{mark}")
+    title = escape(f"{record.kind} {record.book}{mark}")
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -43,6 +53,7 @@ def _body(record: RunRecord, title: str) -> str:
             _header(record, title),
             tables.tiles(record),
             _account(record),
+            _statistics(record),
             *(_asset(item, record) for item in record.assets),
             _trades(record),
             _details(record),
@@ -61,7 +72,10 @@ def _header(record: RunRecord, title: str) -> str:
     )
     names = ", ".join(item.asset.symbol for item in record.assets)
     lead = f"{names} · {record.interval} bars · {format_ms(record.start_ms)} to {format_ms(record.end_ms)} · {record.source}"
-    links = [("#account", "Account"), *((f"#{_anchor(item)}", item.asset.symbol) for item in record.assets)]
+    links = (
+        [("#account", "Account"), ("#statistics", "Months and risk")] if _has_statistics(record) else [("#account", "Account")]
+    )
+    links += [(f"#{_anchor(item)}", item.asset.symbol) for item in record.assets]
     links += [("#trades", "Trades"), ("#details", "All numbers"), ("#further", "Look further")]
     nav = "".join(f'<a href="{escape(to)}">{escape(name)}</a>' for to, name in links)
     return f'<h1>{title}</h1><p class="lead">{escape(lead)}</p>{banner}<nav aria-label="Sections">{nav}</nav>'
@@ -69,7 +83,11 @@ def _header(record: RunRecord, title: str) -> str:
 
 def _account(record: RunRecord) -> str:
     """Equity, drawdown and exposure."""
-    about = f"worst drawdown {tables.percent(record.summary.max_drawdown)}; exposure is |notional| / equity; {_ZOOM}"
+    thin = (
+        f"; thinned to the extremes of each stretch of {len(record.equity):,} bars" if len(record.equity) > MAX_POINTS else ""
+    )
+    worst = tables.percent(record.summary.max_drawdown)
+    about = f"worst drawdown {worst}; exposure is |notional| / equity; {_ZOOM}{thin}"
     return '<h2 id="account">Account</h2>' + _figure("Equity, drawdown, exposure", about, account_figure(record), record)
 
 
@@ -77,10 +95,42 @@ def _asset(item: AssetRecord, record: RunRecord) -> str:
     """One asset: price with trades, regimes, position."""
     name = item.asset.symbol
     count = f"{len(item.trades)} round trip{'s' * (len(item.trades) != 1)}"
-    about = f"{count}; the ribbon is the regime held, below it the probabilities known at each close; {_ZOOM}"
+    merged = merged_bars(item.candles)
+    bars = f"; each candle is {merged} bars" if merged > 1 else ""
+    regimes = "the ribbon is the regime held, below it the probabilities known at each close; " if any(item.regimes) else ""
+    about = f"{count}; {regimes}{_ZOOM}{bars}"
     return f'<h2 id="{escape(_anchor(item))}">{escape(name)}</h2>' + _figure(
         f"{name}: price, trades, regime, position", about, asset_figure(item, record), record
     )
+
+
+def _has_statistics(record: RunRecord) -> bool:
+    return record.summary.days >= LEAST_DAYS
+
+
+def _statistics(record: RunRecord) -> str:
+    """Months, rolling Sharpe, distribution of daily returns, costs, regimes, and what chance could do."""
+    costs, regimes = breakdown_tables.cost_table(record), breakdown_tables.regime_row_table(record)
+    if not _has_statistics(record):
+        return f'<div class="pair">{costs}{regimes}</div>' if costs or regimes else ""
+    days = daily(record)
+    rolling, spread = rolling_sharpe_figure(days), distribution_figure(days)
+    window = min(ROLLING_DAYS, len(days.returns) // 2)
+    parts = [
+        '<h2 id="statistics">Months and risk</h2>',
+        breakdown_tables.month_table(days),
+        '<div class="pair">',
+        _figure("Rolling Sharpe", f"annual, of the last {window} days; the band is ± 1 standard error", rolling, record),
+        _figure("Daily returns", "with the value at risk and the mean loss beyond it", spread, record),
+        f'</div><div class="pair">{costs}{regimes}</div>',
+    ]
+    if record.monte_carlo is not None:
+        about = (
+            f"{len(record.monte_carlo.drawdowns):,} futures made of blocks of the {record.monte_carlo.days:,} past days, "
+            f"{record.monte_carlo.mean_block_days:g} days long on average: what chance alone can do if nothing changes"
+        )
+        parts += [_figure("The next days, simulated", about, fan_figure(record), record), breakdown_tables.chance_table(record)]
+    return "".join(parts)
 
 
 def _trades(record: RunRecord) -> str:
@@ -93,10 +143,16 @@ def _trades(record: RunRecord) -> str:
     return (
         title
         + _figure("P&L of each round trip", about, profit_figure(trades), record)
-        + f'<div class="pair">{tables.asset_table(record)}{tables.regime_table(record)}</div>'
+        + f'<div class="pair">{tables.asset_table(record)}{"" if record.regime_rows else tables.regime_table(record)}</div>'
         + f'<div class="pair">{tables.best_and_worst(trades)}</div>'
-        + f"<details><summary>All {len(trades)} round trips</summary>{tables.trade_table('Round trips', trades)}</details>"
+        + f"<details><summary>{_all_or_newest(len(trades))}</summary>"
+        + tables.trade_table("Round trips", trades[-_LISTED:])
+        + "</details>"
     )
+
+
+def _all_or_newest(count: int) -> str:
+    return f"All {count} round trips" if count <= _LISTED else f"The newest {_LISTED} of {count:,} round trips"
 
 
 def _figure(caption: str, about: str, figure: Figure, record: RunRecord) -> str:
@@ -121,10 +177,11 @@ def _details(record: RunRecord) -> str:
         if notes
         else "<p>No problem, and no finding about the data.</p>"
     )
+    log = f"<details><summary>Log</summary>{tables.log_table(record.log)}</details>" if record.log else ""
     return (
         f'<h2 id="details">All numbers</h2><div class="pair">{tables.summary_table(record.summary)}'
         f"<div>{tables.settings_table(record.settings)}{tables.halt_table(record.halts)}{quality}</div></div>"
-        f"<details><summary>Log</summary>{tables.log_table(record.log)}</details>"
+        f"{log}"
     )
 
 
@@ -132,12 +189,15 @@ def _further(record: RunRecord) -> str:
     """Commands that explain what the plots show."""
     traded = next((d.id for item in record.assets for d in item.decisions if d.order_ids), "ID")
     commands = "\n".join(
-        (
+        record.commands
+        or (
             f"ost decisions show {traded}",
             f"ost decisions list --book {record.book} --traded",
             "ost status",
         )
     )
+    if record.commands:
+        return f'<h2 id="further">Look further</h2><pre class="card">{escape(commands)}</pre>'
     return (
         '<h2 id="further">Look further</h2><p>Every trade names the decision that opened it. The first command shows why it '
         "was made: candles, features, regime, votes, risk rules, orders, fills.</p>"

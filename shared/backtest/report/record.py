@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from shared.backtest.breakdown import AssetCosts, RegimeRow
 from shared.backtest.metrics import RunSummary
 from shared.domain.asset import Asset
 from shared.domain.candles import Candles, FloatArray
@@ -21,6 +22,7 @@ from shared.domain.interval import Interval
 from shared.domain.orders import Fill, OrderRecord
 from shared.domain.records import EquityPoint, FundingPayment, Halt, RegimeState, Trade
 from shared.domain.regime import REGIMES, Regime
+from shared.risk.monte_carlo import MonteCarlo
 
 if TYPE_CHECKING:
     from shared.ports import Ledger
@@ -38,6 +40,8 @@ class AssetRecord:
     orders: tuple[OrderRecord, ...] = ()
     fills: tuple[Fill, ...] = ()
     decisions: tuple[Decision, ...] = ()
+    forced: Mapping[str, str] = field(default_factory=dict)
+    """trades that no decision closed, by id: `stopped out of`, `liquidated`"""
 
     def __post_init__(self) -> None:
         bars = len(self.candles)
@@ -71,6 +75,13 @@ class RunRecord:
     """entries of the agent log: time_ms, level, source, message"""
     pause_drawdowns: tuple[float, ...] = (0.05, 0.10, 0.15)
     max_drawdown: float = 0.20
+    kind: str = "Run"
+    costs: tuple[AssetCosts, ...] = ()
+    """of a backtest, which knows the reference price of every fill"""
+    regime_rows: tuple[RegimeRow, ...] = ()
+    monte_carlo: MonteCarlo | None = None
+    commands: tuple[str, ...] = ()
+    """what to type to look further; empty: the commands that explain a book"""
 
 
 def aligned_regimes(candles: Candles, states: Sequence[RegimeState]) -> tuple[FloatArray, tuple[Regime | None, ...]]:

@@ -71,7 +71,7 @@ def tiles(record: RunRecord) -> str:
         ("Volatility, annual", percent(run.volatility, 1), f"Sortino {number(run.sortino)}", ""),
         ("Round trips", str(run.trades), f"{percent(run.win_rate, 0)} won", ""),
         ("Profit factor", number(run.profit_factor), "gains / losses", ""),
-        ("Costs", f"{-run.fees:+,.0f}", f"fees; funding {run.funding:+,.0f}", ""),
+        ("Costs", f"{-run.fees - (run.slippage or 0):+,.0f}", _cost_parts(run), ""),
         ("In the market", percent(run.exposure, 0), f"turnover {number(run.turnover)} ×", ""),
     )
     cells = "".join(
@@ -79,6 +79,11 @@ def tiles(record: RunRecord) -> str:
         for name, value, more, tone in shown
     )
     return f'<dl class="tiles">{cells}</dl>'
+
+
+def _cost_parts(run: RunSummary) -> str:
+    slippage = "" if run.slippage is None else f" and slippage {run.slippage:,.0f}"
+    return f"fees{slippage}; funding {run.funding:+,.0f}"
 
 
 def sharpe_error(sharpe: float | None, bars: int, per_year: float) -> float | None:
@@ -106,7 +111,13 @@ def summary_table(summary: RunSummary) -> str:
         ("Profit factor", number(summary.profit_factor)),
         ("Bars with a position", percent(summary.exposure, 1)),
         ("Turnover (traded / average equity)", number(summary.turnover)),
+        ("VaR 95 % of a day", percent(summary.var_95)),
+        ("CVaR 95 % of a day", percent(summary.cvar_95)),
+        ("VaR 99 % of a day", percent(summary.var_99)),
+        ("CVaR 99 % of a day", percent(summary.cvar_99)),
+        ("Tail ratio of daily returns", number(summary.tail_ratio)),
         ("Fees paid", number(summary.fees)),
+        ("Slippage paid", number(summary.slippage)),
         ("Funding received minus paid", number(summary.funding)),
         ("Bars", f"{summary.bars:,}"),
     )

@@ -21,13 +21,14 @@ _REASONS = 1  # sentences of a decision that fit beside a mark: the first is the
 def trade_traces(item: AssetRecord) -> list[Trace]:
     """Entries (triangles in the direction of the trade), exits (open circles), and a line between them."""
     reasons = {decision.id: decision.reasons[:_REASONS] for decision in item.decisions}
+    explained = any(trade.open_decision_id for trade in item.trades)  # a backtest keeps no decisions
 
     def lines(trade: Trade, what: str, at_ms: int, price: Decimal, decision: str | None) -> list[str]:
         size = f"{format_ms(at_ms)} {what} {trade.side} {trade.quantity.normalize():f} at {float(price):,.8g}"
         return [
             size,
             f"P&L {trade.profit:+,.2f}",
-            decision or "no decision: the venue did it",
+            *([decision or "no decision: the venue did it"] if explained else []),
             *reasons.get(decision or "", ()),
         ]
 
@@ -45,17 +46,20 @@ def trade_traces(item: AssetRecord) -> list[Trace]:
             )
     if item.trades:
         stopped = _stopped_trades(item)
+        forced = {**dict.fromkeys(stopped, "stopped out of"), **item.forced}
         reasons |= dict.fromkeys(stopped.values(), ("the stop that this decision had set was hit",))
-        exits = [
-            lines(t, "stopped out of" if t.id in stopped else "leave", t.closed_ms, t.exit_price, t.close_decision_id)
-            for t in item.trades
-        ]
+        exits = [lines(t, forced.get(t.id, "leave"), t.closed_ms, t.exit_price, t.close_decision_id) for t in item.trades]
         colours = ["gain" if trade.profit > 0 else "loss" for trade in item.trades]
         traces.append(
             {
                 **_marks("exit", [t.closed_ms for t in item.trades], [float(t.exit_price) for t in item.trades]),
                 "hover": exits,
-                "marker": {"symbol": "circle", "size": 7, "color": "card", "line": {"width": 2, "color": colours}},
+                "marker": {
+                    "symbol": ["x-thin" if t.id in forced else "circle" for t in item.trades],
+                    "size": 7,
+                    "color": "card",
+                    "line": {"width": 2, "color": colours},
+                },
             }
         )
     return traces

@@ -45,6 +45,9 @@ class TradingAgent:
     """its own rule"""
     explain: Callable[[Frame, StrategyParams], str]
     """what the rule saw on the last row of a frame, for a person"""
+    reads: tuple[str, ...] | None = None
+    """fields of `StrategyParams` that `read` depends on, so that a sweep computes it once for each combination of them;
+    `None` is every field"""
 
     def settings(self, params: StrategyParams) -> AgentParams:
         """Weights, target regimes and share of this agent."""

@@ -35,4 +35,4 @@ def _explain(frame: Frame, params: StrategyParams) -> str:
     return f"close {float(frame['close'][-1]):g} and the channel of {params.breakout_bars} bars {bottom:g} to {top:g}"
 
 
-BREAKOUT_HUNTER = TradingAgent("breakout_hunter", _read, _explain)
+BREAKOUT_HUNTER = TradingAgent("breakout_hunter", _read, _explain, ("breakout_bars", "breakout_hold_bars"))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from shared.data.rolling import window_mean
+from shared.domain.candles import FloatArray
 from shared.domain.frame import Frame
 from shared.strategy.agents.base import Reading, TradingAgent
 from shared.strategy.params import StrategyParams
@@ -19,9 +20,12 @@ _GAIN = 2.0
 
 
 def _read(frame: Frame, params: StrategyParams) -> Reading:
+    return Reading(np.clip(_GAIN * window_mean(_surge(frame, params), params.surge_bars), -1.0, 1.0))
+
+
+def _surge(frame: Frame, params: StrategyParams) -> FloatArray:
     body = np.clip(in_atr(frame["close"] - frame["open"], frame), -1.0, 1.0)
-    surge = body * ramp(frame["volume_z"], params.surge_volume, params.surge_volume + 2.0)
-    return Reading(np.clip(_GAIN * window_mean(surge, params.surge_bars), -1.0, 1.0))
+    return body * ramp(frame["volume_z"], params.surge_volume, params.surge_volume + 2.0)
 
 
 def _explain(frame: Frame, params: StrategyParams) -> str:
@@ -31,4 +35,4 @@ def _explain(frame: Frame, params: StrategyParams) -> str:
     return f"surge of {float(reading.entry[-1]):+.2f} over {params.surge_bars} bars"
 
 
-LIQUIDITY_SURFER = TradingAgent("liquidity_surfer", _read, _explain)
+LIQUIDITY_SURFER = TradingAgent("liquidity_surfer", _read, _explain, ("surge_volume", "surge_bars"))

@@ -29,12 +29,17 @@ def _stretch(frame: Frame) -> FloatArray:
 
 
 def _read(frame: Frame, params: StrategyParams) -> Reading:
+    return Reading(_entry(frame, params))
+
+
+def _entry(frame: Frame, params: StrategyParams) -> FloatArray:
     z = _stretch(frame)
     heat = np.sign(z) * (frame["rsi"] - 50.0)
     far = ramp(np.abs(z), params.reversion_band, params.reversion_band + _FULL_BAND)
     hot = ramp(heat, params.reversion_rsi, params.reversion_rsi + _FULL_RSI)
     quiet = 1.0 - ramp(frame["adx"], params.adx_floor, params.adx_full)
-    return Reading(-np.sign(z) * far * hot * quiet)
+    entry: FloatArray = -np.sign(z) * far * hot * quiet
+    return entry
 
 
 def _explain(frame: Frame, params: StrategyParams) -> str:
@@ -43,4 +48,4 @@ def _explain(frame: Frame, params: StrategyParams) -> str:
     return f"{float(_stretch(frame)[-1]):+.2f} half band widths from the middle, RSI {float(frame['rsi'][-1]):.0f}"
 
 
-MEAN_REVERSION = TradingAgent("mean_reversion", _read, _explain)
+MEAN_REVERSION = TradingAgent("mean_reversion", _read, _explain, ("reversion_band", "reversion_rsi", "adx_floor", "adx_full"))

@@ -24,21 +24,31 @@ _INTEREST_GROWTH = 0.1
 
 
 def _funding_z(frame: Frame, params: StrategyParams) -> FloatArray:
-    mean, std = window_mean_std(frame["funding_rate"], params.funding_bars)
-    return (frame["funding_rate"] - mean) / np.maximum(std, params.funding_floor)
+    def compute() -> FloatArray:
+        mean, std = window_mean_std(frame["funding_rate"], params.funding_bars)
+        z: FloatArray = (frame["funding_rate"] - mean) / np.maximum(std, params.funding_floor)
+        return z
+
+    return frame.derived(("funding_z", params.funding_bars, params.funding_floor), compute)
 
 
-def _conviction(frame: Frame) -> FloatArray:
+def _interest_growth(frame: Frame) -> FloatArray:
+    """Relative change of open interest over a day of hourly bars, NaN where it is unknown."""
     interest = frame["open_interest"]
     growth = np.full(len(frame), np.nan)
     growth[_INTEREST_BARS:] = ratio(interest[_INTEREST_BARS:] - interest[:-_INTEREST_BARS], interest[:-_INTEREST_BARS])
-    return 0.75 + 0.25 * np.clip(np.nan_to_num(growth / _INTEREST_GROWTH), -1.0, 1.0)
+    return growth
 
 
 def _read(frame: Frame, params: StrategyParams) -> Reading:
-    z = _funding_z(frame, params)
+    growth = frame.derived("interest_growth", lambda: _interest_growth(frame))
+    return Reading(_entry(frame, params, _funding_z(frame, params), growth))
+
+
+def _entry(frame: Frame, params: StrategyParams, z: FloatArray, growth: FloatArray) -> FloatArray:
     crowd = np.sign(z) * ramp(np.abs(z), params.funding_extreme, 2 * params.funding_extreme)
-    return Reading(-crowd * _conviction(frame))
+    conviction = 0.75 + 0.25 * np.clip(np.nan_to_num(growth / _INTEREST_GROWTH), -1.0, 1.0)
+    return np.asarray(-crowd * conviction)
 
 
 def _explain(frame: Frame, params: StrategyParams) -> str:
@@ -52,4 +62,4 @@ def _explain(frame: Frame, params: StrategyParams) -> str:
     return f"{rate}, {z:+.1f} standard deviations from usual{known}"
 
 
-SENTIMENT_SCOUT = TradingAgent("sentiment_scout", _read, _explain)
+SENTIMENT_SCOUT = TradingAgent("sentiment_scout", _read, _explain, ("funding_bars", "funding_extreme", "funding_floor"))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from shared.domain.candles import FloatArray
 from shared.domain.frame import Frame
 from shared.strategy.agents.base import Reading, TradingAgent
 from shared.strategy.params import StrategyParams
@@ -14,9 +15,14 @@ from shared.strategy.series import ramp
 
 
 def _read(frame: Frame, params: StrategyParams) -> Reading:
+    return Reading(_entry(frame, params))
+
+
+def _entry(frame: Frame, params: StrategyParams) -> FloatArray:
     side = np.sign(frame["ema_fast"] - frame["ema_slow"])
     agreement = np.sign(frame["close"] - frame["sma_slow"]) * side
-    return Reading(side * np.maximum(agreement, 0.0) * ramp(frame["adx"], params.adx_floor, params.adx_full))
+    entry: FloatArray = side * np.maximum(agreement, 0.0) * ramp(frame["adx"], params.adx_floor, params.adx_full)
+    return entry
 
 
 def _explain(frame: Frame, params: StrategyParams) -> str:
@@ -26,4 +32,4 @@ def _explain(frame: Frame, params: StrategyParams) -> str:
     return f"fast average {above} the slow one, ADX {float(frame['adx'][-1]):.0f}"
 
 
-TREND_HUNTER = TradingAgent("trend_hunter", _read, _explain)
+TREND_HUNTER = TradingAgent("trend_hunter", _read, _explain, ("adx_floor", "adx_full"))

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from shared.domain.candles import FloatArray
 from shared.domain.frame import Frame
 from shared.strategy.agents.base import Reading, TradingAgent
 from shared.strategy.params import StrategyParams
@@ -18,8 +19,13 @@ from shared.strategy.series import ramp, volatility_ratio
 
 
 def _read(frame: Frame, params: StrategyParams) -> Reading:
-    pressure = ramp(volatility_ratio(frame, params.volatility_long_bars), params.caution_ratio, params.alarm_ratio)
-    return Reading(np.where(pressure > 0, 0.0, np.nan), conviction=np.nan_to_num(pressure))
+    pressure = _pressure(frame, params, volatility_ratio(frame, params.volatility_long_bars))
+    return Reading(np.where(pressure > 0, 0.0, np.nan), conviction=pressure)
+
+
+def _pressure(frame: Frame, params: StrategyParams, relative: FloatArray) -> FloatArray:
+    """How far volatility is past the caution line, in [0, 1]; 0 where it is unknown."""
+    return np.nan_to_num(ramp(relative, params.caution_ratio, params.alarm_ratio))
 
 
 def _explain(frame: Frame, params: StrategyParams) -> str:
@@ -29,4 +35,4 @@ def _explain(frame: Frame, params: StrategyParams) -> str:
     return f"volatility {relative:.2f} × its usual level, caution from {params.caution_ratio:g} ×"
 
 
-VOLATILITY_FILTER = TradingAgent("volatility_filter", _read, _explain)
+VOLATILITY_FILTER = TradingAgent("volatility_filter", _read, _explain, ("volatility_long_bars", "caution_ratio", "alarm_ratio"))

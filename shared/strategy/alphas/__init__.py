@@ -27,16 +27,21 @@ class Alpha:
     """frame of n bars -> (n,) in [-1, 1]"""
     describe: Callable[[Frame, float, StrategyParams], str]
     """frame, score of its last row -> a reason for a person"""
+    reads: tuple[str, ...] | None = None
+    """fields of `StrategyParams` that `compute` depends on, so that a sweep computes it once for each combination of them;
+    `None` is every field"""
 
+
+_ORDER_BLOCK = ("swing_bars", "displacement_atr", "order_block_max_age_bars")
 
 ALPHAS: dict[str, Alpha] = {
     alpha.name: alpha
     for alpha in (
-        Alpha("order_block_quality", order_block_quality, describe_order_block_quality),
-        Alpha("momentum", momentum, describe_momentum),
-        Alpha("volatility", volatility, describe_volatility),
-        Alpha("ml_confidence", ml_confidence, describe_ml_confidence),
-        Alpha("liquidity", liquidity, describe_liquidity),
+        Alpha("order_block_quality", order_block_quality, describe_order_block_quality, _ORDER_BLOCK),
+        Alpha("momentum", momentum, describe_momentum, ("momentum_atr", "adx_floor", "adx_full")),
+        Alpha("volatility", volatility, describe_volatility, ("volatility_long_bars", "momentum_atr")),
+        Alpha("ml_confidence", ml_confidence, describe_ml_confidence, ()),
+        Alpha("liquidity", liquidity, describe_liquidity, ("liquidity_bars", "liquidity_long_bars")),
     )
 }
 """The registry, in its fixed order; the names are the fields of `AgentWeights`."""

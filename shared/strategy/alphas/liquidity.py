@@ -14,7 +14,7 @@ from shared.data.rolling import window_mean
 from shared.domain.candles import FloatArray
 from shared.domain.frame import Frame
 from shared.strategy.params import StrategyParams
-from shared.strategy.series import bounded, ratio
+from shared.strategy.series import bounded, known_ratio, ratio
 
 _FLOW_GAIN = 3.0
 """money flow is rarely beyond ±1/3"""
@@ -22,27 +22,43 @@ _FLOW_GAIN = 3.0
 
 def liquidity(frame: Frame, params: StrategyParams) -> FloatArray:
     """Score (n,) in [-1, 1]: positive where volume closes high in its range; 0 without volume and in the warm-up."""
-    thinness = np.fmax(np.log(np.fmax(relative_illiquidity(frame, params), 1.0)), 0.0)
-    return bounded(np.tanh(_FLOW_GAIN * money_flow(frame, params.liquidity_bars)) / (1.0 + thinness))
+    return _score(frame, params, money_flow(frame, params.liquidity_bars), relative_illiquidity(frame, params))
+
+
+def _score(frame: Frame, params: StrategyParams, flow: FloatArray, relative: FloatArray) -> FloatArray:
+    thinness = np.fmax(np.log(np.fmax(relative, 1.0)), 0.0)
+    return bounded(np.tanh(_FLOW_GAIN * flow) / (1.0 + thinness))
 
 
 def money_flow(frame: Frame, bars: int) -> FloatArray:
     """Volume-weighted mean of the close location over `bars`, (n,) in [-1, 1]; NaN in the warm-up."""
-    high, low, volume = frame["high"], frame["low"], frame["volume"]
-    location = ratio(2 * frame["close"] - high - low, high - low)
-    weight = window_mean(volume, bars)
-    return np.where(np.isnan(weight), np.nan, ratio(window_mean(location * volume, bars), weight))
+
+    def compute() -> FloatArray:
+        weight = window_mean(frame["volume"], bars)
+        located = frame.derived("located_volume", lambda: _located_volume(frame))
+        return known_ratio(window_mean(located, bars), weight)
+
+    return frame.derived(("money_flow", bars), compute)
+
+
+def _located_volume(frame: Frame) -> FloatArray:
+    """Volume times where the bar closed in its range, (n,)."""
+    high, low = frame["high"], frame["low"]
+    return ratio(2 * frame["close"] - high - low, high - low) * frame["volume"]
 
 
 def relative_illiquidity(frame: Frame, params: StrategyParams) -> FloatArray:
     """Current / usual illiquidity (n,); 1 = as usual, 0 where nothing was traded; NaN in the warm-up."""
     current, usual = (_illiquidity(frame, bars) for bars in (params.liquidity_bars, params.liquidity_long_bars))
-    return np.where(np.isnan(usual), np.nan, ratio(current, usual))
+    return known_ratio(current, usual)
 
 
 def _illiquidity(frame: Frame, bars: int) -> FloatArray:
-    moved = window_mean(np.abs(frame["log_return"]), bars)
-    return np.where(np.isnan(moved), np.nan, ratio(moved, window_mean(frame["close"] * frame["volume"], bars)))
+    def compute() -> FloatArray:
+        moved = window_mean(np.abs(frame["log_return"]), bars)
+        return np.where(np.isnan(moved), np.nan, ratio(moved, window_mean(frame["close"] * frame["volume"], bars)))
+
+    return frame.derived(("illiquidity", bars), compute)
 
 
 def describe_liquidity(frame: Frame, score: float, params: StrategyParams) -> str:

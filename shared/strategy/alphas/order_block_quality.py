@@ -17,8 +17,9 @@ import numpy as np
 
 from shared.domain.candles import BoolArray, FloatArray, IntArray
 from shared.domain.frame import Frame
+from shared.speed import takes_twin
 from shared.strategy.params import StrategyParams
-from shared.strategy.series import bounded, highest, in_atr
+from shared.strategy.series import STILL, bounded, highest, in_atr
 
 _FULL_DISPLACEMENT_ATR = 4.0
 _REACH_ATR = 2.0
@@ -111,6 +112,8 @@ def _last_row(side: _Side, known: int, top: float, max_age_bars: int) -> int:
 
 def _support(frame: Frame, *, bullish: bool, params: StrategyParams) -> FloatArray:
     """Best quality × proximity of the live blocks of one side at each row, (n,) in [0, 1]."""
+    if takes_twin(len(frame)):
+        return _compiled_support(frame, bullish=bullish, params=params)
     side = _mirrored(frame, bullish=bullish)
     best = np.zeros(len(frame))
     atr = frame["atr"]
@@ -123,6 +126,23 @@ def _support(frame: Frame, *, bullish: bool, params: StrategyParams) -> FloatArr
         value[side.close[rows] < block.bottom] = 0.0
         np.maximum(best[rows], value, out=best[rows])
     return best
+
+
+def _compiled_support(frame: Frame, *, bullish: bool, params: StrategyParams) -> FloatArray:
+    """`_support` in machine code, the same bits."""
+    from shared.strategy.alphas.order_blocks_compiled import support
+
+    side = _mirrored(frame, bullish=bullish)
+    return support(
+        (side.open, side.high, side.low, side.close),
+        (frame["close"], frame["atr"], frame["volume_z"]),
+        swing_bars=params.swing_bars,
+        displacement_atr=params.displacement_atr,
+        max_age_bars=params.order_block_max_age_bars,
+        full_displacement=_FULL_DISPLACEMENT_ATR,
+        reach=_REACH_ATR,
+        still=STILL,
+    )
 
 
 def describe_order_block_quality(frame: Frame, score: float, params: StrategyParams) -> str:

@@ -18,7 +18,10 @@ from shared.strategy.series import bounded, in_atr, volatility_ratio
 
 def volatility(frame: Frame, params: StrategyParams) -> FloatArray:
     """Score (n,) in [-1, 1]: the sign of the move, the size of the expansion; 0 in a contraction and in the warm-up."""
-    relative = volatility_ratio(frame, params.volatility_long_bars)
+    return _score(frame, params, volatility_ratio(frame, params.volatility_long_bars))
+
+
+def _score(frame: Frame, params: StrategyParams, relative: FloatArray) -> FloatArray:
     expansion = np.tanh(2.0 * np.log(np.fmax(relative, 1.0)))
     direction = np.tanh(in_atr(frame["close"] - frame["bollinger_middle"], frame) / params.momentum_atr)
     return bounded(np.where(np.isnan(relative), 0.0, expansion * direction))

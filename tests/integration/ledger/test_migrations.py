@@ -8,15 +8,19 @@ import sys
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 from sqlalchemy.exc import IntegrityError
 
-from shared.adapters.sql import open_ledger
+from shared.adapters.sql import open_ledger, open_research
+from shared.adapters.sql.checks import find_problems
 from shared.adapters.sql.engine import make_engine, reading, writing
 from shared.adapters.sql.migrate import HEAD, KNOWN_REVISIONS, METADATA, migrate, schema_revision
+from shared.domain.asset import Asset
 from shared.domain.errors import LedgerError
 
 _ROOT = Path(__file__).parents[3]
@@ -55,16 +59,57 @@ def test_partial_indexes_are_partial(ledger_url: str) -> None:
     engine.dispose()
 
 
+_OBJECTS = ("params", "metrics", "trained_on_regime", "statistical_test", "lineage")
+
+
 def test_an_asset_has_at_most_one_active_champion(ledger_url: str) -> None:
     engine = make_engine(ledger_url)
-    row = "('{}', 'binanceusdm', '{}', '1h', 'p', '{{}}', '{{}}', {}, 1)"
-    columns = "(id, venue, symbol, interval, params_version, params, baseline, active, created_ms)"
+    row = "('{}', 'binanceusdm', '{}', '1h', 'p', " + "'{{}}', " * len(_OBJECTS) + "'why', {}, 1)"
+    columns = f"(id, venue, symbol, interval, params_version, {', '.join(_OBJECTS)}, reason, active, created_ms)"
     values = [("a", "BTCUSDT", True), ("b", "BTCUSDT", False), ("c", "BTCUSDT", False), ("d", "ETHUSDT", True)]
     with writing(engine) as connection:
         for value in values:
             connection.execute(text(f"INSERT INTO strategy_champions {columns} VALUES {row.format(*value)}"))
     with engine.connect() as connection, pytest.raises(IntegrityError):
         connection.execute(text(f"INSERT INTO strategy_champions {columns} VALUES {row.format('e', 'BTCUSDT', True)}"))
+    engine.dispose()
+
+
+_ROWS_OF_0001 = (
+    "INSERT INTO books VALUES ('b', 1, '{}', NULL, NULL)",
+    "INSERT INTO recalibration_events VALUES ('e', 'binanceusdm', 'BTCUSDT', 1, 'manual', '{}', '{}', 'champion', 2, '{}')",
+    """INSERT INTO strategy_champions VALUES
+    ('old', 'binanceusdm', 'BTCUSDT', '1h', 'p', '{"a": 1}', '{"sharpe_daily": 0.1}', 'e', false, 1, 1, 2),
+    ('new', 'binanceusdm', 'BTCUSDT', '1h', 'p', '{}', '{}', NULL, true, 2, 2, NULL)""",
+    """INSERT INTO backtest_runs VALUES
+    ('t', 'binanceusdm', 'BTCUSDT', '1h', 'p', '{}', '0.1.0', 'c', 0, 9, '{"sharpe": 1.5}', 'e', 3)""",
+)
+
+
+def test_a_ledger_of_the_first_schema_keeps_its_rows(empty_url: str) -> None:
+    engine = make_engine(empty_url)
+    config = Config()
+    config.set_main_option("script_location", "shared.adapters.sql:migrations")
+    with writing(engine) as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        for statement in _ROWS_OF_0001:
+            connection.execute(text(statement))
+    assert migrate(engine)
+    asset = Asset("binanceusdm", "BTCUSDT")
+    research = open_research(empty_url, migrate=False)
+    old, new = research.champions(asset)
+    assert (old.id, old.active, old.metrics, old.reason, old.lineage) == ("old", False, {"sharpe_daily": 0.1}, "", {})
+    assert (new.id, new.active) == ("new", True)
+    (trial,) = research.trials(asset)
+    assert (trial.id, trial.sharpe, trial.days, trial.metrics, trial.campaign_id) == ("t", None, 0, {"sharpe": 1.5}, None)
+    assert [event.status for event in research.recalibrations()] == ["champion"]
+    assert [book.book for book in open_ledger(empty_url).books()] == ["b"]
+    with reading(engine) as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
+        assert compare_metadata(context, METADATA) == []
+    assert find_problems(engine) == []
+    research.close()
     engine.dispose()
 
 

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 from shared.domain.candles import FloatArray
 from shared.domain.errors import ModelError
-from shared.regime.filter import filter_probabilities, filter_step, stationary_alpha
+from shared.regime.filter import emissions, filter_probabilities, filter_step, forward, stationary_alpha
 from shared.regime.model import RegimeModel
+from shared.regime.stored import nested_tuples
 
 
 def drawn(model: RegimeModel, rows: int, seed: int = 1) -> FloatArray:
@@ -73,3 +74,33 @@ def test_no_bars_give_no_rows(hand_model: RegimeModel) -> None:
 def test_wrong_number_of_features_is_named(hand_model: RegimeModel) -> None:
     with pytest.raises(ModelError, match=r"shape \(n, 3\)"):
         filter_probabilities(hand_model, np.zeros((5, 2)))
+
+
+@given(seed=st.integers(0, 30), holes=st.integers(0, 30))
+def test_compiled_loops_give_the_bits_of_the_plain_ones(hand_model: RegimeModel, seed: int, holes: int) -> None:
+    pytest.importorskip("numba", reason="without numba there is only the plain form")
+    from shared.regime.speed import _compiled
+
+    features = drawn(hand_model, 300, seed)
+    features[np.random.default_rng(seed).integers(0, 300, holes), 1] = np.nan
+    z = hand_model.standardise(features)
+    loops = (
+        (emissions, (hand_model.log_norm.tolist(), hand_model.means, nested_tuples(hand_model.whitening))),
+        (forward, (hand_model.transition, stationary_alpha(hand_model))),
+    )
+    rows = z
+    for loop, constants in loops:
+        fast_rows = np.empty((len(rows), 3))
+        _compiled(loop)(constants, rows, fast_rows)
+        plain_rows = [[0.0] * 3 for _ in rows]
+        loop(constants, rows.tolist(), plain_rows)
+        assert np.array_equal(fast_rows, np.asarray(plain_rows))
+        rows = np.exp(fast_rows)
+
+
+def test_long_histories_give_the_bits_of_short_ones(hand_model: RegimeModel) -> None:
+    features = drawn(hand_model, 2500)
+    whole = filter_probabilities(hand_model, features)
+    assert np.array_equal(whole[:100], filter_probabilities(hand_model, features[:100]))
+    before = tuple(whole[2399].tolist())
+    assert np.array_equal(whole[2400:], filter_probabilities(hand_model, features[2400:], before))

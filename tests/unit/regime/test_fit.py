@@ -114,7 +114,7 @@ def test_noise_without_persistence_is_rejected() -> None:
 
 def test_rare_states_are_named(known_market, hand_model: RegimeModel) -> None:
     calm = np.tile(np.asarray(hand_model.mean) - 1.5 * np.asarray(hand_model.scale), (600, 1))
-    assert "holds 0.0% of the bars" in str(acceptance_problem(hand_model, calm, PARAMS))
+    assert "holds 0.0% of the bars" in str(acceptance_problem(hand_model, hand_model.standardise(calm), PARAMS))
 
 
 def test_fit_leaves_its_input_alone(known_market) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 
 import numpy as np
 from hypothesis import given
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from shared.domain.interval import DAY_MS, WEEK_MS, parse_date_ms
 from shared.regime.params import RegimeParams
-from shared.regime.schedule import last_instant, refit, refit_due, refit_instants, training_rows
+from shared.regime.schedule import fit_history, last_instant, refit, refit_due, refit_instants, search_due, training_rows
 
 MONDAY = parse_date_ms("2025-07-07")
 PARAMS = RegimeParams()
@@ -58,3 +59,46 @@ def test_a_rejected_fit_keeps_the_previous_model(known_market, weekly_models, we
     result = refit(frame, known_market.asset, int(frame.close_time[-1]), weekly_params, weekly_models[0])
     assert (result.model, result.fitted) == (weekly_models[0], False)
     assert "no fit is acceptable" in result.reason
+
+
+@given(days=st.integers(1, 30), search=st.integers(1, 60), weeks=st.integers(0, 50))
+def test_each_search_period_has_one_search_at_its_first_instant(days: int, search: int, weeks: int) -> None:
+    params = RegimeParams(refit_days=days, search_days=search)
+    start = MONDAY + weeks * WEEK_MS
+    instants = refit_instants(start, start + 200 * DAY_MS, params)
+    due = [search_due(instant, params) for instant in instants]
+    if days >= search:
+        assert all(due)
+    searched = [instant for instant, wanted in zip(instants, due, strict=True) if wanted]
+    assert all(after - before > (search - days) * DAY_MS for before, after in itertools.pairwise(searched))
+
+
+def test_between_searches_a_fit_goes_on_from_the_model_before(known_market, weekly_params) -> None:
+    params = dataclasses.replace(weekly_params, search_days=28)
+    since_ms = int(known_market.frame.close_time[1900])
+    results = fit_history(known_market.frame, known_market.asset, params, since_ms=since_ms)
+    models = [result.model for result in results]
+    for before, after in itertools.pairwise(models):
+        assert after.previous_id == (None if search_due(after.valid_from_ms, params) else before.id)
+    assert any(model.previous_id for model in models)
+
+
+def test_chains_that_began_at_different_times_meet_at_the_next_search(known_market, weekly_params) -> None:
+    params = dataclasses.replace(weekly_params, search_days=14)
+    frame, close = known_market.frame, known_market.frame.close_time
+    early = fit_history(frame, known_market.asset, params, since_ms=int(close[1500]))
+    late = fit_history(frame, known_market.asset, params, since_ms=int(close[1900]))
+    known = {result.instant_ms: result.model.id for result in early}
+    searched = [result.instant_ms for result in late if search_due(result.instant_ms, params)]
+    after = [result for result in late if result.instant_ms >= searched[0]]
+    assert after
+    assert all(known[result.instant_ms] == result.model.id for result in after)
+
+
+def test_progress_is_told_of_every_instant(known_market, weekly_params) -> None:
+    told: list[tuple[int, int]] = []
+    since_ms = int(known_market.frame.close_time[2200])
+    results = fit_history(
+        known_market.frame, known_market.asset, weekly_params, since_ms=since_ms, on_progress=lambda *at: told.append(at)
+    )
+    assert told == [(done, len(results)) for done in range(1, len(results) + 1)]

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.domain.asset import Asset
 from shared.domain.records import RegimeState
-from shared.domain.regime import Regime, RegimeProbabilities
+from shared.domain.regime import REGIMES, Regime, RegimeProbabilities
 from shared.regime.params import RegimeParams
-from shared.regime.transition import TransitionRecord, TransitionState, advance
+from shared.regime.speed import LONG_ROWS
+from shared.regime.transition import NOTHING_HELD, TransitionRecord, TransitionState, advance, held_regimes
 
 PARAMS = RegimeParams()
 CALM, MIXED, STRESS = (
@@ -109,3 +111,23 @@ def test_a_held_regime_was_entered_above_the_threshold(path: list[RegimeProbabil
         assert not record.transition_detected or (
             record.ema_probability > PARAMS.enter_threshold and record.current_regime is record.dominant_regime
         )
+
+
+@settings(deadline=None)  # the first long one may have to be compiled
+@given(path=paths, first=st.integers(0, 5), long=st.booleans())
+def test_held_regimes_of_a_history_are_those_of_a_bar_by_bar_session(
+    path: list[RegimeProbabilities], first: int, long: bool
+) -> None:
+    path = path * (1 + LONG_ROWS // len(path)) if long else path
+    rows = np.array([list(probabilities.as_dict().values()) for probabilities in path])
+    held = held_regimes(rows, PARAMS, first)
+    assert set(held[:first].tolist()) <= {NOTHING_HELD}
+    state = TransitionState()
+    for row, probabilities in enumerate(path[first:300], start=first):
+        state, _ = advance(state, probabilities, row, PARAMS)
+        assert held[row] == REGIMES.index(state.regime)
+
+
+def test_no_bars_hold_nothing() -> None:
+    assert held_regimes(np.empty((0, 3)), PARAMS).tolist() == []
+    assert held_regimes(np.full((4, 3), np.nan), PARAMS, first=4).tolist() == [NOTHING_HELD] * 4

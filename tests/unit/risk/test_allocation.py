@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.domain.regime import RegimeProbabilities
-from shared.risk.allocation import size_multiplier
+from shared.risk.allocation import size_multiplier, size_multipliers
 from shared.risk.params import RiskParams
 
 PARAMS = RiskParams()
@@ -64,3 +65,14 @@ def test_a_small_step_of_probability_is_a_small_step_of_size(
 def test_size_stays_between_its_bounds(one: tuple[float, float, float]) -> None:
     tight = RiskParams(minimum_multiplier=0.7, maximum_multiplier=1.1)
     assert 0.7 <= size_multiplier(of(*one), tight) <= 1.1
+
+
+@given(rows=st.lists(weights, min_size=1, max_size=20))
+def test_the_sizes_of_a_history_are_those_of_its_bars_to_the_bit(rows: list[tuple[float, float, float]]) -> None:
+    bars = [of(*row) for row in rows]
+    history = np.array([[bar.calm, bar.balanced, bar.stress] for bar in bars])
+    assert size_multipliers(history, PARAMS).tolist() == [size_multiplier(bar, PARAMS) for bar in bars]
+
+
+def test_unknown_probabilities_have_no_size() -> None:
+    assert np.isnan(size_multipliers(np.full((2, 3), np.nan), PARAMS)).all()

@@ -88,7 +88,7 @@ def test_thin_markets_are_trusted_less(walk: Callable[..., Candles]) -> None:
 def test_ml_confidence_is_neutral_and_says_so(trend: Callable[..., Frame]) -> None:
     frame = trend(0.004)
     assert (ALPHAS["ml_confidence"].compute(frame, PARAMS) == 0).all()
-    assert ALPHAS["ml_confidence"].describe(frame, 0.0, PARAMS) == "neutral: no trained model yet"
+    assert ALPHAS["ml_confidence"].describe(frame, 0.0, PARAMS) == "neutral: no model is asked (its weight is 0)"
 
 
 def test_every_alpha_gives_a_reason_in_the_warm_up_and_after(trend: Callable[..., Frame]) -> None:

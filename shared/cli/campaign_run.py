@@ -1,0 +1,198 @@
+"""What `ost campaign` does: markets, variants, one campaign for each asset, reports, and a table of the decisions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from shared.backtest.params import BacktestParams
+from shared.backtest.system import RegimeMode
+from shared.calibration import campaign as planning
+from shared.calibration import selection
+from shared.calibration.grids import default_points
+from shared.calibration.report import render
+from shared.calibration.run import CampaignPorts, CampaignRequest, FinishedCampaign, register_campaign, run_campaign
+from shared.calibration.variants import as_variants, points_of
+from shared.cli import campaign_views, output, wiring
+from shared.cli.research_market import ResearchMarkets, load_markets, parse_symbols
+from shared.cli.run_report import write_report
+from shared.domain.errors import ConfigError, DataError, UsageError
+from shared.version import code_version
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from shared.config.settings import Settings
+    from shared.ports import Jobs
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The options of the command."""
+
+    assets: Sequence[str] | None
+    start: str | None
+    end: str | None
+    variants: Path | None
+    search: int | None
+    data: Path | None
+    regime: str
+    promote: bool
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Done:
+    """One campaign and what was made of it."""
+
+    finished: FinishedCampaign
+    report: Path
+    champion: str | None
+    """id of the champion that it made"""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class AllDone:
+    """All campaigns of a command, and what kept the others from being run."""
+
+    campaigns: tuple[Done, ...]
+    problems: tuple[str, ...]
+
+
+def run_all(settings: Settings, wanted: Wanted, jobs: Jobs) -> AllDone:
+    """One campaign for each asset. An asset without enough data is named and does not stop the others."""
+    found, requests = _requests(settings, wanted)
+    ports = _ports(settings, jobs)
+    done, problems = [], list(found.problems)
+    for request in requests:
+        try:
+            done.append(_one(settings, request, ports, found, wanted))
+        except DataError as error:
+            problems.append(f"{request.market.asset.symbol}: {error}")
+    return AllDone(tuple(done), tuple(problems))
+
+
+def plan_all(settings: Settings, wanted: Wanted, jobs: Jobs) -> list[dict[str, Any]]:
+    """Register one campaign for each asset: id and number of tasks."""
+    ports = _ports(settings, jobs)
+    specs = [register_campaign(request, ports)[0] for request in _requests(settings, wanted)[1]]
+    return [{"asset": str(spec.asset), "id": spec.id, "tasks": len(spec.tasks)} for spec in specs]
+
+
+def _ports(settings: Settings, jobs: Jobs) -> CampaignPorts:
+    return CampaignPorts(wiring.bucket(settings), wiring.research(settings), jobs, wiring.clock())
+
+
+def _requests(settings: Settings, wanted: Wanted) -> tuple[ResearchMarkets, list[CampaignRequest]]:
+    """The markets, and what is asked of each of them."""
+    mode = _mode(wanted.regime)
+    points, origin = _points(settings, wanted)
+    if points:
+        as_variants(settings.system, points, limit=settings.campaign.max_variants)  # before any data is fetched
+    found = load_markets(
+        settings,
+        data=wanted.data,
+        symbols=parse_symbols(",".join(wanted.assets) if wanted.assets else None),
+        start=wanted.start,
+        end=wanted.end,
+        warmup_bars=planning.lookback_bars(settings.system, points),
+    )
+    requests = [
+        CampaignRequest(
+            market=market,
+            base=settings.system,
+            account=BacktestParams(capital=settings.run.capital, leverage=settings.run.leverage, costs=settings.costs),
+            params=settings.campaign,
+            significance=settings.significance,
+            start_ms=found.start_ms,
+            end_ms=found.end_ms,
+            code_version=code_version(),
+            points=points,
+            search_trials=wanted.search or 0,
+            mode=mode,
+            origin={**origin, "market": found.label},
+        )
+        for market in found.markets
+    ]
+    return found, requests
+
+
+def _one(settings: Settings, request: CampaignRequest, ports: CampaignPorts, found: ResearchMarkets, wanted: Wanted) -> Done:
+    symbol = request.market.asset.symbol
+    with output.progress(unit="") as bar:
+        stages: dict[str, Any] = {}
+
+        def say(stage: str, done: int, total: int) -> None:
+            if stage not in stages:
+                stages[stage] = bar.add_task(f"{symbol} {stage}", total=total, detail="")
+            bar.update(stages[stage], completed=done, total=total)
+
+        finished = run_campaign(request, ports, say)
+    output.note(
+        f"{symbol}: campaign {finished.spec.id}: {finished.tasks_done} tasks done now, {finished.tasks_known} before; "
+        f"{finished.outcome['reason']}"
+    )
+    record = ports.research.campaign(finished.spec.id)
+    if record is None:
+        raise DataError(f"campaign {finished.spec.id} has left the ledger while it ran; run the command again")
+    path = settings.storage.root / "reports" / f"campaign-{finished.spec.id}.html"
+    wiring.make_folder(path.parent)
+    write_report(path, render(record, ports.bucket, generated=found.generated))
+    champion = _promoted(finished, ports) if wanted.promote and finished.promoted else None
+    return Done(finished, path, champion)
+
+
+def _promoted(finished: FinishedCampaign, ports: CampaignPorts) -> str:
+    now_ms = ports.clock.now_ms()
+    champion = selection.champion(finished.spec, finished.outcome, finished.regime, str(finished.outcome["reason"]), now_ms)
+    ports.research.promote(champion, now_ms)
+    return champion.id
+
+
+def _mode(text: str) -> RegimeMode:
+    try:
+        return RegimeMode(text)
+    except ValueError:
+        raise UsageError(f"--regime {text}; expected {', '.join(mode.value for mode in RegimeMode)}") from None
+
+
+def _points(settings: Settings, wanted: Wanted) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """What is tried, and where that comes from."""
+    if wanted.search is not None:
+        if not 1 <= wanted.search <= settings.campaign.max_variants:
+            raise UsageError(f"--search {wanted.search}; expected 1 to {settings.campaign.max_variants}")
+        return [], {"variants": "search", "trials": wanted.search}
+    if wanted.variants is None:
+        return default_points(settings.system), {"variants": "default grid"}
+    try:
+        content = yaml.safe_load(wanted.variants.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
+        raise ConfigError(f"cannot read the variants file {wanted.variants}: {reason}") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{wanted.variants} is no YAML or JSON: {str(error).splitlines()[0]}") from None
+    return points_of(content, str(wanted.variants)), {"variants": "file"}
+
+
+def summarised(done: Done) -> dict[str, Any]:
+    """One campaign for `--json`."""
+    finished = done.finished
+    return {
+        "id": finished.spec.id,
+        "asset": str(finished.spec.asset),
+        "promoted": finished.promoted,
+        "reason": finished.outcome["reason"],
+        "champion": done.champion,
+        "report": str(done.report),
+        "tasks": {"done_now": finished.tasks_done, "done_before": finished.tasks_known},
+        "regime": finished.regime,
+        "outcome": finished.outcome,
+    }
+
+
+def view(shown: Sequence[Mapping[str, Any]]) -> RenderableType:
+    """The decisions of all campaigns and where their reports are."""
+    return campaign_views.decisions(shown)

@@ -1,0 +1,143 @@
+"""`ost regimes compare`: the hidden Markov model beside the statistical jump model, against the truth or on real bars."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from shared.cli.regimes_result import Comparison
+
+app = typer.Typer(no_args_is_help=True, help="The regime classifiers, side by side.")
+
+
+@app.callback()
+def regimes() -> None:
+    """The regime classifiers, side by side."""
+
+
+@app.command()
+def compare(
+    data: Annotated[Path | None, typer.Option(help="Folder of candles (default: the venue, else a generated market).")] = None,
+    symbols: Annotated[str | None, typer.Option(help="Symbols, comma-separated (default: the universe).")] = None,
+    start: Annotated[str | None, typer.Option(help="First day of the comparison, YYYY-MM-DD.")] = None,
+    end: Annotated[str | None, typer.Option(help="Day after the last one, YYYY-MM-DD.")] = None,
+    generated: Annotated[
+        int | None, typer.Option(help="Compare on so many generated markets instead, whose regimes are known.", min=1)
+    ] = None,
+    days: Annotated[int, typer.Option(help="Days of each generated market, after the warm-up.", min=30)] = 365,
+    report: Annotated[Path | None, typer.Option(help="Where the HTML page goes (default: regimes.html).")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+) -> None:
+    """How right, how restless, how late each classifier is, and what each one does to a backtest.
+
+    Example: ost regimes compare --generated 8
+
+    Example: ost regimes compare --data candles --symbols BTCUSDT --start 2021-01-01 --end 2025-01-01
+    """
+    from shared.cli import output, wiring
+    from shared.cli.regimes_compare import on_generated, on_markets
+    from shared.cli.regimes_page import render_comparison
+    from shared.cli.research_market import load_markets, parse_symbols
+    from shared.cli.run_report import write_report
+    from shared.domain.errors import UsageError
+
+    settings = wiring.settings()
+    if generated is not None and (data is not None or symbols or start or end):
+        raise UsageError("--generated compares on markets of its own; leave --data, --symbols, --start and --end out")
+    with output.progress(unit="refits") as display:
+
+        def telling(name: str) -> Any:
+            task = display.add_task(name, total=None, detail="")
+            return lambda done, total: display.update(task, completed=done, total=total)
+
+        if generated is not None:
+            result = on_generated(settings, generated, days, telling)
+        else:
+            markets = load_markets(
+                settings,
+                data=data,
+                symbols=parse_symbols(symbols),
+                start=start,
+                end=end,
+                warmup_bars=settings.system.warmup_bars,
+            )
+            for problem in markets.problems:
+                output.note(problem)
+            result = on_markets(settings, markets, telling)
+    path = report or Path("regimes.html")
+    write_report(path, render_comparison(result))
+    output.emit({"report": path, **result.as_dict()}, as_json, view=_view(result, path))
+
+
+def _view(result: Comparison, path: Path) -> RenderableType:
+    from rich.console import Group
+
+    parts: list[RenderableType] = [_truth_table(result)] if result.true_switches_per_year is not None else []
+    return Group(*parts, _persistence_table(result), _account_table(result), f"page: {path}")
+
+
+def _truth_table(result: Comparison) -> RenderableType:
+    from shared.cli import output
+
+    rows = [
+        (
+            line.classifier,
+            _share(line.accuracy),
+            _share(line.worst_accuracy),
+            _share(line.held_accuracy),
+            _share(line.noticed),
+            None if line.median_lag_bars is None else f"{line.median_lag_bars:.0f} bars",
+        )
+        for line in result.classifiers
+    ]
+    columns = ("classifier", "right", "worst market", "held is right", "noticed", "median lag")
+    title = f"Against the truth, which changes {result.true_switches_per_year:.0f} times a year"
+    return output.table(columns, rows, title=title, right=columns[1:])
+
+
+def _persistence_table(result: Comparison) -> RenderableType:
+    from shared.cli import output
+
+    rows = [
+        (
+            line.asset,
+            line.classifier,
+            f"{line.switches_per_year:.0f}",
+            f"{line.mean_duration_bars:.0f} bars",
+            _share(line.calm_share),
+            _share(line.stress_share),
+            f"{line.refused} of {line.refits}",
+        )
+        for line in result.classifiers
+    ]
+    columns = ("asset", "classifier", "switches/y", "lasts", "calm", "stress", "refused fits")
+    return output.table(columns, rows, title=f"The held regime · {result.source}", right=columns[2:])
+
+
+def _account_table(result: Comparison) -> RenderableType:
+    from shared.cli import output
+    from shared.cli.regimes_result import BACKTESTS
+
+    rows = [
+        (
+            line.strategy,
+            line.classifier,
+            f"{line.total_return:+.1%}",
+            None if line.sharpe is None else f"{line.sharpe:.2f}",
+            f"{line.max_drawdown:.1%}",
+            f"{line.trades:.0f}",
+            f"{line.costs:.1%}",
+        )
+        for line in result.accounts
+    ]
+    columns = ("strategy", "regime", "return", "Sharpe", "drawdown", "round trips", "costs")
+    return output.table(columns, rows, title=BACKTESTS, right=columns[2:])
+
+
+def _share(value: float | None) -> str | None:
+    return None if value is None else f"{value:.1%}"

@@ -1,0 +1,174 @@
+"""`ost replay`: make the decisions of a paper or live day again from what was stored, and compare every one."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from shared.domain.errors import DataNotFound, UsageError
+from shared.domain.interval import DAY_MS, format_ms, parse_date_ms
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from shared.config.settings import Settings
+    from shared.domain.candles import Candles, FloatArray, IntArray
+    from shared.domain.interval import Interval
+    from shared.domain.records import BookRecord
+    from shared.ports import Ledger, MarketData
+    from shared.trading.replay import Replay, ReplaySource
+
+SHOWN = 20
+"""Differences that the table shows; the rest is in `--json`"""
+
+
+def replay(
+    date: Annotated[str | None, typer.Option(help="Day to replay, YYYY-MM-DD (default: every day of the book).")] = None,
+    book: Annotated[
+        str | None, typer.Option(help="Book, or the start of its name (default: the newest that traded then).")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON for machines.")] = False,
+) -> None:
+    """Make every decision of a day again from stored candles, models and ledger rows, and compare it with what was stored.
+
+    Exit code 1 where one differs, with the probable cause. Use the same settings (--config, --set) as the run.
+
+    Example: ost replay --date 2025-07-01
+    """
+    from shared.cli import output, wiring
+    from shared.trading.replay import replay as replayed
+
+    settings = wiring.settings()
+    start_ms, end_ms = _period(date)
+    ledger = wiring.ledger(settings)
+    record = _chosen(ledger, book, start_ms, end_ms)
+    source = _source(settings, ledger, record)
+    with output.progress(unit="bars", transient=True) as bars:
+        task = bars.add_task("replay", total=None, detail="")
+        result = asyncio.run(
+            replayed(source, start_ms, end_ms, lambda done, total: bars.update(task, completed=done, total=total))
+        )
+    if result.decisions == 0:
+        raise DataNotFound(
+            f"the book {record.book} decided nothing {f'on {date}' if date else 'at all'}; see: ost status --book"
+        )
+    output.emit({**_plain(result)}, as_json, view=_view(result))
+    for note in result.notes:
+        output.note(note)
+    if not result.identical:
+        raise typer.Exit(1)
+
+
+def _period(date: str | None) -> tuple[int, int]:
+    """[start, end) of the bar closes: a bar belongs to the day at which it is decided."""
+    if date is None:
+        return 0, 2**62
+    start_ms = parse_date_ms(date)
+    return start_ms, start_ms + DAY_MS
+
+
+def _chosen(ledger: Ledger, book: str | None, start_ms: int, end_ms: int) -> BookRecord:
+    """The book to replay. Raises `UsageError` where none fits, or several."""
+    traded = [record for record in ledger.books() if "market" in record.settings]
+    if book is not None:
+        fitting = [record for record in traded if record.book.startswith(book)]
+        exact = [record for record in fitting if record.book == book]
+        if len(exact or fitting) != 1:
+            names = " ".join(record.book for record in (fitting or traded)[-5:]) or "none; start one with: ost run"
+            raise UsageError(f"{'several books' if fitting else 'no book'} of that name: {book}; there are {names}")
+        return (exact or fitting)[0]
+    for record in reversed(traded):
+        last = ledger.last_equity(record.book)
+        if last is not None and record.created_ms < end_ms and last.time_ms >= start_ms:
+            return record
+    raise UsageError("no book traded then; list the books with: ost status, and name one with --book")
+
+
+def _source(settings: Settings, ledger: Ledger, record: BookRecord) -> ReplaySource:
+    """The stored inputs of a book: its run folder, or the lake where it has none."""
+    from shared.adapters.local.bucket import FolderBucket
+    from shared.adapters.local.market_files import FileMarket
+    from shared.cli import wiring
+    from shared.domain.asset import Universe
+    from shared.domain.interval import Interval
+    from shared.trading.replay import ReplaySource
+    from shared.version import code_version
+
+    venue, interval = str(record.settings["venue"]), Interval.parse(str(record.settings["interval"]))
+    folder = settings.storage.root / "runs" / record.book
+    frozen = (folder / "market").is_dir()
+    directory = folder / "market" if frozen else settings.lake / "raw" / venue
+    files = FileMarket(directory, venue)
+    universe = Universe.of(venue, tuple(str(symbol) for symbol in record.settings["symbols"]))
+    return ReplaySource(
+        book=record.book,
+        universe=universe,
+        interval=interval,
+        ledger=ledger,
+        market=PaperFunding(files) if frozen else files,
+        models=FolderBucket(folder) if frozen else wiring.bucket(settings),
+        rules={asset.symbol: _rules(files, asset.symbol, interval) for asset in universe},
+        params=settings.system,
+        code_version=code_version(),
+    )
+
+
+def _rules(files: Any, symbol: str, interval: Interval) -> Any:
+    """The venue's rules of a symbol as the paper exchange states them."""
+    from shared.backtest.venue_rules import symbol_spec
+    from shared.domain.money import SymbolRules
+
+    spec = symbol_spec(symbol, float(files.history(symbol, interval).open[0]))
+    return SymbolRules(symbol, spec.tick, spec.step, spec.step, spec.max_quantity, spec.min_notional)
+
+
+class PaperFunding:
+    """Market data of a run folder as the paper exchange served them: funding is stamped at the whole minute."""
+
+    def __init__(self, market: MarketData) -> None:
+        self._market = market
+
+    async def candles(self, symbol: str, interval: Interval, start_ms: int, end_ms: int) -> Candles:
+        """Closed bars that open in [start_ms, end_ms)."""
+        return await self._market.candles(symbol, interval, start_ms, end_ms)
+
+    async def funding_rates(self, symbol: str, start_ms: int, end_ms: int) -> tuple[IntArray, FloatArray]:
+        """Settled funding in [start_ms, end_ms)."""
+        times, rates = await self._market.funding_rates(symbol, start_ms, end_ms + 60_000)
+        times = times // 60_000 * 60_000
+        inside = (times >= start_ms) & (times < end_ms)
+        return times[inside], rates[inside]
+
+    async def open_interest(self, symbol: str, start_ms: int, end_ms: int) -> tuple[IntArray, FloatArray]:
+        """Open interest in [start_ms, end_ms)."""
+        return await self._market.open_interest(symbol, start_ms, end_ms)
+
+    async def close(self) -> None:
+        """Release what the files hold."""
+        await self._market.close()
+
+
+def _plain(result: Replay) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return {**asdict(result), "identical": result.identical}
+
+
+def _view(result: Replay) -> Table | str:
+    from shared.cli import output
+
+    how = f"{result.exact} to the bit"
+    if result.within_tolerance:
+        how += f", {result.within_tolerance} to 1e-9"
+    if result.identical:
+        return f"{result.book}: {result.decisions} decisions came out again ({how})"
+    rows = [
+        (format_ms(one.bar_close_ms), one.symbol, one.decision_id[:10], one.what, one.stored, one.replayed, one.cause)
+        for one in result.differences[:SHOWN]
+    ]
+    wrong = len({(one.bar_close_ms, one.symbol) for one in result.differences})
+    fields = f"{len(result.differences)} fields, {len(rows)} shown"
+    title = f"{result.book}: {wrong} of {result.decisions} decisions differ ({fields})"
+    return output.table(("bar close", "asset", "decision", "field", "stored", "replayed", "probable cause"), rows, title=title)

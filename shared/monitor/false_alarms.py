@@ -1,0 +1,265 @@
+"""How often does the trigger fire where nothing has changed, and how soon where something has? By simulation.
+
+Each path has a baseline of its own, estimated like a champion's, and then years of looks at rolling windows of the same law; an
+alarm starts a cool-down. Laws of daily returns, all with the same Sharpe ratio: normal, heavy (Student's t, 4 degrees of
+freedom), clustered (GARCH(1,1), α 0.08, β 0.90, with t shocks of 5 degrees). Hourly looks see 24-hour returns that end at the
+look. The statistics are those of `statistics.py`; the plain rule is |current - baseline| / |baseline| > 15 %.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+
+from shared.domain.candles import BoolArray, FloatArray
+from shared.monitor.params import MonitorParams
+from shared.monitor.statistics import (
+    DAYS_PER_YEAR,
+    Moments,
+    clustering,
+    log_variance_error,
+    moments,
+    sharpe_difference_error,
+)
+
+HOURS = 24
+_DAILY_DEVIATION = 0.01
+_ARCH, _GARCH = 0.08, 0.90
+_DEGREES = {"heavy": 4.0, "clustered": 5.0}
+_BURN_IN_DAYS = 200
+
+
+class Law(StrEnum):
+    """What returns are drawn from."""
+
+    NORMAL = "normal"
+    HEAVY = "heavy"
+    CLUSTERED = "clustered"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How much is simulated."""
+
+    paths: int = 200
+    years: float = 10.0
+    """of looks on each path"""
+    baseline_days: int = 730
+    sharpe: float = 1.5
+    """annual, of every law"""
+    hourly: bool = False
+    """look every hour instead of every day"""
+
+    @property
+    def looks_per_day(self) -> int:
+        """24 or 1."""
+        return HOURS if self.hourly else 1
+
+    @property
+    def days(self) -> int:
+        """Days of looks on each path."""
+        return round(self.years * DAYS_PER_YEAR)
+
+
+@dataclass(frozen=True, slots=True)
+class FalseAlarms:
+    """Of one law: shares of looks that the plain rule fires on, and mean days between false alarms; `None`: there was none."""
+
+    law: str
+    plain_sharpe: float
+    plain_volatility: float
+    plain_either: float
+    sharpe_error: float
+    """mean standard error of the Sharpe difference, annual"""
+    sharpe_days: dict[str, float | None]
+    """by threshold"""
+    volatility_days: dict[str, float | None]
+    configured_days: float | None
+    """both metrics at the configured thresholds"""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """Share of paths on which the configured trigger has fired so many days after a change."""
+
+    law: str
+    change: str
+    shares: dict[str, float]
+
+
+def false_alarms(
+    law: Law, params: MonitorParams, plan: Plan, thresholds: Sequence[float], rng: np.random.Generator
+) -> FalseAlarms:
+    """What the trigger does on paths of `law` where nothing changes."""
+    cool_down = params.cool_down_days * plan.looks_per_day
+    alarms = {("sharpe", z): 0 for z in thresholds} | {("volatility", z): 0 for z in thresholds}
+    configured, looks, plain, errors = 0, 0, np.zeros(3), []
+    for path in _paths(law, params, plan, rng):
+        for z in thresholds:
+            alarms["sharpe", z] += count_alarms(path.sharpe_fires(params.minimum_effect, z), cool_down)
+            alarms["volatility", z] += count_alarms(path.volatility_fires(params.minimum_effect, z), cool_down)
+        configured += count_alarms(path.fires(params), cool_down)
+        looks += len(path.sharpe_z)
+        plain_sharpe, plain_volatility = (
+            np.abs(c) > params.minimum_effect for c in (path.plain_sharpe, path.volatility_change)
+        )
+        plain += plain_sharpe.sum(), plain_volatility.sum(), (plain_sharpe | plain_volatility).sum()
+        errors.append(path.sharpe_error)
+    days = plan.paths * plan.days
+
+    def interval(count: int) -> float | None:
+        return days / count if count else None
+
+    by_metric = {m: {f"{z:g}": interval(alarms[m, z]) for z in thresholds} for m in ("sharpe", "volatility")}
+    return FalseAlarms(
+        law=law.value,
+        plain_sharpe=float(plain[0] / looks),
+        plain_volatility=float(plain[1] / looks),
+        plain_either=float(plain[2] / looks),
+        sharpe_error=float(np.mean(errors)) * math.sqrt(DAYS_PER_YEAR),
+        sharpe_days=by_metric["sharpe"],
+        volatility_days=by_metric["volatility"],
+        configured_days=interval(configured),
+    )
+
+
+def detection(
+    law: Law,
+    params: MonitorParams,
+    plan: Plan,
+    rng: np.random.Generator,
+    *,
+    sharpe: float | None = None,
+    volatility_factor: float = 1.0,
+    within_days: Sequence[int] = (15, 30, 60, 90),
+) -> Detection:
+    """What the trigger does where the annual Sharpe ratio becomes `sharpe`, or the volatility changes by a factor.
+
+    The change comes at one instant; before it, a window of unchanged days. Daily looks; `plan.years` does not matter.
+    """
+    longest = max(within_days)
+    before = params.window_days
+    plan = Plan(plan.paths, (before + longest) / DAYS_PER_YEAR, plan.baseline_days, plan.sharpe)
+    fired = np.zeros(len(within_days))
+    for path in _paths(law, params, plan, rng, change=(before, sharpe, volatility_factor)):
+        fires = path.fires(params)[before:]
+        fired += [bool(fires[:days].any()) for days in within_days]
+    name = f"volatility x {volatility_factor:g}" if sharpe is None else f"Sharpe {plan.sharpe:g} -> {sharpe:g}"
+    shares = {str(days): float(share) for days, share in zip(within_days, fired / plan.paths, strict=True)}
+    return Detection(law.value, name, shares)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Path:
+    """Every look of one path, (looks,) each."""
+
+    sharpe_change: FloatArray
+    sharpe_z: FloatArray
+    plain_sharpe: FloatArray
+    """relative change without a floor under the baseline"""
+    volatility_change: FloatArray
+    volatility_z: FloatArray
+    sharpe_error: float
+
+    def sharpe_fires(self, effect: float, threshold: float) -> BoolArray:
+        return np.asarray((self.sharpe_change < -effect) & (self.sharpe_z < -threshold))
+
+    def volatility_fires(self, effect: float, threshold: float) -> BoolArray:
+        return np.asarray((np.abs(self.volatility_change) > effect) & (np.abs(self.volatility_z) > threshold))
+
+    def fires(self, params: MonitorParams) -> BoolArray:
+        sharpe = self.sharpe_fires(params.minimum_effect, params.sharpe_z)
+        return np.asarray(sharpe | self.volatility_fires(params.minimum_effect, params.volatility_z))
+
+
+def count_alarms(fires: BoolArray, cool_down: int) -> int:
+    """Alarms among the looks (n,) where each one silences the `cool_down` looks from itself on."""
+    count, free = 0, 0
+    for place in np.flatnonzero(fires).tolist():
+        if place >= free:
+            count, free = count + 1, place + max(cool_down, 1)
+    return count
+
+
+def _paths(
+    law: Law,
+    params: MonitorParams,
+    plan: Plan,
+    rng: np.random.Generator,
+    change: tuple[int, float | None, float] | None = None,
+) -> Iterator[_Path]:
+    """All paths of a plan. `change`: after so many days of looks the annual Sharpe ratio or the volatility is another one."""
+    steps, lead = plan.looks_per_day, params.window_days
+    for _ in range(plan.paths):
+        drift = plan.sharpe / math.sqrt(DAYS_PER_YEAR)
+        before = _returns(law, rng, plan.baseline_days + lead, steps, drift)
+        after = _returns(law, rng, plan.days, steps, drift)
+        if change is not None:
+            start, sharpe, factor = change
+            shift = 0.0 if sharpe is None else (sharpe - plan.sharpe) / math.sqrt(DAYS_PER_YEAR) * _DAILY_DEVIATION / steps
+            after[start:] = after[start:] * factor + shift
+        baseline = before[: plan.baseline_days].sum(axis=1)
+        yield _looks(np.concatenate([before[plan.baseline_days :], after]), baseline, params)
+
+
+def _looks(returns: FloatArray, baseline: FloatArray, params: MonitorParams) -> _Path:
+    """Looks at (days, steps) returns, the first one when `window_days` days have passed; `baseline` (n,) daily returns."""
+    days, steps = returns.shape
+    window = params.window_days
+    total = np.concatenate([[0.0], np.cumsum(returns)])
+    daily = (total[steps:] - total[:-steps])[1:].reshape(days - 1, steps)  # row d, phase h: the 24 hours that end there
+    windows = np.lib.stride_tricks.sliding_window_view(daily, window, axis=0)  # (looks / steps, steps, window)
+    current = moments(windows.reshape(-1, window))
+    expected = moments(baseline)
+    root = math.sqrt(DAYS_PER_YEAR)
+    error = sharpe_difference_error(expected.sharpe, expected.skewness, expected.kurtosis, window, len(baseline))
+    moved = current.sharpe - expected.sharpe
+    log_ratio = 2.0 * np.log(current.deviation / expected.deviation)
+    floor = max(float(expected.deviation), params.volatility_floor / root)
+    return _Path(
+        moved / max(abs(float(expected.sharpe)), params.sharpe_floor / root),
+        moved / error,
+        moved / np.abs(expected.sharpe),
+        _relative(current, expected, floor),
+        log_ratio / log_variance_error(clustering(baseline, window), window, len(baseline)),
+        float(error),
+    )
+
+
+def _relative(current: Moments, expected: Moments, floor: float) -> FloatArray:
+    return np.asarray((current.deviation - expected.deviation) / floor)
+
+
+def _returns(law: Law, rng: np.random.Generator, days: int, steps: int, drift: float) -> FloatArray:
+    """(days, steps) returns whose daily sums follow `law`, with a per-day Sharpe ratio of `drift`."""
+    normal = rng.standard_normal((days, steps)) / math.sqrt(steps)
+    if law is Law.NORMAL:
+        scale = np.ones(days)
+    else:
+        # One factor a day for all of its hours makes the day's sum Student's t, exactly.
+        degrees = _DEGREES[law.value]
+        scale = np.sqrt((degrees - 2.0) / rng.chisquare(degrees, days))
+        if law is Law.CLUSTERED:
+            scale = _clustered(scale, normal.sum(axis=1), rng)
+    return np.asarray(_DAILY_DEVIATION * (normal * scale[:, None] + drift / steps))
+
+
+def _clustered(scale: FloatArray, normal: FloatArray, rng: np.random.Generator) -> FloatArray:
+    """Scales (days,) of a GARCH(1,1) with unit variance whose shocks are `scale` · `normal`."""
+    level = 1.0
+    for shock in np.sqrt(3.0 / rng.chisquare(5.0, _BURN_IN_DAYS)) * rng.standard_normal(_BURN_IN_DAYS):
+        level = 1.0 - _ARCH - _GARCH + (_ARCH * shock**2 + _GARCH) * level
+    levels = np.empty_like(scale)
+    for day, shock in enumerate((scale * normal).tolist()):
+        levels[day] = level
+        level = 1.0 - _ARCH - _GARCH + (_ARCH * shock**2 + _GARCH) * level
+    return np.asarray(scale * np.sqrt(levels))

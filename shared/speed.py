@@ -1,0 +1,61 @@
+"""When research takes the fast form of a function: machine code for long arrays, two threads for independent work.
+
+Live code sees short windows and no numba; research sees years. A fast form is a twin: tested to give the same bits as the numpy
+form beside it, so that nobody can tell which of the two ran.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
+from importlib.util import find_spec
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+LONG_ROWS = 20_000
+"""Rows from which a compiled twin pays for the half second that importing numba takes."""
+BLOCK_ROWS = 4096
+"""Rows from which a twin pays once numba is there: blocks of a long array."""
+THREADS = 2
+
+
+@cache
+def _numba_installed() -> bool:
+    return find_spec("numba") is not None
+
+
+def takes_twin(rows: int) -> bool:
+    """Whether an array of so many rows is worth machine code, and machine code can be made here."""
+    return rows >= BLOCK_ROWS and ("numba" in sys.modules or (rows >= LONG_ROWS and _numba_installed()))
+
+
+def together(tasks: Sequence[Callable[[], Result]], rows: int) -> list[Result]:
+    """Results of independent tasks over `rows` rows, in their order; on two threads where the rows are many.
+
+    numpy, TA-Lib and compiled code let go of the interpreter while they work.
+    """
+    if rows < LONG_ROWS or len(tasks) < 2:
+        return [task() for task in tasks]
+    with ThreadPoolExecutor(THREADS) as threads:
+        return list(threads.map(lambda task: task(), tasks))
+
+
+def in_order(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+    """`function` of each item, in order, on two threads; items are taken as they are needed, so that few are in memory."""
+    with ThreadPoolExecutor(THREADS) as threads:
+        waiting: deque[Future[Result]] = deque()
+        try:
+            for item in items:
+                waiting.append(threads.submit(function, item))
+                if len(waiting) > THREADS:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()

@@ -1,0 +1,57 @@
+"""The models of the ML alpha as one book sees them: read from its bucket, and what is wrong with them logged once.
+
+Nobody is asked while no agent gives the alpha a weight. A missing, expired, foreign or altered model makes the alpha neutral;
+the book's log says so the first time, and again when the reason changes.
+"""
+
+from __future__ import annotations
+
+from shared.domain.asset import Asset
+from shared.domain.interval import DAY_MS
+from shared.ports import Bucket, Ledger
+from shared.strategy.agents import AGENT_NAMES
+from shared.strategy.ml_model import MlModel
+from shared.strategy.ml_store import load_ml_models
+from shared.strategy.params import StrategyParams
+from shared.trading.analysis import Analysis
+from shared.trading.params import SystemParams
+from shared.trading.window import MarketWindow
+
+
+def wants_ml(strategy: StrategyParams) -> bool:
+    """Whether any agent gives the ML alpha a weight."""
+    return any(getattr(strategy, name).weights.ml_confidence for name in AGENT_NAMES)
+
+
+class AlphaModels:
+    """The ML models of one book, in a bucket."""
+
+    def __init__(self, bucket: Bucket, ledger: Ledger, book: str, params: SystemParams) -> None:
+        self._bucket = bucket
+        self._ledger = ledger
+        self._book = book
+        self._asked = any(wants_ml(strategy) for strategy in params.strategies.values())
+        self._known: dict[Asset, tuple[int, tuple[MlModel, ...]]] = {}
+        self._said: dict[tuple[Asset, str], str] = {}
+
+    def models_for(self, window: MarketWindow, bar_close_ms: int) -> tuple[MlModel, ...] | None:
+        """Models of the asset, looked up once a day; `None` where no agent asks for them."""
+        if not self._asked:
+            return None
+        day, asset = bar_close_ms // DAY_MS, window.asset
+        known = self._known.get(asset)
+        if known is None or known[0] != day:
+            stored = load_ml_models(self._bucket, asset, window.candles.interval)
+            self._say(asset, "stored", "; ".join(stored.problems), bar_close_ms)
+            known = self._known[asset] = (day, stored.models)
+        return known[1]
+
+    def report(self, analysis: Analysis) -> None:
+        """Log why the alpha is neutral at this bar, if it is and was not said before."""
+        self._say(analysis.asset, "bar", analysis.ml_problem, analysis.bar_close_ms)
+
+    def _say(self, asset: Asset, what: str, problem: str, now_ms: int) -> None:
+        if self._said.get((asset, what), "") != problem:
+            self._said[asset, what] = problem
+            text = f"ML alpha is neutral: {problem}" if problem else "ML alpha speaks again"
+            self._ledger.log(self._book, "ml", "warning" if problem else "info", f"{asset.symbol}: {text}", now_ms)

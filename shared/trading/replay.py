@@ -1,0 +1,317 @@
+"""Does what a book decided follow from what it stored? Every decision of a period is made again and compared.
+
+Inputs are only what the day left behind: the candles and models of the book, and of the ledger the equity rows, fills, orders,
+halts and regime states *before* each decision. The functions are the session's own (`analyse`, `decide`). Texts, ids and
+orders must be equal, numbers equal to 1e-9 (in practice to the bit, which is counted). The position before a decision is the
+sum of the fills of earlier decisions and of what the venue filled by itself up to the bar's close.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from decimal import Decimal
+from enum import Enum
+from typing import Any
+
+from shared.domain.asset import Asset, Universe
+from shared.domain.decision import Decision
+from shared.domain.errors import DataError, ModelError
+from shared.domain.interval import Interval
+from shared.domain.money import ZERO, SymbolRules
+from shared.domain.orders import Fill, OrderIntent, OrderKind, OrderRecord, OrderState
+from shared.domain.records import EquityPoint, RegimeState
+from shared.ports import Bucket, Ledger, MarketData
+from shared.regime.schedule import last_instant
+from shared.regime.store import model_valid_at
+from shared.risk.kelly import kelly_cap
+from shared.strategy.ml_model import MlModel
+from shared.strategy.ml_store import load_ml_models
+from shared.trading.analysis import Analysis, analyse, remembered
+from shared.trading.deciding import BookView, decide
+from shared.trading.ml_models import wants_ml
+from shared.trading.params import SystemParams
+from shared.trading.track_record import TrackRecord
+from shared.trading.window import MarketWindow, refreshed
+
+TOLERANCE = 1e-9
+"""Largest difference of two numbers that count as the same, relative to the larger of them and 1"""
+
+
+@dataclass(frozen=True, slots=True)
+class ReplaySource:
+    """What a book left behind."""
+
+    book: str
+    universe: Universe
+    interval: Interval
+    ledger: Ledger
+    market: MarketData
+    """the candles that it was traded on"""
+    models: Bucket
+    """its regime and ML models"""
+    rules: Mapping[str, SymbolRules]
+    params: SystemParams
+    code_version: str
+    """of the code that replays"""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One field of one decision that did not come out as it is stored."""
+
+    decision_id: str
+    symbol: str
+    bar_close_ms: int
+    what: str
+    """dotted field name"""
+    stored: Any
+    replayed: Any
+    cause: str
+    """the most probable one"""
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """What a replay found."""
+
+    book: str
+    start_ms: int
+    end_ms: int
+    decisions: int
+    exact: int
+    """decisions that are equal to the last bit"""
+    within_tolerance: int
+    """decisions whose numbers differ by rounding only"""
+    differences: tuple[Difference, ...]
+    notes: tuple[str, ...]
+    """circumstances that differ and changed nothing"""
+
+    @property
+    def identical(self) -> bool:
+        """Whether every decision came out again."""
+        return not self.differences
+
+
+@dataclass(frozen=True, slots=True)
+class _Book:
+    """The ledger's rows of one book, read once."""
+
+    decisions: Mapping[tuple[int, str], Decision]
+    """by bar close and symbol"""
+    bar_of: Mapping[str, int]
+    """bar close by decision id"""
+    orders: Mapping[str, OrderRecord]
+    fills: Sequence[Fill]
+    equity: Sequence[EquityPoint]
+    states: Mapping[Asset, Sequence[RegimeState]]
+
+
+async def replay(
+    source: ReplaySource, start_ms: int, end_ms: int, on_progress: Callable[[int, int], None] | None = None
+) -> Replay:
+    """Every decision on bars that closed in [start_ms, end_ms), made again. Raises the `DataError` tree."""
+    book = _read(source)
+    points = [point for point in book.equity if start_ms <= point.time_ms < end_ms]
+    windows = {
+        asset: MarketWindow.empty(asset, source.interval, source.params.window_bars(source.interval))
+        for asset in source.universe
+    }
+    ml = _ml_models(source)
+    exact = close = total = 0
+    differences: list[Difference] = []
+    for done, point in enumerate(points, start=1):
+        for asset in windows:
+            windows[asset] = await refreshed(windows[asset], source.market, point.time_ms)
+        for asset in source.universe:
+            stored = book.decisions.get((point.time_ms, asset.symbol))
+            again = _decided(source, book, windows, asset, point, stored, ml.get(asset))
+            if stored is None and isinstance(again, str):
+                continue  # nothing could be decided then, nothing can be now
+            total += 1
+            found = _compared(source, book, asset, point.time_ms, stored, again)
+            differences += found.differences
+            exact += found.exact
+            close += not found.exact and not found.differences
+        if on_progress is not None:
+            on_progress(done, len(points))
+    return Replay(source.book, start_ms, end_ms, total, exact, close, tuple(differences), _notes(source, book, points))
+
+
+def _read(source: ReplaySource) -> _Book:
+    ledger, name = source.ledger, source.book
+    decisions = ledger.decisions(name)
+    return _Book(
+        decisions={(decision.bar_close_ms, decision.asset.symbol): decision for decision in decisions},
+        bar_of={decision.id: decision.bar_close_ms for decision in decisions},
+        orders={record.intent.client_id: record for record in ledger.orders(name)},
+        fills=ledger.fills(name),
+        equity=ledger.equity(name),
+        states={asset: ledger.regimes(name, asset) for asset in source.universe},
+    )
+
+
+def _ml_models(source: ReplaySource) -> dict[Asset, tuple[MlModel, ...]]:
+    if not any(wants_ml(strategy) for strategy in source.params.strategies.values()):
+        return {}
+    return {asset: load_ml_models(source.models, asset, source.interval).models for asset in source.universe}
+
+
+def _decided(
+    source: ReplaySource,
+    book: _Book,
+    windows: Mapping[Asset, MarketWindow],
+    asset: Asset,
+    point: EquityPoint,
+    stored: Decision | None,
+    ml: tuple[MlModel, ...] | None,
+) -> tuple[Decision, tuple[OrderIntent, ...]] | str:
+    """The decision made again, or why it cannot be made."""
+    params, bar_ms = source.params, point.time_ms
+    instant = last_instant(bar_ms, params.regime)
+    before = [state for state in book.states[asset] if state.bar_close_ms < bar_ms]
+    try:
+        model = model_valid_at(source.models, asset, source.interval, instant, params.regime.fit_version)
+        memory = remembered(before[-1] if before else None)
+        analysis = analyse(windows[asset], bar_ms, model, memory, params, ml)
+    except (DataError, ModelError) as error:
+        return str(error)
+    return decide(analysis, _view(source, book, windows, analysis, point, stored), params)
+
+
+def _view(
+    source: ReplaySource,
+    book: _Book,
+    windows: Mapping[Asset, MarketWindow],
+    analysis: Analysis,
+    point: EquityPoint,
+    stored: Decision | None,
+) -> BookView:
+    """The book around the asset as it was when the bar was decided."""
+    symbols = [asset.symbol for asset in source.universe]
+    symbol, bar_ms = analysis.asset.symbol, point.time_ms
+    held = {name: _held(book, name, bar_ms, symbols.index(name) < symbols.index(symbol)) for name in symbols}
+    others = sum(
+        abs(float(held[asset.symbol])) * float(window.candles.close[-1])
+        for asset, window in windows.items()
+        if asset != analysis.asset and len(window.candles)
+    )
+    sent = [record.intent.created_ms for record in book.orders.values() if stored and record.intent.decision_id == stored.id]
+    track = TrackRecord(row for row in book.equity if row.time_ms <= bar_ms)
+    return BookView(
+        book=source.book,
+        equity=point.equity,
+        held=held[symbol],
+        protected=_protected(book, symbol, bar_ms),
+        others_gross=others / float(point.equity) if point.equity > 0 else math.inf,
+        kelly_cap=kelly_cap(track.returns(), source.params.risk),
+        halts=[halt for halt in source.ledger.halts(source.book, bar_ms) if halt.since_ms <= bar_ms],
+        rules=source.rules[symbol],
+        now_ms=min(sent, default=bar_ms),
+        code_version=stored.code_version if stored else source.code_version,
+    )
+
+
+def _held(book: _Book, symbol: str, bar_ms: int, decided_before: bool) -> Decimal:
+    """Signed quantity of `symbol` before a decision at `bar_ms`; `decided_before`: its own order of this bar was sent."""
+    total = ZERO
+    for fill in book.fills:
+        if fill.symbol != symbol:
+            continue
+        order = book.orders.get(fill.client_id or "")
+        if order is not None and order.intent.kind is not OrderKind.STOP:
+            decided_ms = book.bar_of.get(order.intent.decision_id, order.intent.created_ms)
+            counts = decided_ms < bar_ms or (decided_ms == bar_ms and decided_before)
+        else:  # a stop, or the venue itself
+            counts = fill.time_ms <= bar_ms
+        total += fill.signed_quantity if counts else ZERO
+    return total
+
+
+def _protected(book: _Book, symbol: str, bar_ms: int) -> bool:
+    """Whether a stop of an earlier decision reached the venue; the newest one replaces those before it."""
+    stops = [
+        record
+        for record in book.orders.values()
+        if record.intent.symbol == symbol
+        and record.intent.kind is OrderKind.STOP
+        and book.bar_of.get(record.intent.decision_id, bar_ms) < bar_ms
+        and record.state not in (OrderState.INTENT, OrderState.ABANDONED, OrderState.REJECTED)
+    ]
+    return bool(stops)
+
+
+@dataclass(frozen=True, slots=True)
+class _Comparison:
+    differences: tuple[Difference, ...]
+    exact: bool
+
+
+def _compared(
+    source: ReplaySource,
+    book: _Book,
+    asset: Asset,
+    bar_ms: int,
+    stored: Decision | None,
+    again: tuple[Decision, tuple[OrderIntent, ...]] | str,
+) -> _Comparison:
+    def difference(what: str, one: Any, other: Any, cause: str) -> Difference:
+        return Difference(stored.id if stored else "", asset.symbol, bar_ms, what, one, other, cause)
+
+    if isinstance(again, str) or stored is None:
+        one, other = ("decided" if stored else "no decision"), (again if isinstance(again, str) else "decided")
+        cause = "candles or models are no longer what they were" if stored else "a stored decision was removed"
+        return _Comparison((difference("decision", one, other, cause),), exact=False)
+    decision, intents = again
+    legs = {name: record.intent for name, record in book.orders.items() if record.intent.decision_id == stored.id}
+    left = {**_flat("", asdict(stored)), **_flat("orders", {name: asdict(intent) for name, intent in legs.items()})}
+    right = {**_flat("", asdict(decision)), **_flat("orders", {i.client_id: asdict(i) for i in intents})}
+    wrong = [name for name in {**left, **right} if not _same(left.get(name), right.get(name))]
+    cause = _cause(source, stored, decision, wrong)
+    found = tuple(difference(name, left.get(name), right.get(name), cause) for name in wrong)
+    return _Comparison(found, exact=left == right)
+
+
+def _flat(prefix: str, value: Any) -> dict[str, Any]:
+    """Leaves by dotted name."""
+    if isinstance(value, Mapping):
+        items: Iterable[tuple[Any, Any]] = value.items()
+    elif isinstance(value, list | tuple):
+        items = enumerate(value)
+    else:
+        return {prefix: value.value if isinstance(value, Enum) else value}
+    flat: dict[str, Any] = {}
+    for name, entry in items:
+        flat |= _flat(f"{prefix}.{name}" if prefix else str(name), entry)
+    return flat
+
+
+def _same(one: Any, other: Any) -> bool:
+    if isinstance(one, float) and isinstance(other, float):
+        return one == other or abs(one - other) <= TOLERANCE * max(1.0, abs(one), abs(other))
+    return bool(one == other)
+
+
+_BOOK_FIELDS = ("target_fraction", "approved_fraction", "action", "stop_price", "reasons", "approvals", "order_ids", "orders")
+
+
+def _cause(source: ReplaySource, stored: Decision, again: Decision, wrong: Sequence[str]) -> str:
+    """The most probable reason, from what differs."""
+    if stored.params_version != again.params_version:
+        return f"the settings differ: decided with {stored.params_version}, replayed with {again.params_version}"
+    if stored.data_hash != again.data_hash:
+        return "the candles differ from those that were decided on: the data were revised, or the stored hash was altered"
+    if stored.regime_model_id != again.regime_model_id:
+        return "another regime model is in force: a model was removed, added or fitted again"
+    if stored.code_version != source.code_version:
+        return f"the code changed from {stored.code_version} to {source.code_version}"
+    if all(name.split(".")[0] in _BOOK_FIELDS for name in wrong):
+        return "the book around it (equity, fills, orders, halts) is not what it was, or the stored decision was altered"
+    return "the same data, settings, model and code give another result: the stored decision was altered"
+
+
+def _notes(source: ReplaySource, book: _Book, points: Sequence[EquityPoint]) -> tuple[str, ...]:
+    instants = {point.time_ms for point in points}
+    versions = sorted({d.code_version for d in book.decisions.values() if d.bar_close_ms in instants} - {source.code_version})
+    return tuple(f"decided by the code {version}, replayed by {source.code_version}" for version in versions)
