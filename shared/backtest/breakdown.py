@@ -16,7 +16,7 @@ from shared.backtest.market import AssetMarket
 from shared.backtest.result import BacktestResult, Int8Array
 from shared.backtest.statistics import annual, sharpe
 from shared.domain.asset import Asset
-from shared.domain.candles import BoolArray, FloatArray, IntArray
+from shared.domain.candles import BoolArray, Candles, FloatArray, IntArray
 from shared.domain.regime import REGIMES, Regime
 
 Mask = np.ndarray[tuple[int, int], np.dtype[np.bool_]]
@@ -65,13 +65,24 @@ def asset_profits(result: BacktestResult, markets: Sequence[AssetMarket]) -> Flo
     fills = result.fills
     bars = np.searchsorted(result.time_ms, fills.time_ms, side="left")
     for column, market in enumerate(markets):
-        rows = np.searchsorted(market.candles.close_time, result.time_ms, side="right") - 1
-        value = result.position[:, column] * market.candles.close[np.maximum(rows, 0)]
+        value = result.position[:, column] * _prices(market.candles, result.time_ms)
         own = fills.asset == column
         paid = fills.quantity[own] * fills.price[own] + fills.fee[own]
         spent = np.bincount(bars[own], weights=paid, minlength=len(value))[: len(value)]
         profits[:, column] = np.diff(value, prepend=0.0) - spent
     return profits
+
+
+def _prices(candles: Candles, times_ms: IntArray) -> FloatArray:
+    """What the engine marks at: the open of the bar that begins at an instant, else (a gap, the end) the newest close (m,)."""
+    rows = np.searchsorted(candles.close_time, times_ms, side="right") - 1
+    prices = candles.close[np.maximum(rows, 0)].copy()
+    opening = np.searchsorted(candles.open_time, times_ms)
+    begins = opening < len(candles)
+    begins[begins] = candles.open_time[opening[begins]] == times_ms[begins]
+    begins[-1:] = False  # no open follows the last instant
+    prices[begins] = candles.open[opening[begins]]
+    return prices
 
 
 def asset_costs(result: BacktestResult, markets: Sequence[AssetMarket]) -> tuple[AssetCosts, ...]:

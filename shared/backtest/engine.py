@@ -1,7 +1,7 @@
 """The backtest: markets and signals in, one account's history out.
 
 Decide at the close of a bar, fill at the open of the next one, on one account over all assets. The rules, in their order, are
-in `kernel.py`; what a session on the paper exchange would have done with the same signals comes out (tests/integration/backtest).
+in `kernel.py`; what comes out is what a session on the paper exchange would have done (tests/integration/backtest).
 Invariants: the ledger identity holds on every bar; cutting off the end of the candles changes nothing before the last instant,
 at which no open follows and the close is the price.
 """
@@ -43,7 +43,7 @@ def backtest(
 ) -> BacktestResult:
     """What an account earns that follows `signals` on `markets` from `start_ms` to `end_ms`.
 
-    The first decision falls on the first bar close at or after `start_ms` and the last bar closes at or before `end_ms`; earlier
+    The first decision falls on the first bar close at or after `start_ms`, the last bar closes at or before `end_ms`; earlier
     candles may be there, later ones are not looked at. Row i of a signal belongs to row i of its market's candles. A fill by
     decision is stamped with its instant, one inside a bar (stop, liquidation) with the last millisecond of the bar.
     Raises `UsageError` (no market, intervals differ, end before start), `NotEnoughData` (no bars in the range), `MalformedData`
@@ -136,9 +136,7 @@ def _grid(markets: Sequence[AssetMarket], start_ms: int, end_ms: int) -> Grid:
     return Grid(interval, first, instants)
 
 
-def _check(
-    markets: Sequence[AssetMarket], signals: Sequence[SignalPath | TargetPath], params: BacktestParams
-) -> None:
+def _check(markets: Sequence[AssetMarket], signals: Sequence[SignalPath | TargetPath], params: BacktestParams) -> None:
     if not 1 <= len(markets) <= MAX_ASSETS:
         raise UsageError(f"a backtest needs 1 to {MAX_ASSETS} assets, found {len(markets)}")
     if len(signals) != len(markets):
@@ -151,9 +149,10 @@ def _check(
         raise UsageError(f"all assets of a backtest need the same interval, found {' '.join(intervals)}")
     for market, signal in zip(markets, signals, strict=True):
         _check_signal(market, signal)
-        if params.leverage > market.spec.max_leverage:
+        most = market.spec.max_leverage
+        if params.leverage > most:
             raise ConfigError(
-                f"leverage {params.leverage} is more than {market.asset.symbol} allows; choose at most {market.spec.max_leverage}"
+                f"leverage {params.leverage} is more than {market.asset.symbol} allows; choose at most {most}"
             )
 
 
@@ -180,6 +179,5 @@ def _check_rows(markets: Sequence[AssetMarket], placements: Sequence[Placement],
             if len(market.candles):
                 times = market.candles.open_time
                 span = f"{format_ms(int(times[0]))} to {format_ms(int(times[-1]) + grid.interval.ms)}"
-            raise NotEnoughData(
-                f"{market.asset.symbol} has no bars between {format_ms(grid.start_ms)} and {format_ms(grid.end_ms)}; it has {span}"
-            )
+            wanted = f"{format_ms(grid.start_ms)} and {format_ms(grid.end_ms)}"
+            raise NotEnoughData(f"{market.asset.symbol} has no bars between {wanted}; it has {span}")

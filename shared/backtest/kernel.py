@@ -96,9 +96,7 @@ def _new_state(market: MarketArrays, signals: SignalArrays, account: AccountNumb
 
 
 @compiled
-def _margin_allows(
-    rules: RuleArrays, account: AccountNumbers, state: State, a: int, change: float, expected: float
-) -> bool:
+def _margin_allows(rules: RuleArrays, account: AccountNumbers, state: State, a: int, change: float, expected: float) -> bool:
     """Whether the venue accepts an order that is not reduce-only (`cloudrun/exchange/orders._check_margin`)."""
     held = state.units[a]
     target = held + change
@@ -106,7 +104,8 @@ def _margin_allows(
         return True
     if quantity_of(rules, a, abs(target)) * expected > rules.max_notional[a]:
         return False
-    needed, equity = 0.0, state.money[WALLET]
+    needed: float = 0.0
+    equity: float = state.money[WALLET]
     for b in range(len(state.units)):
         units = max(abs(held + change), abs(held)) if b == a else abs(state.units[b])
         if units != 0.0:
@@ -114,7 +113,7 @@ def _margin_allows(
             equity += quantity_of(rules, b, state.units[b]) * state.price[b] - state.cost[b]
     notional = quantity_of(rules, a, abs(change)) * expected
     costs = _fee(notional, account.taker_fee_bps) + abs(notional - quantity_of(rules, a, abs(change)) * state.price[a])
-    return needed + costs <= equity
+    return bool(needed + costs <= equity)
 
 
 @compiled
@@ -204,9 +203,11 @@ def simulate(
     pauses_ms: IntArray,
     paths: FloatArray,
 ) -> tuple[FillLog, FloatArray, list[tuple[int, int, float]], float]:
-    """The whole run into `paths` (3 + a, m): equity, wallet, exposure, positions. Returns fills, funding (a,), halts, identity error.
+    """The whole run into `paths` (3 + a, m): equity, wallet, exposure, positions in base units.
 
-    `paths` is the caller's because numpy asks the system for large pages, which makes this several times as fast. A halt is (instant, end or -1, drawdown). `levels` are the drawdowns that pause and `pauses_ms` for how long.
+    Returns fills, funding (a,), halts (instant, end or -1, drawdown) and the identity error. `levels` are the drawdowns that
+    pause and `pauses_ms` for how long. The caller makes `paths`, because numpy asks the system for large pages: in small ones
+    the pages of these arrays alone would take longer than the run.
     """
     # Local names, and helpers only where something happens: passing tuples of arrays around costs more than a quiet bar.
     opens, highs, lows, closes = market.open, market.high, market.low, market.close
@@ -220,7 +221,7 @@ def simulate(
     prices, last_close, last_bar, funding = state.price, state.last_close, state.last_bar, state.funding
 
     assets, bars = closes.shape
-    fills, capacity = state.fills, 256
+    fills, capacity = state.fills, 128
     log = _new_log(capacity)
     halts = [(0, 0, 0.0)]
     has_funding, has_policy = funding_close.shape[1] > 0, is_policy.any()
@@ -229,117 +230,121 @@ def simulate(
     count, mean, spread, kelly_cap = 0, 0.0, 0.0, account.max_leverage  # returns per unit of exposure (Welford)
     error = 0.0
 
-    for i in range(bars):
-        if fills[0] + 3 * assets >= capacity:
-            capacity *= 2
-            log = _resized(log, fills[0], capacity)
-        now_ms = account.start_ms + i * account.interval_ms
+    done = 0
+    while done < bars:
+        capacity *= 2
+        log = _resized(log, fills[0], capacity)
+        for i in range(done, bars):
+            if fills[0] + 3 * assets >= capacity:
+                break
+            done = i + 1
+            now_ms = account.start_ms + i * account.interval_ms
 
-        if last_exposure > 0.0:  # inside bar i: funding, stops, liquidation
-            reserve, margin = 0.0, 0.0
+            if last_exposure > 0.0:  # inside bar i: funding, stops, liquidation
+                reserve, margin = 0.0, 0.0
+                for a in range(assets):
+                    if units[a] == 0.0:
+                        continue
+                    if has_funding and funding_inside[a, i] != 0.0:
+                        amount = -(quantity[a] * funding_inside[a, i])
+                        funding[a] += amount
+                        money[WALLET] += amount
+                        money[CASH] += amount
+                    worst = lows[a, i] if units[a] > 0.0 else highs[a, i]
+                    if stop_units[a] > 0.0 and (worst <= stop_price[a] if units[a] > 0.0 else worst >= stop_price[a]):
+                        fill_stop(market, rules, account, state, log, i, a)
+                    value = quantity[a] * (prices[a] if math.isnan(worst) else worst)
+                    reserve += value - cost[a]
+                    # An upper bound of the maintenance margin; exact only where it matters.
+                    margin += abs(value) * (tiers[a, 0, 1] if abs(value) <= tiers[a, 0, 0] else tiers[a, -1, 1])
+                if margin > 0.0 and money[WALLET] + reserve <= margin:
+                    lowest = cushion(market, rules, state, i, 1.0)
+                    if lowest <= 0.0:
+                        liquidate(market, rules, account, state, log, i, lowest)
+
+            value, invested = 0.0, 0.0  # the account at instant i
             for a in range(assets):
-                if units[a] == 0.0:
-                    continue
-                if has_funding and funding_inside[a, i] != 0.0:
-                    amount = -(quantity[a] * funding_inside[a, i])
-                    funding[a] += amount
-                    money[WALLET] += amount
-                    money[CASH] += amount
-                worst = lows[a, i] if units[a] > 0.0 else highs[a, i]
-                if stop_units[a] > 0.0 and (worst <= stop_price[a] if units[a] > 0.0 else worst >= stop_price[a]):
-                    fill_stop(market, rules, account, state, log, i, a)
-                value = quantity[a] * (prices[a] if math.isnan(worst) else worst)
-                reserve += value - cost[a]
-                # An upper bound of the maintenance margin; exact only where it matters.
-                margin += abs(value) * (tiers[a, 0, 1] if abs(value) <= tiers[a, 0, 0] else tiers[a, -1, 1])
-            if margin > 0.0 and money[WALLET] + reserve <= margin:
-                lowest = cushion(market, rules, state, i, 1.0)
-                if lowest <= 0.0:
-                    liquidate(market, rules, account, state, log, i, lowest)
+                close = closes[a, i]
+                if not math.isnan(close):
+                    last_close[a] = close
+                    last_bar[a] = i
+                following = opens[a, i + 1] if i + 1 < bars else math.nan
+                prices[a] = last_close[a] if math.isnan(following) else following
+                if units[a] != 0.0:
+                    if has_funding and i > 0 and funding_close[a, i] != 0.0:
+                        amount = -(quantity[a] * funding_close[a, i])
+                        funding[a] += amount
+                        money[WALLET] += amount
+                        money[CASH] += amount
+                    value += quantity[a] * prices[a]
+                    invested += cost[a]
+            equity = money[WALLET] + (value - invested)
+            error = max(error, abs(equity - (money[CASH] + value)))
+            paths[0, i], paths[1, i] = equity, money[WALLET]
 
-        value, invested = 0.0, 0.0  # the account at instant i
-        for a in range(assets):
-            close = closes[a, i]
-            if not math.isnan(close):
-                last_close[a] = close
-                last_bar[a] = i
-            following = opens[a, i + 1] if i + 1 < bars else math.nan
-            prices[a] = last_close[a] if math.isnan(following) else following
-            if units[a] != 0.0:
-                if has_funding and i > 0 and funding_close[a, i] != 0.0:
-                    amount = -(quantity[a] * funding_close[a, i])
-                    funding[a] += amount
-                    money[WALLET] += amount
-                    money[CASH] += amount
-                value += quantity[a] * prices[a]
-                invested += cost[a]
-        equity = money[WALLET] + (value - invested)
-        error = max(error, abs(equity - (money[CASH] + value)))
-        paths[0, i], paths[1, i] = equity, money[WALLET]
-
-        peak = max(peak, equity)
-        drawdown = 1.0 - equity / peak
-        if drawdown > 0.0 and not latched:
-            if drawdown > account.max_drawdown:
-                latched = True
-                halts.append((now_ms, LATCHED, drawdown))
-            else:
-                level = _crossed_level(drawdown, last_drawdown, levels)
-                if level >= 0:
-                    pause_until = max(pause_until, now_ms + pauses_ms[level])
-                    halts.append((now_ms, now_ms + pauses_ms[level], drawdown))
-        paused = pause_until > now_ms
-        if has_policy and last_exposure > 0.0:
-            count += 1
-            earned = (equity - last_equity) / last_exposure
-            delta = earned - mean
-            mean += delta / count
-            spread += delta * (earned - mean)
-            kelly = _shrunk_kelly(
-                count, mean, spread / count, account.kelly_fraction, account.kelly_prior_bars, account.max_leverage
-            )
-            kelly_cap = _sizing_cap(count, kelly, account.kelly_minimum_bars, account.kelly_floor, account.max_leverage)
-
-        for a in range(assets):  # decisions
-            wanted, close, distance = wanted_path[a, i], closes[a, i], 0.0
-            overruled = units[a] != 0.0 and (latched or (wants_stop[a] and stop_units[a] == 0.0))
-            if math.isnan(close) or (math.isnan(wanted) and (is_policy[a] or not overruled)):
-                continue
-            held = quantity[a] * close / equity if units[a] != 0.0 and equity > 0.0 else 0.0
-            if overruled or latched:
-                wanted = 0.0
-            elif is_policy[a]:
-                p = policies[a, policy_index[a, i]]
-                target = _target_position(
-                    wanted,
-                    held,
-                    volatility[a, i],
-                    account.bars_per_year,
-                    atr_fraction[a, i],
-                    multiplier[a, i],
-                    kelly_cap,
-                    PolicyParams(p[0], p[1], p[2], p[3], p[4], p[5], p[6], p[7], p[8], p[9], p[10]),
+            peak = max(peak, equity)
+            drawdown = 1.0 - equity / peak
+            if drawdown > 0.0 and not latched:
+                if drawdown > account.max_drawdown:
+                    latched = True
+                    halts.append((now_ms, LATCHED, drawdown))
+                else:
+                    level = _crossed_level(drawdown, last_drawdown, levels)
+                    if level >= 0:
+                        pause_until = max(pause_until, now_ms + pauses_ms[level])
+                        halts.append((now_ms, now_ms + pauses_ms[level], drawdown))
+            paused = pause_until > now_ms
+            if has_policy and last_exposure > 0.0:
+                count += 1
+                earned = (equity - last_equity) / last_exposure
+                delta = earned - mean
+                mean += delta / count
+                spread += delta * (earned - mean)
+                kelly = _shrunk_kelly(
+                    count, mean, spread / count, account.kelly_fraction, account.kelly_prior_bars, account.max_leverage
                 )
-                wanted, distance = target.fraction, target.stop_distance
-            else:
-                distance = stop_distances[a, i]
-            approved = _within(account.max_asset_exposure, wanted)
-            others = 0.0
-            for b in range(assets):
-                if b != a:
-                    others += abs(quantity[b]) * last_close[b]
-            others = others / equity if equity > 0.0 else math.inf
-            approved = _within(_room_left(account.max_total_exposure, others), approved)
-            halted = latched or paused or frozen[a]
-            if halted or (is_policy[a] and not tradable[a, i]):
-                approved = _without_new_risk(approved, held)
-            if approved != held or (units[a] != 0.0 and approved == 0.0):
-                _order(market, signals, rules, account, state, log, i, a, equity, approved, distance, halted)
+                kelly_cap = _sizing_cap(count, kelly, account.kelly_minimum_bars, account.kelly_floor, account.max_leverage)
 
-        exposure = 0.0
-        for a in range(assets):
-            paths[3 + a, i] = quantity[a]
-            exposure += abs(quantity[a]) * last_close[a]
-        paths[2, i] = exposure
-        last_equity, last_drawdown, last_exposure = equity, drawdown, exposure
+            for a in range(assets):  # decisions
+                wanted, close, distance = wanted_path[a, i], closes[a, i], 0.0
+                overruled = units[a] != 0.0 and (latched or (wants_stop[a] and stop_units[a] == 0.0))
+                if math.isnan(close) or (math.isnan(wanted) and (is_policy[a] or not overruled)):
+                    continue
+                held = quantity[a] * close / equity if units[a] != 0.0 and equity > 0.0 else 0.0
+                if overruled or latched:
+                    wanted = 0.0
+                elif is_policy[a]:
+                    p = policies[a, policy_index[a, i]]
+                    target = _target_position(
+                        wanted,
+                        held,
+                        volatility[a, i],
+                        account.bars_per_year,
+                        atr_fraction[a, i],
+                        multiplier[a, i],
+                        kelly_cap,
+                        PolicyParams(p[0], p[1], p[2], p[3], p[4], p[5], p[6], p[7], p[8], p[9], p[10]),
+                    )
+                    wanted, distance = target.fraction, target.stop_distance
+                else:
+                    distance = stop_distances[a, i]
+                approved = _within(account.max_asset_exposure, wanted)
+                others = 0.0
+                for b in range(assets):
+                    if b != a:
+                        others += abs(quantity[b]) * last_close[b]
+                others = others / equity if equity > 0.0 else math.inf
+                approved = _within(_room_left(account.max_total_exposure, others), approved)
+                halted = latched or paused or frozen[a]
+                if halted or (is_policy[a] and not tradable[a, i]):
+                    approved = _without_new_risk(approved, held)
+                if approved != held or (units[a] != 0.0 and approved == 0.0):
+                    _order(market, signals, rules, account, state, log, i, a, equity, approved, distance, halted)
+
+            exposure = 0.0
+            for a in range(assets):
+                paths[3 + a, i] = quantity[a]
+                exposure += abs(quantity[a]) * last_close[a]
+            paths[2, i] = exposure
+            last_equity, last_drawdown, last_exposure = equity, drawdown, exposure
     return _resized(log, fills[0], fills[0]), funding, halts[1:], error

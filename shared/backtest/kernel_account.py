@@ -25,7 +25,8 @@ _against_taker = compiled(against_taker)
 @compiled
 def quantity_of(rules: RuleArrays, a: int, units: float) -> float:
     """Base units of a number of steps."""
-    return units * rules.step_numerator[a] / rules.step_denominator[a]
+    quantity: float = units * rules.step_numerator[a] / rules.step_denominator[a]
+    return quantity
 
 
 @compiled
@@ -44,7 +45,7 @@ def taker_price(
     traded = market.volume[a, row] * market.close[a, row] if row >= 0 else market.before_traded[a]
     notional = abs(quantity_of(rules, a, change)) * reference
     bps = account.half_spread_bps + _impact_bps(notional, traded, account.impact_bps, account.max_impact_bps) + extra_bps
-    sign = 1.0 if change > 0 else -1.0
+    sign = 1 if change > 0.0 else -1
     return _against_taker(_slipped(reference, sign, bps), sign, rules.tick_numerator[a], rules.tick_denominator[a])
 
 
@@ -99,27 +100,27 @@ def fill_stop(
 def maintenance_margin(rules: RuleArrays, a: int, notional: float) -> float:
     """Margin below which the venue closes a position of `notional`."""
     tiers = rules.tiers
-    last = tiers.shape[1] - 1
-    for k in range(last):
-        if notional <= tiers[a, k, 0]:
-            return max(notional * tiers[a, k, 1] - tiers[a, k, 2], 0.0)
-    return max(notional * tiers[a, last, 1] - tiers[a, last, 2], 0.0)
+    k, last = 0, tiers.shape[1] - 1
+    while k < last and notional > tiers[a, k, 0]:
+        k += 1
+    margin: float = notional * tiers[a, k, 1] - tiers[a, k, 2]
+    return max(margin, 0.0)
 
 
 @compiled
 def mark_between(market: MarketArrays, state: State, i: int, a: int, part: float) -> float:
     """Price `part` of the way from the open of bar `i` to its worst price for the position; the price now in a gap."""
-    first = market.open[a, i]
+    first: float = market.open[a, i]
+    worst: float = market.low[a, i] if state.units[a] > 0.0 else market.high[a, i]
     if math.isnan(first):
-        return state.price[a]
-    worst = market.low[a, i] if state.units[a] > 0.0 else market.high[a, i]
+        first, worst = state.price[a], state.price[a]
     return first + (worst - first) * part
 
 
 @compiled
 def cushion(market: MarketArrays, rules: RuleArrays, state: State, i: int, part: float) -> float:
     """Equity minus maintenance margin at the marks of `part`; liquidation where it is not positive."""
-    total = state.money[WALLET]
+    total: float = state.money[WALLET]
     for a in range(len(state.units)):
         if state.units[a] != 0.0:
             value = state.quantity[a] * mark_between(market, state, i, a, part)
@@ -141,7 +142,7 @@ def liquidate(
         held = state.units[a]
         if held == 0.0:
             continue
-        mark, sign = mark_between(market, state, i, a, part), -1.0 if held > 0.0 else 1.0
+        mark, sign = mark_between(market, state, i, a, part), -1 if held > 0.0 else 1
         price = _against_taker(mark, sign, rules.tick_numerator[a], rules.tick_denominator[a])
         notional = quantity_of(rules, a, held) * price
         charge = _fee(notional, account.taker_fee_bps) + _fee(notional, account.liquidation_fee_bps)

@@ -32,7 +32,7 @@ def steps_reaching(value: float, numerator: float, denominator: float) -> float:
     return nearest if nearest * numerator / denominator >= value else nearest + 1.0
 
 
-def against_taker(price: float, sign: float, numerator: float, denominator: float) -> float:
+def against_taker(price: float, sign: int, numerator: float, denominator: float) -> float:
     """`price` on the grid, rounded up for a purchase (`sign` > 0) and down for a sale; never below one tick."""
     ticks = price * denominator / numerator
     whole = math.ceil(ticks - _SNAP) * 1.0 if sign > 0 else math.floor(ticks + _SNAP) * 1.0

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -98,17 +99,15 @@ def market_arrays(markets: Sequence[AssetMarket], placements: Sequence[Placement
     )
 
 
-def signal_arrays(
-    signals: Sequence[SignalPath | TargetPath], placements: Sequence[Placement], grid: Grid
-) -> SignalArrays:
+def signal_arrays(signals: Sequence[SignalPath | TargetPath], placements: Sequence[Placement], grid: Grid) -> SignalArrays:
     """What every asset's strategy wants, on the grid."""
     policies = [signal if isinstance(signal, SignalPath) else None for signal in signals]
     has_policy, has_target = any(policies), not all(policies)
 
-    def table(name: str, kind: type, used: bool) -> FloatArray:
+    def table(name: str, kind: type, used: bool) -> Any:
         if not used:
             return np.empty((len(signals), 0), dtype=kind)
-        columns = [np.asarray(getattr(signal, name, _NOTHING), dtype=kind) for signal in signals]
+        columns: list[Any] = [np.asarray(getattr(signal, name, _NOTHING), dtype=kind) for signal in signals]
         filled = [
             column if len(column) else np.zeros(place.rows.stop, dtype=kind)
             for column, place in zip(columns, placements, strict=True)
@@ -211,12 +210,12 @@ def _funding(market: AssetMarket, place: Placement, grid: Grid) -> tuple[FloatAr
     prices[at_open] = candles.open[row[at_open]]
     for k in np.flatnonzero((row >= 0) & (elapsed > 0) & (elapsed < length)):
         r = row[k]
-        bar = (float(values[r]) for values in (candles.open, candles.high, candles.low, candles.close))
-        prices[k] = price_on_path(*bar, float(elapsed[k] / length))
+        opened, high, low, close = (float(values[r]) for values in (candles.open, candles.high, candles.low, candles.close))
+        prices[k] = price_on_path(opened, high, low, close, float(elapsed[k] / length))
     bars = -((grid.start_ms - stamps) // length)  # the bar that a stamp lies in, or closes
     at_close = (stamps - grid.start_ms) % length == 0
     inside, closing = np.zeros(grid.instants), np.zeros(grid.instants)
-    amounts = -funding_payment(np.ones(len(rates)), prices, rates)
+    amounts = np.array([-funding_payment(1.0, price, rate) for price, rate in zip(prices, rates, strict=True)])
     np.add.at(inside, bars[~at_close], amounts[~at_close])
     np.add.at(closing, bars[at_close], amounts[at_close])
     return inside, closing

@@ -1,6 +1,6 @@
-"""From fills to round trips: flat to flat, or to the other side. The same folding as the ledger's (`adapters/sql/round_trips.py`).
+"""From fills to round trips: flat to flat, or to the other side, folded as the ledger does it (`adapters/sql/round_trips.py`).
 
-A fill that turns a position ends one trip and opens the next; its fee is shared by size. A trip that lasts at the end is not one.
+A fill that turns a position ends one trip and opens the next, and its fee is shared by size. What lasts at the end is no trip.
 """
 
 from __future__ import annotations

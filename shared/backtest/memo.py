@@ -175,8 +175,8 @@ class _Scoring:
         found = [self._rule(agent, params).conviction for params in self._playbooks]
         if all(isinstance(conviction, float) and conviction == 1.0 for conviction in found):
             return None
-        arrays = [np.broadcast_to(np.asarray(conviction, dtype=np.float64), self._rows) for conviction in found]
-        return self._selected([np.ascontiguousarray(values) for values in arrays], (*self._rule_keys(agent), "conviction"))
+        arrays = [values if isinstance(values, np.ndarray) else np.full(self._rows, values) for values in found]
+        return self._selected(arrays, (*self._rule_keys(agent), "conviction"))
 
     def _used_alphas(self, agent: TradingAgent) -> list[Alpha]:
         return [

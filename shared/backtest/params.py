@@ -1,7 +1,7 @@
-"""Parameters of the one cost model that the backtest, the paper exchange and the live report share, and of a backtest's account.
+"""Parameters of a backtest's account, and of the one cost model that backtest, paper exchange and live report share.
 
-Defaults of the costs are the published fees of a regular USD-M account and a cautious spread for liquid perpetuals. Every field is in
-basis points (1 bps = 0.0001) of notional, so that a fee and a spread can be compared at a glance.
+Defaults of the costs are the published fees of a regular USD-M account and a cautious spread for liquid perpetuals. Every one
+of them is in basis points (1 bps = 0.0001) of notional, so that a fee and a spread can be compared at a glance.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,7 +29,7 @@ from shared.domain.regime import REGIMES
 from shared.regime.classify import Classifier, RegimePath, classify
 from shared.regime.playbooks import apply_playbook
 from shared.regime.schedule import fit_history, fit_jump_history
-from shared.regime.transition import held_regimes
+from shared.regime.transition import NOTHING_HELD, held_regimes
 from shared.risk.params import RiskParams
 from shared.strategy.params import StrategyParams
 from shared.trading.analysis import FROZEN_BARS
@@ -139,6 +139,7 @@ def _tradable(market: AssetMarket) -> BoolArray:
     return np.asarray(~run, dtype=np.bool_)
 
 
+@lru_cache(maxsize=256)
 def playbooks(strategy: StrategyParams) -> tuple[StrategyParams, ...]:
     """The strategy of each regime in the order of `REGIMES`: the base merged with its playbook."""
     return tuple(apply_playbook(strategy, regime) for regime in REGIMES)
@@ -173,11 +174,19 @@ class RegimeOnlyParams:
     """exposure while stress is held"""
 
 
-def regime_only(prepared: PreparedAsset, params: RegimeOnlyParams | None = None) -> TargetPath:
-    """The comparison strategy that knows nothing but the regime; NaN (keep) where none is held."""
+def regime_only(prepared: PreparedAsset, params: RegimeOnlyParams | None = None, *, start_ms: int | None = None) -> TargetPath:
+    """The comparison strategy that knows nothing but the regime: it trades where the held regime changes.
+
+    The first of those bars is the first one that closes at or after `start_ms`. Between them NaN: what is held stays, and
+    nothing is paid to keep its size exact.
+    """
     chosen = params or RegimeOnlyParams()
+    held = prepared.held.copy()
+    if start_ms is not None:
+        held[: int(np.searchsorted(prepared.frame.close_time, start_ms))] = NOTHING_HELD
+    changes = np.diff(held, prepend=np.int8(NOTHING_HELD)) != 0
     exposures = np.array([chosen.calm, chosen.balanced, chosen.stress, np.nan])
-    return TargetPath(exposures[prepared.held], np.zeros(len(prepared.held)))
+    return TargetPath(np.where(changes, exposures[held], np.nan), np.zeros(len(held)))
 
 
 def backtest_system(

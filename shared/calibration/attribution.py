@@ -1,73 +1,33 @@
 """Which alphas and agents earn their place: what each knows (IC), and what the system loses without it (ablation).
 
-An ablation is one backtest with the weight of an alpha, or the share of an agent, set to 0 in every regime; the ML alpha, whose
-weight is 0 by default, is added instead. The Sharpe ratios are compared on the same days (Ledoit and Wolf 2008), one-sided in
-both directions, and the p-values of all pieces are corrected together (Holm 1979). Nothing is tuned here, and a piece that
-is not shown to help is called just that.
+Every score is measured under the base parameters; the pieces are judged by `ablation.py`. Nothing is tuned here, and a piece
+that is not shown to help is called just that.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
-from shared.backtest.memo import SignalMemo
-from shared.backtest.metrics import daily_returns
 from shared.backtest.params import BacktestParams
-from shared.backtest.system import PreparedAsset, backtest_system, signal_path
+from shared.backtest.system import PreparedAsset, signal_path
+from shared.calibration.ablation import LEVEL, Ablation, Alone, Desk, ablations, alone, plugin_vote
 from shared.calibration.information import Information, ScoredAsset, correlations, information
 from shared.calibration.significance.multiple import holm
-from shared.calibration.significance.sharpe import sharpe_difference
+from shared.calibration.significance.sharpe import Method
 from shared.domain.candles import FloatArray
-from shared.domain.errors import MalformedData, NotEnoughData
+from shared.domain.errors import NotEnoughData
 from shared.domain.interval import format_ms
 from shared.strategy.agents import AGENT_NAMES
 from shared.strategy.alphas import ALPHAS
 from shared.strategy.orchestrator import consensus
-from shared.strategy.params import StrategyParams
-from shared.strategy.plugins import Plugin, plugin_score
+from shared.strategy.plugins import Plugin
 from shared.trading.params import SystemParams
 
 HORIZONS = (1, 4, 12, 24, 72)
 MAIN_HORIZON = 24
-LEVEL = 0.05
-ADDED_WEIGHT = 0.5
-"""weight of the ML alpha, in every agent that reads an alpha, where it is added"""
-
-
-@dataclass(frozen=True, slots=True)
-class Ablation:
-    """The system with and without one piece. Sharpe ratios are annualised here, for people."""
-
-    name: str
-    kind: str
-    """`alpha` or `agent`"""
-    added: bool
-    """whether the piece was added to the system instead of taken out"""
-    sharpe_with: float
-    sharpe_without: float
-    difference: float
-    p_helps: float
-    """of: the piece does not help"""
-    p_hurts: float
-    """of: the piece does not hurt"""
-    p_helps_holm: float
-    p_hurts_holm: float
-    return_with: float
-    return_without: float
-    days: int
-
-    @property
-    def verdict(self) -> str:
-        """One sentence."""
-        if self.p_helps_holm <= LEVEL:
-            return "earns its place"
-        if self.p_hurts_holm <= LEVEL:
-            return "hurts: take it out"
-        return "not shown to help" if self.difference <= 0 else "helps in this sample, not beyond chance"
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -86,7 +46,8 @@ class Attribution:
     """(k, k) in the order of `information`"""
     ablations: tuple[Ablation, ...]
     sharpe: float | None
-    """of the default system, annualised"""
+    """of the default system without its breakers, annualised"""
+    alone: tuple[Alone, ...]
     problems: tuple[str, ...]
 
     @property
@@ -99,35 +60,26 @@ class Attribution:
         lines = [f"{len(right)} of {len(self.p_holm)} scores know {what}{': ' + ', '.join(right) if right else ''}."]
         if wrong:
             lines.append(f"{', '.join(wrong)}: wrong about {what}; the market went the other way.")
-        for verdict in ("earns its place", "hurts: take it out"):
-            names = [one.name for one in self.ablations if one.verdict == verdict]
-            if names:
-                lines.append(f"{', '.join(names)}: {verdict}.")
-        others = [one.name for one in self.ablations if one.p_helps_holm > LEVEL]
-        if others:
-            lines.append(f"Not shown to help: {', '.join(others)}.")
+        said = {one.name: one for one in self.ablations if one.how != "taken out"}
+        out = {one.name: one for one in self.ablations if one.how == "taken out"}
+        groups: dict[str, list[str]] = {}
+        for name in dict.fromkeys([*said, *out]):
+            groups.setdefault(_conclusion(said.get(name), out.get(name)), []).append(name)
+        lines += [f"{', '.join(names)}: {conclusion}." for conclusion, names in sorted(groups.items())]
         return tuple(lines)
 
 
-def without(strategy: StrategyParams, kind: str, name: str) -> StrategyParams:
-    """The strategy without one alpha (weight 0 in every agent) or one agent (share 0)."""
-    if kind == "agent":
-        return replace(strategy, **{name: replace(getattr(strategy, name), share=0.0)})
-    return _reweighted(strategy, lambda weights: {name: 0.0})
-
-
-def with_ml(strategy: StrategyParams, weight: float = ADDED_WEIGHT) -> StrategyParams:
-    """The strategy with the ML alpha in every agent that reads an alpha."""
-    return _reweighted(strategy, lambda weights: {"ml_confidence": weight} if any(weights[name] for name in ALPHAS) else {})
-
-
-def _reweighted(strategy: StrategyParams, change: Callable[[Mapping[str, float]], Mapping[str, float]]) -> StrategyParams:
-    agents: dict[str, Any] = {}
-    for name in AGENT_NAMES:
-        agent = getattr(strategy, name)
-        changes = change({alpha: float(getattr(agent.weights, alpha)) for alpha in ALPHAS})
-        agents[name] = replace(agent, weights=replace(agent.weights, **changes))
-    return replace(strategy, **agents)
+def _conclusion(said: Ablation | None, out: Ablation | None) -> str:
+    """What two ablations of one piece say together."""
+    if said is not None and said.p_helps_holm <= LEVEL:
+        return "earns its place by what it says"
+    if said is not None and said.p_hurts_holm <= LEVEL:
+        return "hurts by what it says; take it out or turn its sign, and test that on data that have not been looked at"
+    if out is not None and out.p_helps_holm <= LEVEL:
+        return "helps by its weight alone (without it the same thresholds trade more); what it says is not shown to help"
+    if out is not None and out.p_hurts_holm <= LEVEL:
+        return "hurts by its weight; take it out"
+    return "not shown to help or to hurt"
 
 
 def scored(prepared: PreparedAsset, params: SystemParams, plugins: Sequence[Plugin], start_ms: int, end_ms: int) -> ScoredAsset:
@@ -136,7 +88,7 @@ def scored(prepared: PreparedAsset, params: SystemParams, plugins: Sequence[Plug
     said = consensus(frame, prepared.probabilities, strategy)
     scores: dict[str, FloatArray] = dict(said.alphas)
     scores |= {name: np.where(said.active[:, place], said.votes[:, place], 0.0) for place, name in enumerate(AGENT_NAMES)}
-    scores |= {plugin.name: plugin_score(plugin, frame) for plugin in plugins}
+    scores |= {plugin.name: plugin_vote(plugin, prepared, strategy) for plugin in plugins}
     scores["consensus"] = signal_path(prepared, strategy, params.risk).score
     close = frame.close_time
     warm = np.arange(len(frame)) >= prepared.curation_bars + params.strategy_lookback_bars
@@ -154,9 +106,10 @@ def attribute(
     end_ms: int,
     plugins: Sequence[Plugin] = (),
     ablate: bool = True,
+    method: Method = "bootstrap",
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Attribution:
-    """Information of every score and ablation of every piece over [start_ms, end_ms].
+    """Information of every score and ablation of every piece over [start_ms, end_ms]. `method` is that of the Sharpe test.
 
     Frames that carry ML scores (`with_ml_scores`) let the ML alpha take part. Raises `NotEnoughData` for an empty period.
     """
@@ -171,10 +124,11 @@ def attribute(
     tested = {one.name: found.p for one in known if (found := one.by_horizon[MAIN_HORIZON]) is not None}
     corrected = holm(list(tested.values())) if tested else np.empty(0)
     problems: list[str] = []
-    ablations: tuple[Ablation, ...] = ()
+    desk = Desk(prepared, params, account, start_ms, end_ms)
+    judged: tuple[Ablation, ...] = ()
     sharpe = None
     if ablate:
-        ablations, sharpe = _ablations(prepared, params, account, rng, start_ms, end_ms, problems, on_progress)
+        judged, sharpe = ablations(desk, rng, method, problems, on_progress)
     return Attribution(
         start_ms=start_ms,
         end_ms=end_ms,
@@ -183,88 +137,8 @@ def attribute(
         kinds=kinds,
         p_holm=dict(zip(tested, corrected.tolist(), strict=True)),
         correlations=correlations(list(kinds), assets),
-        ablations=ablations,
+        ablations=judged,
         sharpe=sharpe,
+        alone=tuple(alone(desk, plugin) for plugin in plugins),
         problems=tuple(problems),
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Piece:
-    name: str
-    kind: str
-    added: bool
-    strategy: StrategyParams
-
-
-def _pieces(prepared: Sequence[PreparedAsset], strategy: StrategyParams) -> list[_Piece]:
-    from shared.strategy.alphas.ml_confidence import SCORE_COLUMN
-
-    pieces = []
-    for name in ALPHAS:
-        changed = without(strategy, "alpha", name)
-        if changed != strategy:
-            pieces.append(_Piece(name, "alpha", added=False, strategy=changed))
-        elif name == "ml_confidence" and any(SCORE_COLUMN in one.frame.columns for one in prepared):
-            pieces.append(_Piece(name, "alpha", added=True, strategy=with_ml(strategy)))
-    pieces += [_Piece(name, "agent", False, without(strategy, "agent", name)) for name in AGENT_NAMES]
-    return pieces
-
-
-def _ablations(
-    prepared: Sequence[PreparedAsset],
-    params: SystemParams,
-    account: BacktestParams,
-    rng: np.random.Generator,
-    start_ms: int,
-    end_ms: int,
-    problems: list[str],
-    on_progress: Callable[[int, int], None] | None,
-) -> tuple[tuple[Ablation, ...], float | None]:
-    """One backtest for each piece, compared with the default system on the same days."""
-    memo = SignalMemo()
-
-    def returns(strategy: StrategyParams, label: str) -> tuple[FloatArray, float]:
-        changed = replace(params, strategy=strategy)
-        run = backtest_system(prepared, changed, account, start_ms=start_ms, end_ms=end_ms, memo=memo, label=label)
-        return daily_returns(run)[1], float(run.equity[-1] / run.initial - 1)
-
-    base, base_return = returns(params.strategy, "system")
-    pieces = _pieces(prepared, params.strategy)
-    rows: list[Ablation] = []
-    for done, piece in enumerate(pieces, start=1):
-        other, other_return = returns(piece.strategy, piece.name)
-        having, lacking = (other, base) if piece.added else (base, other)
-        gained, lost = (other_return, base_return) if piece.added else (base_return, other_return)
-        try:
-            forth, back = sharpe_difference(having, lacking, rng), sharpe_difference(lacking, having, rng)
-        except (MalformedData, NotEnoughData) as error:
-            problems.append(f"{piece.name}: {error}")
-            continue
-        year = np.sqrt(365.0)
-        rows.append(
-            Ablation(
-                name=piece.name,
-                kind=piece.kind,
-                added=piece.added,
-                sharpe_with=float(forth.first * year),
-                sharpe_without=float(forth.second * year),
-                difference=float(forth.annual),
-                p_helps=forth.p_one_sided,
-                p_hurts=back.p_one_sided,
-                p_helps_holm=1.0,
-                p_hurts_holm=1.0,
-                return_with=gained,
-                return_without=lost,
-                days=forth.days,
-            )
-        )
-        if on_progress is not None:
-            on_progress(done, len(pieces))
-    helps, hurts = (holm(values) if rows else np.empty(0) for values in ([r.p_helps for r in rows], [r.p_hurts for r in rows]))
-    corrected = [
-        replace(row, p_helps_holm=float(one), p_hurts_holm=float(other))
-        for row, one, other in zip(rows, helps, hurts, strict=True)
-    ]
-    deviation = float(base.std(ddof=1)) if len(base) > 1 else 0.0
-    return tuple(corrected), float(base.mean() / deviation * np.sqrt(365.0)) if deviation > 0 else None

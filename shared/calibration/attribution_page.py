@@ -18,7 +18,9 @@ from shared.domain.interval import format_ms
 _CONVENTIONS = (
     "IC: Spearman rank correlation of the score at a close with the log return from the next open over h bars; t from "
     f"Newey-West errors with 2h lags on the mean over assets; p of h = {MAIN_HORIZON} corrected over all scores (Holm). "
-    "Ablation: one backtest without the piece, Sharpe ratios annualised (365 days), Ledoit-Wolf bootstrap, Holm over pieces."
+    "Ablation: one backtest with the piece taken out (weight 0) or muted (it says 0 at the same weight), Sharpe ratios "
+    "annualised (365 days), Ledoit-Wolf bootstrap, Holm over all tests, breakers off; exposure is mean |notional| / equity, "
+    "fees are of the capital."
 )
 
 
@@ -41,7 +43,10 @@ def render_page(report: Attribution, *, label: str, generated: bool) -> str:
             _figure("Sharpe with minus without", "annualised; above 0 the piece helps", _ablation(report), generated)
             if report.ablations
             else "",
-            _table(("piece", "with", "without", "difference", "p helps (Holm)", "p hurts (Holm)", "verdict"), _pieces(report))
+            _table(
+                ("piece", "with", "without", "difference", "p helps (Holm)", "p hurts (Holm)", "exposure", "fees", "verdict"),
+                _pieces(report),
+            )
             if report.ablations
             else "",
             _figure("Correlation of the scores", "1 says the same, 0 nothing in common", _heat(report), generated),
@@ -77,7 +82,7 @@ def _ablation(report: Attribution) -> Figure:
     colours = ["gain" if one.difference > 0 else "loss" for one in report.ablations]
     trace = {
         "type": "bar",
-        "x": [("+" if one.added else "−") + " " + one.name for one in report.ablations],
+        "x": [f"{one.name} {one.how}" for one in report.ablations],
         "y": [one.difference for one in report.ablations],
         "marker": {"color": colours},
     }
@@ -126,12 +131,14 @@ def piece_row(report: Attribution, place: int) -> list[str]:
     """One ablation as texts: piece, Sharpe with and without, difference, corrected p both ways, verdict."""
     one = report.ablations[place]
     return [
-        f"{one.name} ({'added' if one.added else 'taken out'})",
+        f"{one.name} {one.how}",
         f"{one.sharpe_with:+.2f}",
         f"{one.sharpe_without:+.2f}",
         f"{one.difference:+.2f}",
         f"{one.p_helps_holm:.3f}",
         f"{one.p_hurts_holm:.3f}",
+        f"{one.exposure_with:.0%} / {one.exposure_without:.0%}",
+        f"{one.fees_with:.0%} / {one.fees_without:.0%}",
         one.verdict,
     ]
 

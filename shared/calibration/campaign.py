@@ -209,7 +209,7 @@ def conclude(
     found = evidence(spec, bucket)
     now_ms = clock.now_ms()
     research.record_trials(selection.trials(spec, found, now_ms))
-    winner = found.best_candidate()
+    winner = found.best_candidate(spec.params.min_active_share)
     confirm: tuple[FloatArray, FloatArray] | None = None
     if winner is not None:
         confirm = _confirmation(prepared, spec, winner), _confirmation(prepared, spec, 0)

@@ -29,6 +29,8 @@ class CampaignParams:
     """fewest folds that a selection may rest on"""
     min_confirm_days: int = 60
     """fewest days of the confirmation"""
+    min_active_share: float = 0.1
+    """least share of days with a return for a variant to be chosen: the Sharpe ratio of a handful of trades says nothing"""
     variants_per_task: int = 4
     """variants in one task: what a kill can lose, at most, in each worker"""
     max_variants: int = 5000
@@ -47,3 +49,5 @@ class CampaignParams:
                 raise ConfigError(f"campaign.{name} is {value}; expected a whole number, at least {smallest}")
         if not 0 < self.confirm_share < 0.9:
             raise ConfigError(f"campaign.confirm_share is {self.confirm_share}; expected a share in (0, 0.9)")
+        if not 0 <= self.min_active_share < 1:
+            raise ConfigError(f"campaign.min_active_share is {self.min_active_share}; expected a share in [0, 1)")

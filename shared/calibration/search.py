@@ -48,8 +48,10 @@ SHARES: dict[str, float] = {
 """Weights that are searched from 0 to this."""
 EXIT_RATIO = (0.2, 0.8)
 """Exit threshold / entry threshold."""
-FULL_RATIO = (1.2, 3.0)
+FULL_RATIO = (1.25, 3.0)
 """Full score / entry threshold."""
+FULL_LIMIT = 0.8
+"""Largest full score: the stress playbook raises it by a fifth, and it cannot exceed 1."""
 
 
 def search(base: SystemParams, objective: Objective, trials: int, params: CampaignParams) -> list[Point]:
@@ -98,7 +100,7 @@ def _suggested(base: SystemParams, trial: Trial) -> Point:
         point[name] = round(trial.suggest_float(name, 0.0, highest), 2)
     entry = point["strategy.entry_threshold"]
     point["strategy.exit_threshold"] = _readable(entry * trial.suggest_float("exit_ratio", *EXIT_RATIO))
-    point["strategy.full_score"] = min(1.0, _readable(entry * trial.suggest_float("full_ratio", *FULL_RATIO)))
+    point["strategy.full_score"] = min(FULL_LIMIT, _readable(entry * trial.suggest_float("full_ratio", *FULL_RATIO)))
     return point
 
 

@@ -34,6 +34,8 @@ class Evidence:
 
     train_sharpe: FloatArray
     """(v, f) per day, NaN where nothing moved"""
+    train_active: FloatArray
+    """(v, f) share of the training days with a return"""
     test_returns: FloatArray
     """(v, d)"""
     trades: FloatArray
@@ -44,21 +46,26 @@ class Evidence:
     @classmethod
     def joined(cls, results: Sequence[TaskResult]) -> Evidence:
         """Results of all tasks, in the order of the tasks."""
-        parts = ("train_sharpe", "test_returns", "trades", "fees")
+        parts = ("train_sharpe", "train_active", "test_returns", "trades", "fees")
         return cls(**{name: np.concatenate([getattr(result, name) for result in results]) for name in parts})
 
     def test_sharpe(self) -> FloatArray:
         """(v,) per day over all test windows, NaN where nothing moved."""
         return np.array([np.nan if (value := sharpe(row)) is None else value for row in self.test_returns])
 
-    def best_candidate(self) -> int | None:
-        """The variant with the best test Sharpe, the incumbent aside; `None` where none of them moved."""
-        ratios = self.test_sharpe()[1:]
+    def best_candidate(self, min_active_share: float) -> int | None:
+        """The variant with the best test Sharpe, the incumbent aside, of those active enough; `None` where there is none."""
+        active = (self.test_returns != 0).mean(axis=1) >= min_active_share
+        ratios = np.where(active, self.test_sharpe(), np.nan)[1:]
         return None if np.isnan(ratios).all() else 1 + int(np.nanargmax(ratios))
 
-    def walk_forward(self, test_days: Sequence[int]) -> tuple[IntArray, FloatArray]:
-        """In each fold the variant with the best training Sharpe (f,), and its test returns one after the other (d,)."""
-        chosen = np.argmax(np.where(np.isnan(self.train_sharpe), -np.inf, self.train_sharpe), axis=0)
+    def walk_forward(self, test_days: Sequence[int], min_active_share: float) -> tuple[IntArray, FloatArray]:
+        """In each fold the variant with the best training Sharpe (f,), and its test returns one after the other (d,).
+
+        Only variants that were active enough in training are chosen from; where none was, the incumbent stays.
+        """
+        known = np.isfinite(self.train_sharpe) & (self.train_active >= min_active_share)
+        chosen = np.argmax(np.where(known, self.train_sharpe, -np.inf), axis=0)
         ends = np.cumsum(test_days)
         pieces = [self.test_returns[place, end - days : end] for place, days, end in zip(chosen, test_days, ends, strict=True)]
         return chosen.astype(np.int64), np.concatenate(pieces)
@@ -109,7 +116,7 @@ def outcome(
     significance: SignificanceParams,
 ) -> dict[str, Any]:
     """The decision and everything that it rests on, JSON-able. `known`: every trial of the asset, this campaign's included."""
-    chosen, stitched = found.walk_forward([fold.test.days for fold in spec.plan.folds])
+    chosen, stitched = found.walk_forward([fold.test.days for fold in spec.plan.folds], spec.params.min_active_share)
     tried = ever_tried(known)
     record: dict[str, Any] = {
         "promoted": False,
@@ -128,7 +135,8 @@ def outcome(
         "verdict": None,
     }
     if winner is None or confirm is None:
-        return {**record, "reason": "no significant improvement: no variant traded in the test windows"}
+        least = f"{spec.params.min_active_share:.0%} of the test days"
+        return {**record, "reason": f"no significant improvement: no variant was active on {least}"}
     if not confirm[0].any():
         return {**record, "reason": "no significant improvement: the best variant did not trade in the confirmation"}
     verdict = judge(
@@ -180,6 +188,7 @@ def _performance(spec: CampaignSpec, found: Evidence, place: int) -> dict[str, A
         "params_version": variant.version,
         "changes": dict(variant.changes),
         "train_sharpe": _number(np.nanmean(row)) if not np.isnan(row := found.train_sharpe[place]).all() else None,
+        "active_share": float((found.test_returns[place] != 0).mean()),
         "trades": int(found.trades[place]),
         "fees": float(found.fees[place]),
         **_numbers(found.test_returns[place]),

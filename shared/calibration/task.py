@@ -49,6 +49,8 @@ class TaskResult:
     versions: tuple[str, ...]
     train_sharpe: FloatArray
     """(v, f) Sharpe per day in the training windows; NaN where nothing moved"""
+    train_active: FloatArray
+    """(v, f) share of the training days with a return"""
     test_returns: FloatArray
     """(v, d) daily returns of the test windows, one after the other"""
     trades: FloatArray
@@ -79,30 +81,32 @@ class TaskResult:
         return {"versions": list(self.versions), "train_sharpe": sharpes, "trades": self.trades.tolist()}
 
 
-_ARRAYS = ("train_sharpe", "test_returns", "trades", "fees")
+_ARRAYS = ("train_sharpe", "train_active", "test_returns", "trades", "fees")
 
 
 def run_task(task: Task, spec: CampaignSpec, load: Load, memo: SignalMemo | None = None) -> TaskResult:
     """Evaluate the task's variants on every fold."""
     prepared = load()
     rows = [_evaluate(prepared, spec.system(variant), spec, memo) for variant in task.variants]
-    train, test, trades, fees = (np.array(part, dtype=np.float64) for part in zip(*rows, strict=True))
-    return TaskResult(task.id, tuple(variant.version for variant in task.variants), train, test, trades, fees)
+    arrays = (np.array(part, dtype=np.float64) for part in zip(*rows, strict=True))
+    return TaskResult(task.id, tuple(variant.version for variant in task.variants), *arrays)
 
 
 def _evaluate(
     prepared: PreparedAsset, system: SystemParams, spec: CampaignSpec, memo: SignalMemo | None
-) -> tuple[list[float], FloatArray, float, float]:
+) -> tuple[list[float], list[float], FloatArray, float, float]:
+    """The variant's row of each array, in their order."""
     signal = signal_path(prepared, system.strategy, system.risk, memo)
-    train, test, trades, fees = [], [], 0.0, 0.0
+    train, active, test, trades, fees = [], [], [], 0.0, 0.0
     for fold in spec.plan.folds:
-        trained = sharpe(window_returns(prepared, signal, system, spec, fold.train)[0])
-        train.append(np.nan if trained is None else trained)
+        trained = window_returns(prepared, signal, system, spec, fold.train)[0]
+        train.append(np.nan if (ratio := sharpe(trained)) is None else ratio)
+        active.append(float(np.mean(trained != 0)))
         returns, result = window_returns(prepared, signal, system, spec, fold.test)
         test.append(returns)
         trades += len(result.trades.profit)
         fees += float(result.fills.fee.sum()) / result.initial
-    return train, np.concatenate(test), trades, fees
+    return train, active, np.concatenate(test), trades, fees
 
 
 def window_returns(

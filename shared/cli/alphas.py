@@ -138,6 +138,7 @@ def report(
     plugins: Annotated[Path | None, typer.Option(help="Folder with your own alphas and agents; its files are run.")] = None,
     ml: Annotated[bool, typer.Option(help="Train the ML alpha walk-forward and let it take part.")] = True,
     ablation: Annotated[bool, typer.Option(help="Backtest the system without each alpha and agent.")] = True,
+    quick: Annotated[bool, typer.Option("--quick", help="HAC errors for the Sharpe ratios instead of the bootstrap.")] = False,
     html: Annotated[Path | None, typer.Option(help="Also write the report as one HTML page.")] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -169,6 +170,7 @@ def report(
             end_ms=found.end_ms,
             plugins=own,
             ablate=ablation,
+            method="hac" if quick else "bootstrap",
             on_progress=told,
         )
     if html is not None:
@@ -233,6 +235,7 @@ def _document(result: Attribution, found: ResearchMarkets) -> dict[str, Any]:
             name: dict(zip(names, row, strict=True)) for name, row in zip(names, result.correlations, strict=True)
         },
         "ablations": [{**asdict(one), "verdict": one.verdict} for one in result.ablations],
+        "alone": [asdict(one) for one in result.alone],
         "sentences": result.sentences,
         "problems": [*found.problems, *result.problems],
     }
@@ -255,7 +258,7 @@ def _view(result: Attribution) -> Any:
         )
     ]
     if result.ablations:
-        numbers = ["with", "without", "difference", "p helps (Holm)", "p hurts (Holm)"]
+        numbers = ["with", "without", "difference", "p helps (Holm)", "p hurts (Holm)", "exposure", "fees"]
         parts.append(
             output.table(
                 ("piece", *numbers, "verdict"),
@@ -264,7 +267,19 @@ def _view(result: Attribution) -> Any:
                 right=numbers,
             )
         )
+    if result.alone:
+        rows = [
+            (one.name, _two(one.sharpe), f"{one.total_return:+.1%}", f"{one.exposure:.0%}", f"{one.fees:.1%}")
+            for one in result.alone
+        ]
+        title = "Plug-ins traded alone, through the same policy and costs"
+        numbers = ["Sharpe", "return", "exposure", "fees"]
+        parts.append(output.table(("plug-in", *numbers), rows, title=title, right=numbers))
     return Group(*parts, *result.sentences)
+
+
+def _two(value: float | None) -> str:
+    return "" if value is None else f"{value:+.2f}"
 
 
 def _write(path: Path, text: str) -> None:

@@ -12,8 +12,9 @@ import yaml
 from shared.backtest.params import BacktestParams
 from shared.backtest.system import RegimeMode
 from shared.calibration import campaign as planning
-from shared.calibration import selection
+from shared.calibration.champions import CAMPAIGN, propose
 from shared.calibration.grids import default_points
+from shared.calibration.recalibration import winner_returns
 from shared.calibration.report import render
 from shared.calibration.run import CampaignPorts, CampaignRequest, FinishedCampaign, register_campaign, run_campaign
 from shared.calibration.variants import as_variants, points_of
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from shared.config.settings import Settings
+    from shared.domain.research import CampaignRecord
     from shared.ports import Jobs
 
 
@@ -69,7 +71,7 @@ def run_all(settings: Settings, wanted: Wanted, jobs: Jobs) -> AllDone:
     done, problems = [], list(found.problems)
     for request in requests:
         try:
-            done.append(_one(settings, request, ports, found, wanted))
+            done.append(_one(settings, request, ports, wanted))
         except DataError as error:
             problems.append(f"{request.market.asset.symbol}: {error}")
     return AllDone(tuple(done), tuple(problems))
@@ -120,7 +122,7 @@ def _requests(settings: Settings, wanted: Wanted) -> tuple[ResearchMarkets, list
     return found, requests
 
 
-def _one(settings: Settings, request: CampaignRequest, ports: CampaignPorts, found: ResearchMarkets, wanted: Wanted) -> Done:
+def _one(settings: Settings, request: CampaignRequest, ports: CampaignPorts, wanted: Wanted) -> Done:
     symbol = request.market.asset.symbol
     with output.progress(unit="") as bar:
         stages: dict[str, Any] = {}
@@ -140,14 +142,17 @@ def _one(settings: Settings, request: CampaignRequest, ports: CampaignPorts, fou
         raise DataError(f"campaign {finished.spec.id} has left the ledger while it ran; run the command again")
     path = settings.storage.root / "reports" / f"campaign-{finished.spec.id}.html"
     wiring.make_folder(path.parent)
-    write_report(path, render(record, ports.bucket, generated=found.generated))
-    champion = _promoted(finished, ports) if wanted.promote and finished.promoted else None
+    write_report(path, render(record, ports.bucket))
+    champion = _promoted(record, finished, ports) if wanted.promote and finished.promoted else None
     return Done(finished, path, champion)
 
 
-def _promoted(finished: FinishedCampaign, ports: CampaignPorts) -> str:
-    now_ms = ports.clock.now_ms()
-    champion = selection.champion(finished.spec, finished.outcome, finished.regime, str(finished.outcome["reason"]), now_ms)
+def _promoted(record: CampaignRecord, finished: FinishedCampaign, ports: CampaignPorts) -> str:
+    """Make the winner the champion, in one transaction with the end of its predecessor."""
+    now_ms, reason = ports.clock.now_ms(), str(finished.outcome["reason"])
+    active = next(iter(ports.research.champions(record.asset, active=True)), None)
+    returns = winner_returns(finished.spec, finished.outcome, ports.bucket)
+    champion = propose(record, returns, by=CAMPAIGN, reason=reason, now_ms=now_ms, active=active).champion
     ports.research.promote(champion, now_ms)
     return champion.id
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from shared.domain.research import CampaignRecord
 
-_RIGHT = ("Sharpe", "return", "drawdown", "trades", "train", "test", "value", "threshold", "variants", "incumbent")
+_RIGHT = ("Sharpe", "active", "return", "drawdown", "trades", "train", "test", "value", "threshold", "variants", "incumbent")
 
 
 def listed(record: CampaignRecord) -> dict[str, Any]:
@@ -56,7 +56,7 @@ def decisions(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
         symbol = row["asset"].partition(":")[2]
         walk = _number(outcome["walk_forward"]["sharpe_annual"])
         lines.append([symbol, _number(outcome["incumbent"]["sharpe_annual"]), best, walk, decision])
-        label = "no variant traded" if winner is None else f"best variant: {winner['label']}"
+        label = "no variant was active enough" if winner is None else f"best variant: {winner['label']}"
         notes.append(f"{symbol}: campaign {row['id']}\n  {label}\n  {row['reason']}\n  report: {row['report']}")
     columns = ("asset", "incumbent", "best variant", "walk-forward", "decision")
     return Group(output.table(columns, lines, title="Annual Sharpe over all test windows", right=columns[1:4]), *notes)
@@ -86,10 +86,17 @@ def _conditions(outcome: Mapping[str, Any]) -> RenderableType:
 
 def _variants(outcome: Mapping[str, Any]) -> RenderableType:
     rows = [
-        (one["label"], _number(_annual(one["train_sharpe"])), _number(one["sharpe_annual"]), *_money(one), one["trades"])
+        (
+            one["label"],
+            _number(_annual(one["train_sharpe"])),
+            _number(one["sharpe_annual"]),
+            *_money(one),
+            one["trades"],
+            f"{one['active_share']:.0%}",
+        )
         for one in [*outcome["best"], *([] if any(one["place"] == 0 for one in outcome["best"]) else [outcome["incumbent"]])]
     ]
-    columns = ("variant", "train", "Sharpe", "return", "drawdown", "trades")
+    columns = ("variant", "train", "Sharpe", "return", "drawdown", "trades", "active")
     return output.table(columns, rows, title="Best variants over all test windows (annual Sharpe)", right=_RIGHT)
 
 

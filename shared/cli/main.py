@@ -78,12 +78,16 @@ COMMANDS = (
     ("classify", "shared.cli.signal", "classify"),
     ("regenerate-signal", "shared.cli.signal", "regenerate_signal"),
     ("recommend", "shared.cli.signal", "recommend"),
+    ("recalibrate", "shared.cli.recalibrate", "recalibrate"),
     ("replay", "shared.cli.replay", "replay"),
+    ("backtest", "shared.cli.backtest", "backtest"),
+    ("risk", "shared.cli.risk", "risk"),
 )
 GROUPS = (
     ("audit", "shared.cli.audit"),
     ("alphas", "shared.cli.alphas"),
     ("campaign", "shared.cli.campaign"),
+    ("champions", "shared.cli.champions"),
     ("decisions", "shared.cli.decisions"),
     ("dataset", "shared.cli.dataset"),
     ("db", "shared.cli.db"),

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from shared.monitor.watch import AssetLook
     from shared.ports import Ledger
 
-app = typer.Typer(invoke_without_command=True, help="Performance against the champions' baselines.")
+app = typer.Typer(invoke_without_command=True)
 
 EXIT_DUE = 3
 
@@ -107,14 +107,16 @@ def simulate(
 
     params = wiring.settings().monitor
     plan = Plan(paths, years, baseline_days, sharpe, hourly)
-    changes: list[dict[str, float]] = [{"sharpe": sharpe - drop} for drop in (3.0, 6.0, 12.0)]
-    changes += [{"volatility_factor": factor} for factor in (0.5, 2.0, 3.0)]
+    changes: list[tuple[float | None, float]] = [(sharpe - drop, 1.0) for drop in (3.0, 6.0, 12.0)]
+    changes += [(None, factor) for factor in (0.5, 2.0, 3.0)]
     rates, found = [], []
     with output.progress(unit="") as bar:
         task = bar.add_task("laws of returns", total=len(Law), detail="")
         for law in Law:
             rates.append(false_alarms(law, params, plan, (2.0, 2.5, 3.0, 3.5, 4.0), np.random.default_rng(seed)))
-            found += [detection(law, params, plan, np.random.default_rng(seed), **change) for change in changes]
+            for new_sharpe, factor in changes:
+                rng = np.random.default_rng(seed)
+                found.append(detection(law, params, plan, rng, sharpe=new_sharpe, volatility_factor=factor))
             bar.advance(task)
     data = {"plan": plan, "monitor": params, "false_alarms": rates, "detection": found}
     output.emit(data, as_json, view=None if as_json else _simulation_view(plan, rates, found))
@@ -168,7 +170,8 @@ def _cells(finding: Finding) -> tuple[str, ...]:
     values = ("" if value is None else form.format(value * root) for value in (finding.current, finding.baseline))
     change = "" if finding.relative_change is None else f"{finding.relative_change:+.0%}"
     z = "" if finding.z is None else f"{finding.z:+.2f}"
-    return finding.metric, *values, change, z, f"{finding.threshold:g}", "beyond chance" if finding.fired else "no"
+    verdict = "not judged" if finding.z is None else "beyond chance" if finding.fired else "no"
+    return finding.metric, *values, change, z, f"{finding.threshold:g}", verdict
 
 
 def _simulation_view(plan: Any, rates: list[Any], found: list[Any]) -> RenderableType:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import date, datetime
 from decimal import Decimal
 from enum import Enum
@@ -99,6 +100,16 @@ def table(
     for row in rows:
         result.add_row(*("" if cell is None else cell if hasattr(cell, "__rich_console__") else str(cell) for cell in row))
     return result
+
+
+@contextmanager
+def working(what: str) -> Iterator[None]:
+    """A line on standard error while something runs whose length is not known; silent where that is no terminal."""
+    if not error_console().is_terminal:
+        yield
+        return
+    with error_console().status(what):
+        yield
 
 
 def progress(*, unit: str = "bars", transient: bool = False) -> Progress:

@@ -77,67 +77,11 @@ def compare(
 def _view(result: Comparison, path: Path) -> RenderableType:
     from rich.console import Group
 
-    parts: list[RenderableType] = [_truth_table(result)] if result.true_switches_per_year is not None else []
-    return Group(*parts, _persistence_table(result), _account_table(result), f"page: {path}")
-
-
-def _truth_table(result: Comparison) -> RenderableType:
     from shared.cli import output
+    from shared.cli.regimes_result import tables
 
-    rows = [
-        (
-            line.classifier,
-            _share(line.accuracy),
-            _share(line.worst_accuracy),
-            _share(line.held_accuracy),
-            _share(line.noticed),
-            None if line.median_lag_bars is None else f"{line.median_lag_bars:.0f} bars",
-        )
-        for line in result.classifiers
+    shown = [
+        output.table(table.columns, table.rows, title=table.title, right=table.columns[table.names :])
+        for table in tables(result)
     ]
-    columns = ("classifier", "right", "worst market", "held is right", "noticed", "median lag")
-    title = f"Against the truth, which changes {result.true_switches_per_year:.0f} times a year"
-    return output.table(columns, rows, title=title, right=columns[1:])
-
-
-def _persistence_table(result: Comparison) -> RenderableType:
-    from shared.cli import output
-
-    rows = [
-        (
-            line.asset,
-            line.classifier,
-            f"{line.switches_per_year:.0f}",
-            f"{line.mean_duration_bars:.0f} bars",
-            _share(line.calm_share),
-            _share(line.stress_share),
-            f"{line.refused} of {line.refits}",
-        )
-        for line in result.classifiers
-    ]
-    columns = ("asset", "classifier", "switches/y", "lasts", "calm", "stress", "refused fits")
-    return output.table(columns, rows, title=f"The held regime · {result.source}", right=columns[2:])
-
-
-def _account_table(result: Comparison) -> RenderableType:
-    from shared.cli import output
-    from shared.cli.regimes_result import BACKTESTS
-
-    rows = [
-        (
-            line.strategy,
-            line.classifier,
-            f"{line.total_return:+.1%}",
-            None if line.sharpe is None else f"{line.sharpe:.2f}",
-            f"{line.max_drawdown:.1%}",
-            f"{line.trades:.0f}",
-            f"{line.costs:.1%}",
-        )
-        for line in result.accounts
-    ]
-    columns = ("strategy", "regime", "return", "Sharpe", "drawdown", "round trips", "costs")
-    return output.table(columns, rows, title=BACKTESTS, right=columns[2:])
-
-
-def _share(value: float | None) -> str | None:
-    return None if value is None else f"{value:.1%}"
+    return Group(*shown, f"page: {path}")

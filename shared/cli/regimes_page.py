@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from html import escape
 from importlib.resources import files
 from typing import Any
@@ -12,7 +11,7 @@ import numpy as np
 
 from shared.backtest.report.figure import GENERATED, Figure, Trace, marked_generated, panel
 from shared.backtest.report.series import instants, numbers, thinned_rows
-from shared.cli.regimes_result import BACKTESTS, Comparison, Ribbon
+from shared.cli.regimes_result import Comparison, Ribbon, TextTable, tables
 from shared.domain.interval import format_ms
 from shared.domain.regime import REGIMES
 from shared.regime.comparison import Held
@@ -29,7 +28,8 @@ def render_comparison(result: Comparison) -> str:
     resources = files("shared.backtest.report")
     style, script = (resources.joinpath(name).read_text("utf-8") for name in ("page.css", "page.js"))
     title = escape("Regime classifiers" + (f" · {GENERATED}" if result.generated else ""))
-    body = "\n".join((_header(result, title), _tables(result), *(_figure(ribbon, result) for ribbon in result.ribbons)))
+    parts = (_header(result, title), *map(_table, tables(result)), *(_figure(ribbon, result) for ribbon in result.ribbons))
+    body = "\n".join(parts)
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -48,27 +48,17 @@ def _header(result: Comparison, title: str) -> str:
     return f'<h1>{title}</h1><p class="lead">{escape(result.source)}</p>{banner}'
 
 
-def _tables(result: Comparison) -> str:
-    rate = result.true_switches_per_year
-    truth = "" if rate is None else f"<p>The true regime changes {rate:.0f} times a year.</p>"
-    return truth + _table("Classifiers", result.classifiers) + _table(BACKTESTS, result.accounts)
-
-
-def _table(caption: str, lines: Sequence[Any]) -> str:
-    """One row per line, one column per field that any line has."""
-    names = [name for name in lines[0].__slots__ if any(getattr(line, name) is not None for line in lines)]
-    head = "".join(f"<th>{escape(name.replace('_', ' '))}</th>" for name in names)
-    rows = "".join("<tr>" + "".join(_cell(getattr(line, name)) for name in names) + "</tr>" for line in lines)
+def _table(table: TextTable) -> str:
+    classes = [""] * table.names + [' class="n"'] * (len(table.columns) - table.names)
+    head = "".join(f"<th{kind}>{escape(name)}</th>" for kind, name in zip(classes, table.columns, strict=True))
+    rows = "".join(
+        "<tr>" + "".join(f"<td{kind}>{escape(text)}</td>" for kind, text in zip(classes, row, strict=True)) + "</tr>"
+        for row in table.rows
+    )
     return (
-        f'<div class="scroll"><table><caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead>'
+        f'<div class="scroll"><table><caption>{escape(table.title)}</caption><thead><tr>{head}</tr></thead>'
         f"<tbody>{rows}</tbody></table></div>"
     )
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, str):
-        return f"<td>{escape(value)}</td>"
-    return f'<td class="n">{"" if value is None else f"{value:,}" if isinstance(value, int) else f"{value:,.4g}"}</td>'
 
 
 def _figure(ribbon: Ribbon, result: Comparison) -> str:

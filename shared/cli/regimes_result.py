@@ -9,8 +9,6 @@ from shared.domain.candles import FloatArray, IntArray
 from shared.domain.interval import Interval
 from shared.regime.comparison import Held
 
-BACKTESTS = "What each does to a backtest (breakers lifted, so that all reach the end)"
-
 
 @dataclass(frozen=True, slots=True)
 class ClassifierLine:
@@ -79,3 +77,83 @@ class Comparison:
     def as_dict(self) -> dict[str, Any]:
         """For JSON: without the arrays."""
         return {entry.name: getattr(self, entry.name) for entry in fields(self) if entry.name != "ribbons"}
+
+
+@dataclass(frozen=True, slots=True)
+class TextTable:
+    """A table for people, on a terminal or on the page."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    names: int
+    """leading columns that hold names; the others hold numbers"""
+
+
+def tables(result: Comparison) -> tuple[TextTable, ...]:
+    """Against the truth where it is known, persistence, backtests."""
+    known = () if result.true_switches_per_year is None else (_truth(result, result.true_switches_per_year),)
+    return (*known, _persistence(result), _backtests(result))
+
+
+def _truth(result: Comparison, changes_per_year: float) -> TextTable:
+    return TextTable(
+        f"Against the truth, which changes {changes_per_year:.0f} times a year",
+        ("classifier", "right", "worst market", "held is right", "noticed", "median lag"),
+        tuple(
+            (
+                line.classifier,
+                _percent(line.accuracy),
+                _percent(line.worst_accuracy),
+                _percent(line.held_accuracy),
+                _percent(line.noticed),
+                "" if line.median_lag_bars is None else f"{line.median_lag_bars:.0f} bars",
+            )
+            for line in result.classifiers
+        ),
+        names=1,
+    )
+
+
+def _persistence(result: Comparison) -> TextTable:
+    return TextTable(
+        f"The held regime · {result.source}",
+        ("asset", "classifier", "switches/y", "lasts", "calm", "stress", "refused fits"),
+        tuple(
+            (
+                line.asset,
+                line.classifier,
+                f"{line.switches_per_year:.0f}",
+                f"{line.mean_duration_bars:.0f} bars",
+                _percent(line.calm_share),
+                _percent(line.stress_share),
+                f"{line.refused} of {line.refits}",
+            )
+            for line in result.classifiers
+        ),
+        names=2,
+    )
+
+
+def _backtests(result: Comparison) -> TextTable:
+    return TextTable(
+        "What each does to a backtest (breakers lifted, so that all reach the end)",
+        ("strategy", "regime", "return", "Sharpe", "drawdown", "round trips", "costs"),
+        tuple(
+            (
+                line.strategy,
+                line.classifier,
+                f"{line.total_return:+.1%}",
+                "" if line.sharpe is None else f"{line.sharpe:.2f}",
+                _percent(line.max_drawdown),
+                f"{line.trades:.0f}",
+                _percent(line.costs),
+            )
+            for line in result.accounts
+        ),
+        names=2,
+    )
+
+
+def _percent(value: float | None) -> str:
+    return "" if value is None else f"{value:.1%}"

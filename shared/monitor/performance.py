@@ -106,7 +106,7 @@ class PerformanceCheck:
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able form."""
-        return {**asdict(self), "fired": self.fired}
+        return {**asdict(self), "findings": [asdict(finding) for finding in self.findings], "fired": self.fired}
 
 
 def check_performance(

@@ -131,14 +131,15 @@ def _look(
     last_ms = max((event.created_ms for event in known), default=None)
     check = check_performance(returns, expected, params, at_ms, last_ms)
     champion_id = None if champion is None else champion.id
-    waiting = next((event for event in known if event.status in UNFINISHED), None)
     if check.trigger is None:
         return AssetLook(book, asset, champion_id, expected, check, None, f"no recalibration: {check.reason}")
-    if waiting is not None:
-        reason = f"recalibration {waiting.id} is {waiting.status} already: {check.reason}"
+    identity = content_id("r", str(asset), check.trigger, at_ms)
+    before = next((one for one in known if one.status in UNFINISHED or one.id == identity), None)
+    if before is not None:
+        reason = f"recalibration {before.id} is {before.status} already: {check.reason}"
         return AssetLook(book, asset, champion_id, expected, check, None, reason)
     event = RecalibrationEvent(
-        id=content_id("recalibration", str(asset), check.trigger, at_ms),
+        id=identity,
         asset=asset,
         created_ms=at_ms,
         trigger=check.trigger,

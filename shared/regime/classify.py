@@ -59,13 +59,12 @@ def classify(frame: Frame, models: Sequence[Classifier], params: RegimeParams) -
     """Filtered probabilities of every bar of `frame` under the models in force at its close."""
     ordered = tuple(sorted(models, key=lambda model: (model.valid_from_ms, model.id)))
     valid_from = np.asarray([model.valid_from_ms for model in ordered], dtype=np.int64)
-    index: IntArray = np.searchsorted(valid_from, frame.close_time, side="right") - 1
+    bounds = [*np.searchsorted(frame.close_time, valid_from).tolist(), len(frame)]
+    index: IntArray = np.repeat(np.arange(NO_MODEL, len(ordered)), np.diff(bounds, prepend=0))
     probabilities, features = np.full((len(frame), 3), np.nan), regime_features(frame)
-    for position, model in enumerate(ordered):
-        inside = np.flatnonzero(index == position)
-        if len(inside):
-            first, end = int(inside[0]), int(inside[-1]) + 1
-            probabilities[first:end] = _filtered(frame, features, model, params, end)[first - end :]
+    for model, first, end in zip(ordered, bounds, bounds[1:], strict=False):
+        if first < end:
+            probabilities[first:end] = _filtered(features, first, end, model, params)[first - end :]
     return RegimePath(probabilities, index, ordered)
 
 
@@ -74,11 +73,9 @@ def bars_needed(interval: Interval, params: RegimeParams) -> int:
     return params.burn_in_bars + int(params.refit_days * DAY_MS // interval.ms) + 1
 
 
-def _filtered(frame: Frame, features: FloatArray, model: Classifier, params: RegimeParams, end: int) -> FloatArray:
-    """Filtered rows from the start of the model's burn-in up to row `end`."""
-    first = int(np.searchsorted(frame.close_time, model.valid_from_ms))
-    start = max(0, first - params.burn_in_bars)
-    return _probabilities(model, features[start:end])
+def _filtered(features: FloatArray, first: int, end: int, model: Classifier, params: RegimeParams) -> FloatArray:
+    """Filtered rows up to row `end`, from the start of the burn-in of a model whose first row is `first`."""
+    return _probabilities(model, features[max(0, first - params.burn_in_bars) : end])
 
 
 def _probabilities(model: Classifier, features: FloatArray, initial: Alpha | None = None) -> FloatArray:
@@ -120,7 +117,9 @@ class RegimeTracker:
                 f"model {model.id} is valid from {format_ms(model.valid_from_ms)}, after the bar that closed at "
                 f"{format_ms(close_ms)}; use the model of the day"
             )
-        return cls(model.id, close_ms, _as_alpha(_filtered(frame, regime_features(frame), model, params, len(frame))[-1]))
+        first = int(np.searchsorted(frame.close_time, model.valid_from_ms))
+        rows = _filtered(regime_features(frame), first, len(frame), model, params)
+        return cls(model.id, close_ms, _as_alpha(rows[-1]))
 
     @property
     def probabilities(self) -> RegimeProbabilities:

@@ -102,22 +102,23 @@ def forward_pass(start: FloatArray, transition: FloatArray, b: FloatArray, alpha
     a00, a01, a02 = transition[0, 0], transition[0, 1], transition[0, 2]
     a10, a11, a12 = transition[1, 0], transition[1, 1], transition[1, 2]
     a20, a21, a22 = transition[2, 0], transition[2, 1], transition[2, 2]
-    p0, p1, p2 = start[0], start[1], start[2]
-    log_likelihood = 0.0
+    q0, q1, q2, inverse, log_likelihood = start[0], start[1], start[2], 1.0, 0.0
     for t in range(b.shape[1]):
+        # The division by the previous sum meets the densities, not the sums: it is ready by the time that they are.
+        b0, b1, b2 = b[0, t] * inverse, b[1, t] * inverse, b[2, t] * inverse
         if t > 0:
-            p0, p1, p2 = (
-                p0 * a00 + p1 * a10 + p2 * a20,
-                p0 * a01 + p1 * a11 + p2 * a21,
-                p0 * a02 + p1 * a12 + p2 * a22,
+            q0, q1, q2 = (
+                (q0 * a00 + q1 * a10 + q2 * a20) * b0,
+                (q0 * a01 + q1 * a11 + q2 * a21) * b1,
+                (q0 * a02 + q1 * a12 + q2 * a22) * b2,
             )
-        q0, q1, q2 = p0 * b[0, t], p1 * b[1, t], p2 * b[2, t]
+        else:
+            q0, q1, q2 = q0 * b0, q1 * b1, q2 * b2
         total = q0 + q1 + q2
         if not total >= _EMPTY:
             return math.nan
         inverse = 1.0 / total
-        p0, p1, p2 = q0 * inverse, q1 * inverse, q2 * inverse
-        alpha[0, t], alpha[1, t], alpha[2, t] = p0, p1, p2
+        alpha[0, t], alpha[1, t], alpha[2, t] = q0 * inverse, q1 * inverse, q2 * inverse
         scale[t] = inverse
     for t in range(b.shape[1]):
         log_likelihood -= math.log(scale[t])

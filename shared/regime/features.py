@@ -28,8 +28,12 @@ VOLATILITY_FLOOR = 1e-6
 def regime_features(frame: Frame) -> FloatArray:
     """Features of shape (n, 3), float64; a row with a missing value is NaN in all three columns (warm-up)."""
     volatility = np.maximum(frame["range_volatility"], VOLATILITY_FLOOR)
-    features = np.column_stack([np.log(volatility), frame["skewness"], frame["volume_z"]])
-    features[~np.isfinite(features).all(axis=1)] = np.nan
+    columns = (np.log(volatility), frame["skewness"], frame["volume_z"])
+    features, known = np.empty((len(frame), len(columns))), np.ones(len(frame), dtype=np.bool_)
+    for place, column in enumerate(columns):
+        features[:, place] = column
+        known &= np.isfinite(column)
+    features[~known] = np.nan
     return features
 
 

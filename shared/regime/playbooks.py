@@ -16,11 +16,12 @@ from types import MappingProxyType
 from typing import Any
 
 from shared.domain.errors import ConfigError
-from shared.domain.regime import Regime
-from shared.strategy.params import StrategyParams
+from shared.domain.regime import REGIMES, Regime
+from shared.strategy.params import AgentParams, StrategyParams
 
 MAX_LOOKBACK_BARS = 1000
 """Curated rows that a merged strategy may need."""
+_EVEN = (1.0, 1.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -76,9 +77,21 @@ def merged(base: StrategyParams, playbook: Playbook) -> StrategyParams:
 def apply_playbook(
     base: StrategyParams, regime: Regime, playbooks: Mapping[Regime, Playbook] = DEFAULT_PLAYBOOKS
 ) -> StrategyParams:
-    """The strategy of a regime: `base` merged with its playbook (unchanged where it has none)."""
+    """The strategy of a regime: `base` with the agents' shares of that regime, merged with its playbook where it has one."""
+    base = _with_regime_shares(base, regime)
     playbook = playbooks.get(regime)
     return base if playbook is None else merged(base, playbook)
+
+
+def _with_regime_shares(base: StrategyParams, regime: Regime) -> StrategyParams:
+    """`base` with each agent's share multiplied by its factor of `regime`; the factors are used up."""
+    changes = {}
+    for entry in dataclasses.fields(base):
+        agent = getattr(base, entry.name)
+        if isinstance(agent, AgentParams) and agent.regime_shares != _EVEN:
+            share = agent.share * agent.regime_shares[REGIMES.index(regime)]
+            changes[entry.name] = dataclasses.replace(agent, share=share, regime_shares=_EVEN)
+    return dataclasses.replace(base, **changes) if changes else base
 
 
 def longest_lookback_bars(base: StrategyParams, playbooks: Mapping[Regime, Playbook] = DEFAULT_PLAYBOOKS) -> int:

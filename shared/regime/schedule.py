@@ -34,7 +34,7 @@ OnProgress = Callable[[int, int], None]
 """Instants done, instants in all"""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ModelRefit(Generic[Model]):
     """What one instant gave: the model in force from then on, and why it is a new one or not."""
 

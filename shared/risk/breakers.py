@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from shared.domain.candles import FloatArray
 from shared.domain.interval import HOUR_MS
 from shared.domain.records import EquityPoint, Halt
 from shared.risk.params import RiskParams
@@ -35,7 +36,7 @@ def check_breakers(
     return [Halt(book, reason, point.time_ms, point.time_ms + pause_ms(hours))]
 
 
-def crossed_level(drawdown: float, before: float, levels: Sequence[float]) -> int:
+def crossed_level(drawdown: float, before: float, levels: Sequence[float] | FloatArray) -> int:
     """Position of the deepest of the rising `levels` that the drawdown crossed since it was `before`; -1 for none."""
     for position in range(len(levels) - 1, -1, -1):
         if drawdown > levels[position] >= before:

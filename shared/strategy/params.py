@@ -56,6 +56,8 @@ class AgentParams:
     """the regimes in which it trades"""
     share: float = 1.0
     """its weight in the consensus before P(target regimes)"""
+    regime_shares: tuple[float, ...] = (1.0, 1.0, 1.0)
+    """factors on the share while calm, balanced, stress is held"""
 
     def __post_init__(self) -> None:
         # Settings read from YAML arrive as lists of strings.
@@ -63,6 +65,10 @@ class AgentParams:
         object.__setattr__(self, "share", _number("agent share", self.share))
         if self.share < 0:
             raise ConfigError(f"agent share is {self.share}; expected 0 or more")
+        factors = tuple(_number("agent regime_shares", factor) for factor in self.regime_shares)
+        object.__setattr__(self, "regime_shares", factors)
+        if len(factors) != len(Regime) or min(factors) < 0:
+            raise ConfigError(f"agent regime_shares are {list(factors)}; expected {len(Regime)} factors of 0 or more")
 
 
 class PolicyParams(NamedTuple):

@@ -8,6 +8,7 @@ from shared.backtest.breakdown import monthly_returns
 from shared.backtest.report.record import RunRecord
 from shared.backtest.report.return_figures import Daily
 from shared.backtest.report.tables import html_table, number, percent
+from shared.risk.monte_carlo import MonteCarlo
 from shared.risk.report_params import RiskReportParams
 
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -76,13 +77,9 @@ def regime_row_table(record: RunRecord) -> str:
     return html_table("By the regime held (returns are sums, without funding)", columns, rows, frozenset(columns[1:]))
 
 
-def chance_table(record: RunRecord) -> str:
+def chance_table(chance: MonteCarlo) -> str:
     """Probabilities of losses and drawdowns in the simulated futures."""
-    if (chance := record.monte_carlo) is None:
-        return ""
-    rows = [
-        (f"{escape(name)} of futures return less than", f"{value:+.1%}") for name, value in chance.final_quantiles().items()
-    ]
+    rows = [(f"{name} of futures return less than", f"{value:+.1%}") for name, value in chance.final_quantiles().items()]
     rows.append(("probability of a loss", percent(chance.loss_probability(), 1)))
     depths = RiskReportParams().drawdowns
     rows += [

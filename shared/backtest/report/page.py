@@ -26,22 +26,31 @@ from shared.backtest.report.series import MAX_POINTS, merged_bars
 from shared.backtest.report.trade_marks import profit_figure
 from shared.domain.interval import format_ms
 
+GENERATED_BANNER = (
+    '<p class="banner" role="note"><strong>This is a generated market.</strong> The prices are made up by a random '
+    "process; nothing here says what the strategy would earn on a real one.</p>"
+)
 _LISTED = 2000  # round trips in the table: the page stays below 10 MB
 _ZOOM = "drag to zoom in, double-click to see all"
 
 
 def render_report(record: RunRecord) -> str:
     """The report of `record` as a complete HTML page (about 5 MB, most of it plotly.js)."""
+    mark = f" · {GENERATED}" if record.generated else ""
+    title = escape(f"{record.kind} {record.book}{mark}")
+    return document(title, _body(record, title))
+
+
+def document(title: str, body: str) -> str:
+    """A complete page of `body` (HTML) with style and scripts; `title` is escaped already."""
     from plotly.offline import get_plotlyjs
 
     resources = files("shared.backtest.report")
     style, script = (resources.joinpath(name).read_text("utf-8") for name in ("page.css", "page.js"))
-    mark = f" · {GENERATED}" if record.generated else ""
-    title = escape(f"{record.kind} {record.book}{mark}")
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<link rel="icon" href="data:,"><style>{style}</style></head>\n<body><main>{_body(record, title)}</main>\n'
+        f'<link rel="icon" href="data:,"><style>{style}</style></head>\n<body><main>{body}</main>\n'
         f"<script>{get_plotlyjs()}</script>\n<script>{script}</script></body></html>\n"
     )
 
@@ -64,12 +73,7 @@ def _body(record: RunRecord, title: str) -> str:
 
 def _header(record: RunRecord, title: str) -> str:
     """Title, what was traded, the banner of a generated market, and links."""
-    banner = (
-        '<p class="banner" role="note"><strong>This is a generated market.</strong> The prices are made up by a random '
-        "process; nothing here says what the strategy would earn on a real one.</p>"
-        if record.generated
-        else ""
-    )
+    banner = GENERATED_BANNER if record.generated else ""
     names = ", ".join(item.asset.symbol for item in record.assets)
     lead = f"{names} · {record.interval} bars · {format_ms(record.start_ms)} to {format_ms(record.end_ms)} · {record.source}"
     links = (
@@ -129,7 +133,15 @@ def _statistics(record: RunRecord) -> str:
             f"{len(record.monte_carlo.drawdowns):,} futures made of blocks of the {record.monte_carlo.days:,} past days, "
             f"{record.monte_carlo.mean_block_days:g} days long on average: what chance alone can do if nothing changes"
         )
-        parts += [_figure("The next days, simulated", about, fan_figure(record), record), breakdown_tables.chance_table(record)]
+        parts += [
+            _figure(
+                "The next days, simulated",
+                about,
+                fan_figure(record.monte_carlo, record.summary.end_equity, record.end_ms),
+                record,
+            ),
+            breakdown_tables.chance_table(record.monte_carlo),
+        ]
     return "".join(parts)
 
 
@@ -156,10 +168,14 @@ def _all_or_newest(count: int) -> str:
 
 
 def _figure(caption: str, about: str, figure: Figure, record: RunRecord) -> str:
+    return figure_box(caption, about, figure, generated=record.generated)
+
+
+def figure_box(caption: str, about: str, figure: Figure, *, generated: bool) -> str:
     """A plot with its caption, and its data as JSON that cannot close the script element."""
-    drawn = marked_generated(figure) if record.generated else figure
+    drawn = marked_generated(figure) if generated else figure
     data = json.dumps(drawn, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
-    shown = f"{caption} ({GENERATED})" if record.generated else caption
+    shown = f"{caption} ({GENERATED})" if generated else caption
     label = escape(f"{shown}: {about}")
     height = int(figure["layout"]["height"])
     return (

@@ -15,7 +15,7 @@ from shared.backtest.report.series import instants, numbers
 from shared.backtest.statistics import returns_by_day
 from shared.domain.candles import FloatArray, IntArray
 from shared.domain.interval import DAY_MS
-from shared.risk.monte_carlo import FAN, fan_times
+from shared.risk.monte_carlo import FAN, MonteCarlo, fan_times
 from shared.risk.value_at_risk import LEVELS, value_at_risk
 
 LEAST_DAYS = 30
@@ -122,11 +122,9 @@ def _upright(value: float, colour: str, label: str, place: float) -> dict[str, o
     }
 
 
-def fan_figure(record: RunRecord) -> Figure:
-    """Quantiles of simulated equity, going on from the last value. Raises `ValueError` for a record without a simulation."""
-    if (chance := record.monte_carlo) is None:
-        raise ValueError("the record has no simulation; check `monte_carlo` first")
-    values = chance.fan * record.summary.end_equity
+def fan_figure(chance: MonteCarlo, equity: float, end_ms: int) -> Figure:
+    """Quantiles of simulated equity, going on from `equity` at `end_ms`."""
+    values = chance.fan * equity
     line: Trace = {"type": "scatter", "mode": "lines", "x": "@time", "hovertemplate": "%{y:,.0f}"}
     traces: list[Trace] = []
     outer, inner = {"line": {"width": 1, "color": "ink-faint"}}, {"line": {"width": 1, "color": "accent"}}
@@ -135,12 +133,12 @@ def fan_figure(record: RunRecord) -> Figure:
         fill = {} if row == 0 else {"fill": "tonexty", "fillcolor": "accent-soft"}
         traces.append({**line, **style, **fill, "name": f"{quantile:.0%}", "y": numbers(values[row], 6)})
     return {
-        "columns": {"time": instants(fan_times(record.end_ms, chance.horizon_days))},
+        "columns": {"time": instants(fan_times(end_ms, chance.horizon_days))},
         "data": traces,
         "layout": {
             "xaxis": {},
             "yaxis": {"title": {"text": "equity"}, "tickformat": ",.0f", "fixedrange": True},
-            "shapes": [level("y", record.summary.end_equity, "ink-faint", "today")],
+            "shapes": [level("y", equity, "ink-faint", "now")],
             "height": 360,
         },
     }

@@ -13,7 +13,7 @@ import numpy as np
 
 from shared.domain.candles import Candles, FloatArray, IntArray
 
-MAX_POINTS = 12_000
+MAX_POINTS = 7_000
 
 
 def instants(times_ms: Iterable[int]) -> list[int]:

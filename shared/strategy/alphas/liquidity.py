@@ -55,8 +55,9 @@ def relative_illiquidity(frame: Frame, params: StrategyParams) -> FloatArray:
 
 def _illiquidity(frame: Frame, bars: int) -> FloatArray:
     def compute() -> FloatArray:
-        moved = window_mean(np.abs(frame["log_return"]), bars)
-        return np.where(np.isnan(moved), np.nan, ratio(moved, window_mean(frame["close"] * frame["volume"], bars)))
+        moved = window_mean(frame.derived("absolute_return", lambda: np.abs(frame["log_return"])), bars)
+        traded = window_mean(frame.derived("traded", lambda: frame["close"] * frame["volume"]), bars)
+        return np.where(np.isnan(moved), np.nan, ratio(moved, traded))
 
     return frame.derived(("illiquidity", bars), compute)
 

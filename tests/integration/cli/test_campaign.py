@@ -129,8 +129,9 @@ def test_the_joblib_backend_finds_the_same(data: Path, undisturbed: tuple[Path, 
     assert other["outcome"] == undisturbed[1]["outcome"]
 
 
-def test_killed_in_the_middle_it_goes_on_without_doing_anything_twice(
-    data: Path, undisturbed: tuple[Path, dict[str, Any]], ost: Ost, tmp_path: Path
+@pytest.mark.parametrize(("kill", "code"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130)], ids=["SIGKILL", "Ctrl-C"])
+def test_stopped_in_the_middle_it_goes_on_without_doing_anything_twice(
+    data: Path, undisturbed: tuple[Path, dict[str, Any]], ost: Ost, tmp_path: Path, kill: signal.Signals, code: int
 ) -> None:
     root = tmp_path / "var"
     process = subprocess.Popen(
@@ -142,8 +143,10 @@ def test_killed_in_the_middle_it_goes_on_without_doing_anything_twice(
     )
     while not list(root.glob("lake/campaigns/*/tasks/*.npz")):
         assert process.poll() is None, process.stderr.read().decode() if process.stderr else ""
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
+    os.killpg(process.pid, kill)
+    _, errors = process.communicate()
+    assert process.returncode == code
+    assert b"Traceback" not in errors
     research = open_research(f"sqlite:///{root / 'ledger.sqlite'}")
     recorded = {task.id for task in research.tasks(undisturbed[1]["id"])}
     finished = {path: path.stat().st_mtime_ns for path in root.glob("lake/campaigns/*/tasks/*.npz")}

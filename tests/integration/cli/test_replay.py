@@ -150,7 +150,11 @@ def test_other_settings_are_the_cause_that_is_named(
 
 
 def test_an_order_that_was_altered_is_named(folder: Path, replay: Callable[..., tuple[int, dict[str, Any]]]) -> None:
-    change(folder, "UPDATE orders SET stop_price = '1.0' WHERE client_id = (SELECT min(client_id) FROM orders WHERE leg = 'stop')")
+    change(
+        folder,
+        "UPDATE order_intents SET stop_price = '1.0' "
+        "WHERE client_id = (SELECT min(client_id) FROM order_intents WHERE leg = 'stop')",
+    )
     code, found = replay()
     assert code == 1
     (difference,) = found["differences"]

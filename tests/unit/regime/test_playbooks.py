@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from shared.domain.errors import ConfigError
@@ -47,3 +49,14 @@ def test_the_look_back_is_bounded() -> None:
     assert longest_lookback_bars(BASE) <= MAX_LOOKBACK_BARS
     with pytest.raises(ConfigError, match="looks back"):
         merged(BASE, Playbook(values={"volatility_long_bars": 1500}))
+
+
+def test_an_agents_share_follows_the_held_regime() -> None:
+    agent = replace(StrategyParams().trend_hunter, share=2.0, regime_shares=(1.5, 1.0, 0.0))
+    base = replace(StrategyParams(), trend_hunter=agent)
+    shares = [apply_playbook(base, regime).trend_hunter.share for regime in Regime]
+    assert shares == [3.0, 2.0, 0.0]
+    once = apply_playbook(base, Regime.BALANCED)
+    assert apply_playbook(once, Regime.BALANCED) == once
+    with pytest.raises(ConfigError, match="regime_shares"):
+        replace(agent, regime_shares=(1.0, -1.0, 1.0))

@@ -59,7 +59,7 @@ def test_the_template_is_two_plugins_that_answer(tmp_path: Path, trend: Callable
         ({"a.py": "1 / 0\n"}, "a.py failed: ZeroDivisionError"),
         ({"a.py": "def broken(:\n"}, "a.py failed: SyntaxError"),
         ({"a.py": "PLUGINS = [1]\n"}, "must be a list of"),
-        ({name: f"{HEAD}PLUGINS = [Plugin('same', np.zeros, 1)]\n" for name in ("a.py", "b.py")}, "two plug-ins"),
+        (dict.fromkeys(("a.py", "b.py"), f"{HEAD}PLUGINS = [Plugin('same', np.zeros, 1)]\n"), "two plug-ins"),
     ],
 )
 def test_a_folder_that_cannot_be_loaded_says_why(tmp_path: Path, files: dict[str, str], words: str) -> None:

@@ -32,6 +32,7 @@ def same(one: np.ndarray, other: np.ndarray) -> bool:
     return bool(np.array_equal(one, other, equal_nan=True))
 
 
+@pytest.mark.filterwarnings("ignore:overflow encountered")  # a quotient of extremes, in both forms
 @settings(max_examples=60, deadline=None)
 @given(one=COLUMN, other=COLUMN, low=st.floats(-5, 5), width=st.floats(0.1, 50), bars=st.integers(1, 30))
 def test_helpers(one: np.ndarray, other: np.ndarray, low: float, width: float, bars: int) -> None:

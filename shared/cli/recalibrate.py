@@ -1,0 +1,256 @@
+"""`ost recalibrate`: bring recalibration events to their end: a campaign, then a champion or "no significant improvement".
+
+The same command goes on where a killed one stopped. Exit codes: 0 whatever the campaign decides, 1 where one failed (its error
+is in the ledger, and it may run again), 2 usage.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from shared.domain.asset import Asset
+from shared.domain.errors import NotEnoughData, OstError, UsageError
+from shared.domain.interval import DAY_MS, format_ms, parse_date_ms
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from shared.calibration.recalibration import Log
+    from shared.calibration.run import CampaignPorts, CampaignRequest
+    from shared.config.settings import Settings
+    from shared.domain.research import RecalibrationEvent
+    from shared.ports import Ledger, Research
+
+_OWN_BOOK = "research"
+"""book of the agent log for recalibrations that no book asked for"""
+
+
+def recalibrate(
+    asset: Annotated[str | None, typer.Option(help="This symbol: its waiting event, or a new one by hand.")] = None,
+    event: Annotated[str | None, typer.Option(help="This event; a unique beginning of its id is enough.")] = None,
+    reason: Annotated[str, typer.Option(help="Why, for a new event by hand.")] = "asked for by hand",
+    data: Annotated[
+        Path | None, typer.Option(help="Folder with candles (default: the venue, else a generated market).")
+    ] = None,
+    start: Annotated[
+        str | None, typer.Option(help="First day of the campaign (default: monitor.history_days before its end).")
+    ] = None,
+    end: Annotated[str | None, typer.Option(help="Day after the last one, for a new event by hand (default: today).")] = None,
+    search: Annotated[int | None, typer.Option(help="Let Optuna look for so many variants.", min=1)] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes (default: one for each processor).", min=1)] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done; write nothing.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+) -> None:
+    """Tune again where the monitor, or you, found a reason; promote only what passes the promotion rule.
+
+    Without --asset or --event: every event that waits, was interrupted, or failed last.
+
+    Example: ost recalibrate --asset BTCUSDT --data ../shared/data/ohlcv/binance_usdm --dry-run
+    """
+    from shared.adapters.local.jobs import ProcessJobs
+    from shared.calibration.run import CampaignPorts
+    from shared.cli import output, wiring
+
+    settings = wiring.settings()
+    ledger, research = wiring.ledger(settings), wiring.research(settings)
+    events = _events(settings, ledger, research, asset, event, end, reason)
+    jobs = ProcessJobs(workers or os.cpu_count() or 1)
+    ports = CampaignPorts(wiring.bucket(settings), research, jobs, wiring.clock())
+    rows, problems = [], []
+    for one in events:
+        try:
+            rows.append(_one(settings, ledger, ports, one, data, start, search, dry_run=dry_run))
+        except OstError as error:
+            problems.append(f"{one.asset.symbol}: {error}")
+    if as_json or rows or not problems:
+        view = None if as_json else _view(rows, dry_run=dry_run)
+        output.emit({"recalibrations": rows, "problems": problems}, as_json, view=view)
+    for problem in problems:
+        output.print_error(problem)
+    if problems:
+        raise typer.Exit(1)
+
+
+def _events(
+    settings: Settings,
+    ledger: Ledger,
+    research: Research,
+    symbol: str | None,
+    wanted: str | None,
+    end: str | None,
+    reason: str,
+) -> list[RecalibrationEvent]:
+    """What there is to do. Raises `UsageError`."""
+    from shared.calibration.recalibration import data_end_ms, manual_event, unfinished_events
+    from shared.cli import wiring
+    from shared.monitor.watch import regime_snapshot
+
+    if symbol is not None and wanted is not None:
+        raise UsageError("--asset and --event both say what to do; give one of them")
+    known = research.recalibrations()
+    if wanted is not None:
+        found = [one for one in known if one.id == wanted] or [one for one in known if wanted and one.id.startswith(wanted)]
+        if len(found) != 1:
+            some = " ".join(one.id for one in (found or known)[-5:])
+            raise UsageError(
+                f"{wanted!r} is {'the start of several events' if found else 'no event'}; there is: {some or 'none'}"
+            )
+        return found
+    waiting = unfinished_events(known)
+    if symbol is None:
+        return waiting
+    asset = Asset(settings.universe.venue, symbol.strip().upper())
+    own = [one for one in waiting if one.asset == asset]
+    if own and end is None:
+        return own[-1:]
+    if own:
+        raise UsageError(f"{own[-1].id} waits already and ends at {format_ms(data_end_ms(own[-1]))[:10]}; leave --end out")
+    books = [book.book for book in ledger.books()]
+    states = [state for book in books if (state := ledger.last_regime(book, asset)) is not None]
+    newest = max(states, key=lambda state: state.bar_close_ms, default=None)
+    end_ms = None if end is None else parse_date_ms(end)
+    return [manual_event(asset, wiring.clock().now_ms(), regime_snapshot(newest), reason, end_ms)]
+
+
+def _one(
+    settings: Settings,
+    ledger: Ledger,
+    ports: CampaignPorts,
+    event: RecalibrationEvent,
+    data: Path | None,
+    start: str | None,
+    search: int | None,
+    *,
+    dry_run: bool,
+) -> dict[str, Any]:
+    from shared.calibration.recalibration import FINAL
+    from shared.calibration.recalibration import recalibrate as run
+    from shared.cli import output
+
+    def request() -> CampaignRequest:
+        return _request(settings, event, data, start, search)
+
+    if dry_run:
+        return _row(event, {}) if event.status in FINAL else _plan(ports, event, request())
+    ports.research.record_recalibration(event)
+    with output.progress(unit="") as bar:
+        stages: dict[str, Any] = {}
+
+        def say(stage: str, done: int, total: int) -> None:
+            if stage not in stages:
+                stages[stage] = bar.add_task(f"{event.asset.symbol} {stage}", total=total, detail="")
+            bar.update(stages[stage], completed=done, total=total)
+
+        done = run(event, request, ports, _log(ledger, event, ports), say)
+    return _row(done.event, {"campaign": done.campaign, "champion": done.champion, "reason": done.reason})
+
+
+def _request(
+    settings: Settings, event: RecalibrationEvent, data: Path | None, start: str | None, search: int | None
+) -> CampaignRequest:
+    """The campaign of an event: the days up to the one that it names, so that a later run asks the same."""
+    from shared.backtest.params import BacktestParams
+    from shared.calibration.campaign import lookback_bars
+    from shared.calibration.grids import default_points
+    from shared.calibration.recalibration import data_end_ms
+    from shared.calibration.run import CampaignRequest
+    from shared.cli.research_market import load_markets
+    from shared.version import code_version
+
+    end_ms = data_end_ms(event) // DAY_MS * DAY_MS
+    points = [] if search else default_points(settings.system)
+    found = load_markets(
+        settings,
+        data=data,
+        symbols=(event.asset.symbol,),
+        start=start or format_ms(end_ms - settings.monitor.history_days * DAY_MS)[:10],
+        end=format_ms(end_ms)[:10],
+        warmup_bars=lookback_bars(settings.system, points),
+    )
+    market = next((market for market in found.markets if market.asset == event.asset), None)
+    if market is None:
+        raise NotEnoughData("\n".join(found.problems) or f"there are no candles of {event.asset}")
+    return CampaignRequest(
+        market=market,
+        base=settings.system,
+        account=BacktestParams(capital=settings.run.capital, leverage=settings.run.leverage, costs=settings.costs),
+        params=settings.campaign,
+        significance=settings.significance,
+        start_ms=found.start_ms,
+        end_ms=found.end_ms,
+        code_version=code_version(),
+        points=points,
+        search_trials=search or 0,
+        origin={"variants": "search" if search else "default grid", "market": found.label},
+    )
+
+
+def _plan(ports: CampaignPorts, event: RecalibrationEvent, request: CampaignRequest) -> dict[str, Any]:
+    """What a run would do, computed without writing."""
+    from dataclasses import replace
+
+    from shared.calibration.campaign import unfinished
+    from shared.calibration.campaign_data import data_id
+    from shared.calibration.run import planned
+
+    campaign: dict[str, Any] = {"start": format_ms(request.start_ms), "end": format_ms(request.end_ms)}
+    if request.search_trials:
+        campaign["variants"] = f"search of {request.search_trials}"
+    else:
+        active = next(iter(ports.research.champions(event.asset, active=True)), None)
+        origin = {**request.origin, "recalibration": event.id}
+        spec = planned(replace(request, origin=origin), data_id(request.market), active)
+        todo = unfinished(spec, ports.bucket, ports.research)
+        campaign |= {"id": spec.id, "variants": len(spec.variants), "folds": len(spec.plan.folds)}
+        campaign |= {"test_days": spec.plan.test_days, "confirm_days": spec.plan.confirm.days}
+        campaign |= {"tasks": len(spec.tasks), "tasks_to_do": len(todo)}
+    return _row(event, {"plan": campaign})
+
+
+def _log(ledger: Ledger, event: RecalibrationEvent, ports: CampaignPorts) -> Log:
+    book = str(event.measured.get("book") or _OWN_BOOK)
+
+    def log(level: str, message: str, context: Mapping[str, Any]) -> None:
+        ledger.log(book, "recalibration", level, message, ports.clock.now_ms(), context)
+
+    return log
+
+
+def _row(event: RecalibrationEvent, more: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "event": event.id,
+        "asset": event.asset.symbol,
+        "trigger": event.trigger,
+        "created": format_ms(event.created_ms),
+        "status": event.status,
+        "regime": event.regime.get("regime"),
+        "why": event.measured.get("reason"),
+        **more,
+    }
+
+
+def _view(rows: Sequence[Mapping[str, Any]], *, dry_run: bool) -> Any:
+    from rich.console import Group
+    from rich.markup import escape
+
+    from shared.cli import output
+
+    if not rows:
+        return "nothing to do: no recalibration waits; the monitor opens one where it is due (ost monitor), or name an --asset"
+    columns = ("event", "asset", "trigger", "opened", "status", "regime then", "champion")
+    cells = [
+        (row["event"], row["asset"], row["trigger"], row["created"], row["status"], row["regime"], row.get("champion"))
+        for row in rows
+    ]
+    lines = [f"{row['asset']}: {row['reason']}" for row in rows if row.get("reason")]
+    if dry_run:
+        lines += [f"{row['asset']}: would run {_facts(row['plan'])}" for row in rows if "plan" in row]
+    return Group(output.table(columns, cells), *map(escape, lines))
+
+
+def _facts(plan: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in plan.items())

@@ -1,0 +1,316 @@
+"""Events brought to their end on a small market: champion or not, killed anywhere, failed and run again; champions by hand."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from shared.adapters.local.bucket import FolderBucket
+from shared.adapters.sql import SqlResearch, open_research
+from shared.adapters.sql.checks import find_problems
+from shared.backtest.market import AssetMarket
+from shared.backtest.params import BacktestParams
+from shared.backtest.system import RegimeMode
+from shared.backtest.venue_rules import symbol_spec
+from shared.calibration.champions import CAMPAIGN, HAND, differences, propose, restore, system_of
+from shared.calibration.params import CampaignParams
+from shared.calibration.recalibration import (
+    champion_of,
+    data_end_ms,
+    manual_event,
+    recalibrate,
+    unfinished_events,
+    winner_returns,
+)
+from shared.calibration.run import CampaignPorts, CampaignRequest, run_campaign
+from shared.calibration.significance.params import SignificanceParams
+from shared.calibration.spec import CampaignSpec
+from shared.data.generated import generate_market
+from shared.domain.asset import Asset
+from shared.domain.errors import Conflict, NotEnoughData, StorageError, UsageError
+from shared.domain.interval import DAY_MS, Interval, parse_date_ms
+from shared.domain.research import CampaignRecord, RecalibrationEvent
+from shared.monitor.performance import Baseline
+from shared.trading.params import SystemParams
+
+BTC = Asset("binanceusdm", "BTCUSDT")
+INTERVAL = Interval.H4
+END = parse_date_ms("2025-01-01")
+BASE = SystemParams()
+PARAMS = CampaignParams(train_days=60, test_days=30, min_folds=1, min_confirm_days=40, variants_per_task=2)
+QUICK = SignificanceParams(resamples=200, set_resamples=200)
+POINTS = [{"strategy.stop_atr": 2.0}, {"strategy.entry_threshold": 0.2}]
+EVENT = manual_event(BTC, END, {"regime": "stress"}, "for the test")
+
+
+class Inline:
+    """The `Jobs` port without processes."""
+
+    def run(self, prepare: Callable[[], Any], items: Sequence[Any], on_done: Callable[[int, Any], None]) -> None:
+        work = prepare() if items else None
+        for place, item in enumerate(items):
+            on_done(place, work(item))  # type: ignore[misc]
+
+
+class StandingClock:
+    def now_ms(self) -> int:
+        return END
+
+    async def sleep(self, seconds: float) -> None:
+        raise NotImplementedError
+
+
+class KilledOn(SqlResearch):
+    """The memory of research, whose process is killed at one call."""
+
+    def __init__(self, url: str, method: str, argument: str = "") -> None:
+        super().__init__(open_research(url).engine)
+        self.method, self.argument = method, argument
+
+    def promote(self, *arguments: Any) -> Any:
+        done = super().promote(*arguments)
+        self._die("promote")
+        return done
+
+    def finish_campaign(self, *arguments: Any) -> None:
+        super().finish_campaign(*arguments)
+        self._die("finish_campaign")
+
+    def record_task(self, task: Any) -> None:
+        super().record_task(task)
+        self._die("record_task")
+
+    def _die(self, method: str) -> None:
+        if method == self.method:
+            raise KeyboardInterrupt
+
+
+@pytest.fixture(scope="module")
+def market() -> AssetMarket:
+    bars = 6 * 1000
+    begin = END - bars * INTERVAL.ms
+    made = generate_market(np.random.default_rng(5), ("BTCUSDT",), INTERVAL, begin, bars)
+    candles = asyncio.run(made.candles("BTCUSDT", INTERVAL, begin, END))
+    return AssetMarket(BTC, candles, symbol_spec("BTCUSDT", float(candles.open[0])))
+
+
+@pytest.fixture
+def request_(market: AssetMarket) -> CampaignRequest:
+    start = END - 700 * DAY_MS
+    return CampaignRequest(
+        market, BASE, BacktestParams(), PARAMS, QUICK, start, END, "test", points=POINTS, mode=RegimeMode.OFF
+    )
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'ledger.sqlite'}"
+
+
+@pytest.fixture
+def ports(tmp_path: Path, url: str) -> CampaignPorts:
+    return CampaignPorts(FolderBucket(tmp_path / "lake"), open_research(url), Inline(), StandingClock())
+
+
+@pytest.fixture
+def passing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Verdicts that say yes: what follows from a promotion is looked at, not the statistics."""
+    from shared.calibration import selection
+
+    made = selection.outcome
+    monkeypatch.setattr(selection, "outcome", lambda *a: {**made(*a), "promoted": True, "reason": "every condition holds"})
+
+
+def run(ports: CampaignPorts, wanted: CampaignRequest, event: RecalibrationEvent = EVENT) -> tuple[Any, list[str]]:
+    lines: list[str] = []
+
+    def log(level: str, message: str, context: Mapping[str, Any]) -> None:
+        lines.append(f"{level}: {message}")
+
+    ports.research.record_recalibration(event)
+    (current,) = [one for one in ports.research.recalibrations() if one.id == event.id]
+    return recalibrate(current, lambda: wanted, ports, log), lines
+
+
+def test_no_improvement_is_an_end_with_its_reason(ports: CampaignPorts, request_: CampaignRequest) -> None:
+    done, lines = run(ports, request_)
+    assert done.event.status == "no_improvement"
+    assert done.reason.startswith("no significant improvement")
+    assert done.event.outcome["campaign"] == done.campaign
+    assert ports.research.champions() == []
+    assert lines == [f"info: recalibration {EVENT.id} of BTCUSDT changed nothing: {done.reason}"]
+    again, silence = run(ports, request_)
+    assert again == done
+    assert silence == []
+
+
+@pytest.mark.usefixtures("passing")
+def test_a_winner_becomes_champion_with_its_lineage_and_baseline(ports: CampaignPorts, request_: CampaignRequest) -> None:
+    done, _ = run(ports, request_)
+    (champion,) = ports.research.champions(active=True)
+    assert (done.event.status, done.champion) == ("champion", champion.id)
+    assert champion.lineage["recalibration"] == EVENT.id
+    assert champion.lineage["campaign"] == done.campaign
+    assert (champion.lineage["predecessor"], champion.lineage["by"]) == (None, "recalibration")
+    record = ports.research.campaign(done.campaign)
+    assert record is not None
+    assert record.spec["origin"]["recalibration"] == EVENT.id
+    confirmation = record.outcome["confirmation"]["winner"]
+    assert champion.metrics["sharpe_daily"] == confirmation["sharpe_daily"]
+    baseline = Baseline.from_metrics(champion.metrics)
+    assert baseline is not None
+    assert baseline.days == confirmation["days"]
+    returns = winner_returns(CampaignSpec.from_dict(record.spec), record.outcome, ports.bucket)
+    assert baseline.kurtosis == Baseline.of(returns, 30).kurtosis
+    assert baseline.clustering is not None
+    assert system_of(champion, BASE).version == champion.params_version
+    assert champion_of(ports.research, EVENT) == champion
+
+
+@pytest.mark.usefixtures("passing")
+@pytest.mark.parametrize("method", ["record_task", "finish_campaign", "promote"])
+def test_killed_anywhere_it_goes_on_to_one_champion(
+    ports: CampaignPorts, request_: CampaignRequest, url: str, method: str
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run(replace(ports, research=KilledOn(url, method)), request_)
+    (event,) = ports.research.recalibrations()
+    assert event.status == "running"
+    (before,) = ports.research.campaigns()
+    done, _ = run(ports, request_)
+    assert done.event.status == "champion"
+    assert [record.id for record in ports.research.campaigns()] == [before.id]
+    assert [champion.id for champion in ports.research.champions()] == [done.champion]
+
+
+def test_a_failure_is_kept_with_its_error_and_may_run_again(ports: CampaignPorts, request_: CampaignRequest) -> None:
+    with pytest.raises(NotEnoughData):
+        run(ports, replace(request_, start_ms=END - 60 * DAY_MS))
+    (event,) = ports.research.recalibrations()
+    assert event.status == "failed"
+    assert "days" in event.outcome["reason"]
+    assert unfinished_events(ports.research.recalibrations()) == [event]
+    done, _ = run(ports, request_)
+    assert done.event.status == "no_improvement"
+    assert unfinished_events(ports.research.recalibrations()) == []
+
+
+@pytest.mark.usefixtures("passing")
+def test_a_champion_that_came_in_between_is_not_replaced(ports: CampaignPorts, request_: CampaignRequest, url: str) -> None:
+    class Overtaken(SqlResearch):
+        """Another promotion comes between the verdict and ours."""
+
+        def finish_campaign(self, campaign_id: str, outcome: Mapping[str, Any], now_ms: int) -> None:
+            super().finish_campaign(campaign_id, outcome, now_ms)
+            record = self.campaign(campaign_id)
+            assert record is not None
+            self.promote(propose(record, None, by=HAND, reason="faster", now_ms=1, active=None).champion, 1)
+
+    rival = Overtaken(ports.research.engine)  # type: ignore[attr-defined]
+    with pytest.raises(Conflict, match="compared with no champion"):
+        run(replace(ports, research=rival), request_)
+    (event,) = ports.research.recalibrations()
+    assert event.status == "failed"
+    assert [champion.reason for champion in ports.research.champions(active=True)] == ["faster"]
+    # Run again, it meets the new champion.
+    done, _ = run(ports, request_)
+    assert done.event.status == "champion"
+    assert ports.research.champion(done.champion).lineage["predecessor"] == ports.research.champions()[0].id
+    assert find_problems(rival.engine) == []
+
+
+def test_failed_events_wait_only_while_they_are_the_newest() -> None:
+    first, second = (manual_event(BTC, END + n, {}, "x") for n in range(2))
+    assert unfinished_events([replace(first, status="failed"), second]) == [second]
+    assert unfinished_events([replace(first, status="running"), replace(second, status="no_improvement")])[0].id == first.id
+
+
+def test_an_event_may_say_where_its_data_end() -> None:
+    assert data_end_ms(EVENT) == END
+    assert data_end_ms(manual_event(BTC, END, {}, "x", end_ms=5)) == 5
+
+
+class TestByHand:
+    @pytest.fixture
+    def record(self, ports: CampaignPorts, request_: CampaignRequest) -> CampaignRecord:
+        finished = run_campaign(request_, ports)
+        found = ports.research.campaign(finished.spec.id)
+        assert found is not None
+        return found
+
+    def test_what_did_not_pass_can_be_promoted_with_a_warning(self, ports: CampaignPorts, record: CampaignRecord) -> None:
+        with pytest.raises(UsageError, match="may not promote"):
+            propose(record, None, by=CAMPAIGN, reason="x", now_ms=1, active=None)
+        proposal = propose(record, None, by=HAND, reason="I say so", now_ms=1, active=None)
+        assert proposal.champion.lineage["by"] == "hand"
+        assert proposal.champion.statistical_test["promoted"] is False
+        assert [warning.split(":")[0] for warning in proposal.warnings] == ["the campaign's verdict did not pass"]
+        assert Baseline.from_metrics(proposal.champion.metrics).clustering is None
+        ports.research.promote(proposal.champion, 1)
+
+    def test_an_unfinished_campaign_or_one_without_a_winner_has_nobody_to_promote(self, record: CampaignRecord) -> None:
+        with pytest.raises(UsageError, match="not finished"):
+            propose(replace(record, outcome=None), None, by=HAND, reason="x", now_ms=1, active=None)
+        with pytest.raises(UsageError, match="no winner"):
+            propose(
+                replace(record, outcome={**record.outcome, "winner": None}), None, by=HAND, reason="x", now_ms=1, active=None
+            )
+
+    def test_a_former_champion_comes_back_under_a_name_of_its_own(self, ports: CampaignPorts, record: CampaignRecord) -> None:
+        first = propose(record, None, by=HAND, reason="first", now_ms=1, active=None).champion
+        ports.research.promote(first, 1)
+        (active,) = ports.research.champions(active=True)
+        with pytest.raises(UsageError, match="already"):
+            restore(active, active=active, reason="x", now_ms=2)
+        other = replace(first, id="champion-other", lineage={"predecessor": first.id}, params={})
+        ports.research.promote(other, 2)
+        former, active = ports.research.champions()
+        proposal = restore(former, active=active, reason="the other one loses", now_ms=3)
+        assert proposal.warnings
+        assert ports.research.promote(proposal.champion, 3).id == other.id
+        reigns = ports.research.champions()
+        assert [champion.reason for champion in reigns] == ["first", "first", "the other one loses"]
+        assert reigns[-1].lineage["restored"] == first.id
+        assert reigns[-1].params == first.params
+        with pytest.raises(Conflict):
+            ports.research.promote(replace(proposal.champion, id="champion-late"), 4)
+
+    def test_who_was_compared_with_another_one_is_warned_about(self, record: CampaignRecord, ports: CampaignPorts) -> None:
+        first = propose(record, None, by=HAND, reason="first", now_ms=1, active=None).champion
+        later = propose(record, None, by=HAND, reason="x", now_ms=1, active=replace(first, id="champion-x"))
+        assert later.champion.lineage["predecessor"] == "champion-x"
+        assert "champion-x is active" in later.warnings[-1]
+
+    def test_a_difference_names_what_changed_and_nothing_else(self, record: CampaignRecord) -> None:
+        first = propose(record, None, by=HAND, reason="x", now_ms=1, active=None).champion
+        default = BASE.strategy.full_score
+        second = replace(first, id="champion-2", params={"strategy.full_score": default, "risk.stress_multiplier": 0.25})
+        second = replace(second, metrics={**first.metrics, "sharpe_daily": 9.0})
+        found = differences(first, second)
+        names = {change.name for change in found.params}
+        assert names == {*first.params, "risk.stress_multiplier"}
+        assert [change.name for change in found.metrics] == ["sharpe_daily"]
+        assert found.tests == ()
+        assert found.as_dict()["after"] == "champion-2"
+
+
+def test_a_full_disk_is_a_failure_that_keeps_what_is_done(
+    ports: CampaignPorts, request_: CampaignRequest, tmp_path: Path
+) -> None:
+    class Full(FolderBucket):
+        def write(self, name: str, content: bytes, *, if_generation: int | None = None) -> int:
+            if "/tasks/" in name:
+                raise StorageError("the disk is full")
+            return super().write(name, content, if_generation=if_generation)
+
+    with pytest.raises(StorageError):
+        run(replace(ports, bucket=Full(tmp_path / "lake")), request_)
+    assert [event.status for event in ports.research.recalibrations()] == ["failed"]
+    done, _ = run(ports, request_)
+    assert done.event.status == "no_improvement"
