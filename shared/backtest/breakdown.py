@@ -1,8 +1,8 @@
 """Where the profit of a backtest came from: by asset, by kind of cost, by regime, by month.
 
-Profit of an asset over the bar that ends at i: what its position is worth there, minus what it was worth a bar earlier, minus
-what was paid for it in between, minus fees. A bar belongs to the regime that was held at its start, the one that its position
-was decided under. Invariant: the profits of all assets and bars, with the funding, are what the equity gained.
+Profit of an asset over a bar: what its position is worth at the end, minus what it was worth at the start, minus what was paid
+for it in between, minus fees. A bar belongs to the regime that was held at its start, the one that its position was decided
+under. Invariant: the profits of all assets and bars, with the funding, are what the equity gained.
 """
 
 from __future__ import annotations
@@ -60,16 +60,28 @@ class RegimeRow:
 
 
 def asset_profits(result: BacktestResult, markets: Sequence[AssetMarket]) -> FloatArray:
-    """(m, a) profit of each asset over the bar that ends at each instant, after slippage and fees, without funding."""
-    profits = np.empty_like(result.position)
-    fills = result.fills
-    bars = np.searchsorted(result.time_ms, fills.time_ms, side="left")
+    """(m, a) profit of each asset over the bar that ends at each instant, after slippage and fees, without funding.
+
+    The account is marked before the trades of an instant, so that these belong to the bar that begins there; those of the last
+    instant belong to none.
+    """
+    return _profits(result, markets)[:-1]
+
+
+def _profits(result: BacktestResult, markets: Sequence[AssetMarket]) -> FloatArray:
+    """(m + 1, a): in the last row what the trades of the last instant cost."""
+    fills, instants = result.fills, len(result.time_ms)
+    bars = np.searchsorted(result.time_ms, fills.time_ms, side="right")
+    at_instant = result.time_ms[np.minimum(bars - 1, instants - 1)] == fills.time_ms
+    profits = np.zeros((instants + 1, len(markets)))
     for column, market in enumerate(markets):
-        value = result.position[:, column] * _prices(market.candles, result.time_ms)
         own = fills.asset == column
-        paid = fills.quantity[own] * fills.price[own] + fills.fee[own]
-        spent = np.bincount(bars[own], weights=paid, minlength=len(value))[: len(value)]
-        profits[:, column] = np.diff(value, prepend=0.0) - spent
+        changed = np.bincount(bars[own & at_instant] - 1, weights=fills.quantity[own & at_instant], minlength=instants)
+        prices = _prices(market.candles, result.time_ms)
+        value = (result.position[:, column] - changed) * prices
+        after = result.position[-1:, column] * prices[-1:]
+        paid = np.bincount(bars[own], weights=fills.quantity[own] * fills.price[own] + fills.fee[own], minlength=instants + 1)
+        profits[:, column] = np.diff(np.concatenate([value, after]), prepend=0.0) - paid
     return profits
 
 
@@ -86,9 +98,9 @@ def _prices(candles: Candles, times_ms: IntArray) -> FloatArray:
 
 
 def asset_costs(result: BacktestResult, markets: Sequence[AssetMarket]) -> tuple[AssetCosts, ...]:
-    """One row for each asset."""
+    """One row for each asset, the trades of the last instant included."""
     fills, trips = result.fills, result.trades
-    profits = asset_profits(result, markets).sum(axis=0)
+    profits = _profits(result, markets).sum(axis=0)
     rows = []
     for column, asset in enumerate(result.assets):
         own, trip = fills.asset == column, trips.asset == column

@@ -15,7 +15,17 @@ import numpy as np
 from shared.backtest.kernel import simulate
 from shared.backtest.kernel_inputs import Grid, Placement, account_numbers, market_arrays, placed, rule_arrays, signal_arrays
 from shared.backtest.kernel_trips import fold_trips
-from shared.backtest.kernel_types import FillLog, RuleArrays
+from shared.backtest.kernel_types import (
+    ASSET,
+    BAR,
+    CHANGED,
+    FEE,
+    FILL_PRICE,
+    REASON,
+    REFERENCE,
+    STEP_DENOMINATOR,
+    STEP_NUMERATOR,
+)
 from shared.backtest.market import AssetMarket
 from shared.backtest.params import BacktestParams
 from shared.backtest.result import LIQUIDATION, STOP, BacktestResult, Fills, RoundTrips
@@ -45,7 +55,8 @@ def backtest(
 
     The first decision falls on the first bar close at or after `start_ms`, the last bar closes at or before `end_ms`; earlier
     candles may be there, later ones are not looked at. Row i of a signal belongs to row i of its market's candles. A fill by
-    decision is stamped with its instant, one inside a bar (stop, liquidation) with the last millisecond of the bar.
+    decision is stamped with its instant, one inside a bar (stop, liquidation) with the last millisecond of the bar. Equity and
+    wallet of an instant are those before its trades, exposure and position those after them, as in the ledger of a live book.
     Raises `UsageError` (no market, intervals differ, end before start), `NotEnoughData` (no bars in the range), `MalformedData`
     (misshapen or infinite signals) and `ConfigError` (leverage that the venue does not offer).
     """
@@ -53,12 +64,13 @@ def backtest(
     grid = _grid(markets, start_ms, end_ms)
     placements = [placed(market.candles, grid) for market in markets]
     _check_rows(markets, placements, grid)
-    rules = rule_arrays(markets, params.leverage)
+    rules, tiers = rule_arrays(markets, params.leverage)
     paths = np.empty((3 + len(markets), grid.instants))
     log, funding, halts, error = simulate(
         market_arrays(markets, placements, grid),
         signal_arrays(signals, placements, grid),
         rules,
+        tiers,
         account_numbers(params, risk, grid),
         np.array(risk.pause_drawdowns, dtype=np.float64),
         np.array([pause_ms(hours) for hours in risk.pause_hours], dtype=np.int64),
@@ -83,20 +95,20 @@ def backtest(
     )
 
 
-def _executions(log: FillLog, rules: RuleArrays, grid: Grid, assets: int) -> tuple[Fills, RoundTrips]:
+def _executions(log: FloatArray, rules: FloatArray, grid: Grid, assets: int) -> tuple[Fills, RoundTrips]:
     """The fills and the round trips that they make, in base units and instants."""
-    asset, reason = log.asset, log.reason
-    quantity = log.units * rules.step_numerator[asset] / rules.step_denominator[asset]
+    asset, reason = log[:, ASSET].astype(np.int64), log[:, REASON].astype(np.int8)
+    quantity = log[:, CHANGED] * rules[STEP_NUMERATOR, asset] / rules[STEP_DENOMINATOR, asset]
     inside = (reason == STOP) | (reason == LIQUIDATION)
-    time_ms: IntArray = grid.start_ms + log.bar * grid.interval.ms - inside
+    time_ms: IntArray = grid.start_ms + log[:, BAR].astype(np.int64) * grid.interval.ms - inside
     fills = Fills(
         time_ms=time_ms,
         asset=asset.astype(np.int8),
         quantity=quantity,
-        price=log.price,
-        reference=log.reference,
-        fee=log.fee,
-        reason=reason.astype(np.int8),
+        price=log[:, FILL_PRICE].copy(),
+        reference=log[:, REFERENCE].copy(),
+        fee=log[:, FEE].copy(),
+        reason=reason,
     )
     return fills, _round_trips(fold_trips(log, quantity, time_ms, assets))
 
@@ -151,9 +163,7 @@ def _check(markets: Sequence[AssetMarket], signals: Sequence[SignalPath | Target
         _check_signal(market, signal)
         most = market.spec.max_leverage
         if params.leverage > most:
-            raise ConfigError(
-                f"leverage {params.leverage} is more than {market.asset.symbol} allows; choose at most {most}"
-            )
+            raise ConfigError(f"leverage {params.leverage} is more than {market.asset.symbol} allows; choose at most {most}")
 
 
 def _check_signal(market: AssetMarket, signal: SignalPath | TargetPath) -> None:

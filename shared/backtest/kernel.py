@@ -15,18 +15,33 @@ import math
 import numpy as np
 
 from shared.backtest.costs import fee
-from shared.backtest.kernel_account import (
-    CASH,
-    WALLET,
-    book_fill,
-    cushion,
-    fill_stop,
-    liquidate,
-    quantity_of,
-    taker_price,
-)
+from shared.backtest.kernel_account import book_fill, cushion, fill_stop, liquidate, quantity_of, taker_price
 from shared.backtest.kernel_grid import steps_reaching, steps_within
-from shared.backtest.kernel_types import AccountNumbers, FillLog, MarketArrays, RuleArrays, SignalArrays, State
+from shared.backtest.kernel_types import (
+    CASH,
+    COST,
+    FILLS,
+    FROZEN,
+    FUNDING,
+    LAST_CLOSE,
+    MAX_NOTIONAL,
+    MAX_QUANTITY,
+    MIN_NOTIONAL,
+    PRICE,
+    QUANTITY,
+    STEP_DENOMINATOR,
+    STEP_NUMERATOR,
+    STOP_PRICE,
+    STOP_UNITS,
+    TICK_DENOMINATOR,
+    TICK_NUMERATOR,
+    UNITS,
+    WALLET,
+    WANTS_STOP,
+    AccountNumbers,
+    MarketArrays,
+    SignalArrays,
+)
 from shared.backtest.result import CHANGE, CLOSE, OPEN
 from shared.compiled import compiled
 from shared.domain.candles import FloatArray, IntArray
@@ -53,191 +68,236 @@ _target_position = compiled(target_position)
 
 
 @compiled
-def _new_log(capacity: int) -> FillLog:
-    return FillLog(
-        np.empty(capacity, np.int64),
-        np.empty(capacity, np.int64),
-        np.empty(capacity),
-        np.empty(capacity),
-        np.empty(capacity),
-        np.empty(capacity),
-        np.empty(capacity, np.int64),
-    )
-
-
-@compiled
-def _resized(log: FillLog, k: int, capacity: int) -> FillLog:
-    """The first `k` entries of the log with room for `capacity`."""
-    larger = _new_log(capacity)
-    larger.bar[:k], larger.asset[:k], larger.reason[:k] = log.bar[:k], log.asset[:k], log.reason[:k]
-    larger.units[:k], larger.price[:k] = log.units[:k], log.price[:k]
-    larger.reference[:k], larger.fee[:k] = log.reference[:k], log.fee[:k]
+def _grown(log: FloatArray) -> FloatArray:
+    """The same log with twice the room."""
+    larger = np.empty((2 * log.shape[0], log.shape[1]))
+    larger[: log.shape[0]] = log
     return larger
 
 
 @compiled
-def _new_state(market: MarketArrays, signals: SignalArrays, account: AccountNumbers) -> State:
-    assets = len(signals.is_policy)
-    return State(
-        np.zeros(assets),
-        np.zeros(assets),
-        np.zeros(assets),
-        np.zeros(assets),
-        np.zeros(assets),
-        np.zeros(assets, np.bool_),
-        np.zeros(assets, np.bool_),
-        market.before_price.copy(),
-        market.before_price.copy(),
-        np.full(assets, -1, np.int64),
-        np.zeros(assets),
-        np.zeros(1, np.int64),
-        np.full(2, account.capital),
-    )
-
-
-@compiled
-def _margin_allows(rules: RuleArrays, account: AccountNumbers, state: State, a: int, change: float, expected: float) -> bool:
+def _margin_allows(
+    rules: FloatArray, account: AccountNumbers, state: FloatArray, money: FloatArray, a: int, change: float, expected: float
+) -> bool:
     """Whether the venue accepts an order that is not reduce-only (`cloudrun/exchange/orders._check_margin`)."""
-    held = state.units[a]
+    held = state[UNITS, a]
     target = held + change
     if abs(target) <= abs(held) and target * held >= 0.0:
         return True
-    if quantity_of(rules, a, abs(target)) * expected > rules.max_notional[a]:
+    if quantity_of(rules, a, abs(target)) * expected > rules[MAX_NOTIONAL, a]:
         return False
     needed: float = 0.0
-    equity: float = state.money[WALLET]
-    for b in range(len(state.units)):
-        units = max(abs(held + change), abs(held)) if b == a else abs(state.units[b])
+    equity: float = money[WALLET]
+    for b in range(state.shape[1]):
+        units = max(abs(held + change), abs(held)) if b == a else abs(state[UNITS, b])
         if units != 0.0:
-            needed += quantity_of(rules, b, units) * state.price[b] / account.leverage
-            equity += quantity_of(rules, b, state.units[b]) * state.price[b] - state.cost[b]
+            needed += quantity_of(rules, b, units) * state[PRICE, b] / account.leverage
+            equity += quantity_of(rules, b, state[UNITS, b]) * state[PRICE, b] - state[COST, b]
     notional = quantity_of(rules, a, abs(change)) * expected
-    costs = _fee(notional, account.taker_fee_bps) + abs(notional - quantity_of(rules, a, abs(change)) * state.price[a])
+    costs = _fee(notional, account.taker_fee_bps) + abs(notional - quantity_of(rules, a, abs(change)) * state[PRICE, a])
     return bool(needed + costs <= equity)
 
 
 @compiled
 def _place_stop(
-    rules: RuleArrays, signals: SignalArrays, state: State, a: int, side: float, close: float, distance: float
+    rules: FloatArray, state: FloatArray, a: int, side: float, close: float, distance: float, is_policy: bool
 ) -> None:
     """Rest the stop of a new position, or keep what rests where the venue refuses a stop that would trigger at once."""
-    final = state.units[a]
-    if state.stop_units[a] > 0.0 and side * final <= 0.0:
-        state.stop_units[a] = 0.0  # the old stop protects nothing any more
+    final = state[UNITS, a]
+    if state[STOP_UNITS, a] > 0.0 and side * final <= 0.0:
+        state[STOP_UNITS, a] = 0.0  # the old stop protects nothing any more
     if final == 0.0:
-        state.wants_stop[a] = False
+        state[WANTS_STOP, a] = 0.0
         return
     if distance <= 0.0:
-        state.wants_stop[a] = signals.is_policy[a]
-        if not signals.is_policy[a]:
-            state.stop_units[a] = 0.0
+        state[WANTS_STOP, a] = 1.0 if is_policy else 0.0
+        if not is_policy:
+            state[STOP_UNITS, a] = 0.0
         return
-    state.wants_stop[a] = True
-    numerator, denominator = rules.tick_numerator[a], rules.tick_denominator[a]
+    state[WANTS_STOP, a] = 1.0
+    numerator, denominator = rules[TICK_NUMERATOR, a], rules[TICK_DENOMINATOR, a]
     if final > 0.0:
         stop = _steps_reaching(close * (1 - distance), numerator, denominator) * numerator / denominator
-        refused = state.price[a] <= stop
+        refused = state[PRICE, a] <= stop
     else:
         stop = _steps_within(close * (1 + distance), numerator, denominator) * numerator / denominator
-        refused = state.price[a] >= stop
+        refused = state[PRICE, a] >= stop
     if not refused and stop > 0.0:
-        state.stop_price[a] = stop
-        state.stop_units[a] = abs(final)
+        state[STOP_PRICE, a] = stop
+        state[STOP_UNITS, a] = abs(final)
 
 
 @compiled
 def _order(
-    market: MarketArrays,
-    signals: SignalArrays,
-    rules: RuleArrays,
+    rules: FloatArray,
     account: AccountNumbers,
-    state: State,
-    log: FillLog,
+    state: FloatArray,
+    money: FloatArray,
+    log: FloatArray,
     i: int,
     a: int,
+    close: float,
+    traded: float,
     equity: float,
     approved: float,
     stop_distance: float,
     halted: bool,
+    is_policy: bool,
 ) -> None:
     """Move asset `a` to `approved` · equity: size, approve, fill at the price now, rest the stop.
 
     The sizes are those of `trading/legs.plan_orders`, the checks those of `risk/approval.approve` and of the venue.
     """
-    units, close = state.units[a], market.close[a, i]
-    step, per_step = rules.step_numerator[a], rules.step_denominator[a]
+    units = state[UNITS, a]
+    step, per_step = rules[STEP_NUMERATOR, a], rules[STEP_DENOMINATOR, a]
     wanted = 0.0
     if approved != 0.0:
-        size = min(abs(equity * approved / close), rules.max_quantity[a])
+        size = min(abs(equity * approved / close), rules[MAX_QUANTITY, a])
         wanted = math.copysign(_steps_within(size, step, per_step), approved)
     change = wanted - units
     if change == 0.0:
         return
     notional = quantity_of(rules, a, abs(change)) * close
-    if wanted != 0.0 and notional < rules.min_notional[a] and units * change >= 0.0:
+    if wanted != 0.0 and notional < rules[MIN_NOTIONAL, a] and units * change >= 0.0:
         return
-    change = math.copysign(min(abs(change), _steps_within(rules.max_quantity[a], step, per_step)), change)
+    change = math.copysign(min(abs(change), _steps_within(rules[MAX_QUANTITY, a], step, per_step)), change)
     final, ordered = units + change, quantity_of(rules, a, abs(change))
     reduces = units * final >= 0.0 and abs(final) < abs(units)
-    price = taker_price(market, rules, account, state, a, change, state.price[a], 0.0)
+    price = taker_price(rules, account, a, change, state[PRICE, a], traded, 0.0)
     if not reduces:
-        if halted or min(ordered * close, ordered * state.price[a]) < rules.min_notional[a]:
+        if halted or min(ordered * close, ordered * state[PRICE, a]) < rules[MIN_NOTIONAL, a]:
             return
         if quantity_of(rules, a, abs(final)) * close > equity * account.max_asset_exposure * _SLACK:
             return
-        if not _margin_allows(rules, account, state, a, change, price):
+        if not _margin_allows(rules, account, state, money, a, change, price):
             return
     charge = _fee(ordered * price, account.taker_fee_bps)
     reason = OPEN if units == 0.0 else CLOSE if final == 0.0 else CHANGE
-    book_fill(rules, state, log, i, a, change, price, state.price[a], charge, reason)
-    _place_stop(rules, signals, state, a, units, close, stop_distance)
+    book_fill(rules, state, money, log, i, a, change, price, state[PRICE, a], charge, reason)
+    _place_stop(rules, state, a, units, close, stop_distance, is_policy)
+
+
+@compiled
+def _mark_quiet_bars(
+    opens: FloatArray,
+    worst: FloatArray,
+    closes: FloatArray,
+    wanted: FloatArray,
+    paths: FloatArray,
+    i: int,
+    wallet: float,
+    cash: float,
+    quantity: float,
+    cost: float,
+    side: float,
+    stop: float,
+    margin_ratio: float,
+    shallow: float,
+    peak: float,
+    drawdown: float,
+    error: float,
+) -> tuple[int, float, float, float]:
+    """Mark the account of one asset from bar `i` up to the first bar on which anything could happen; returns that bar.
+
+    The same marks as `simulate` makes, without asking again what cannot be: no decision, no gap, the stop not reached (`worst`
+    is the low for `side` +1, the high for -1), equity well above the margin, no drawdown beyond `shallow` that grows.
+    """
+    last = len(closes) - 1
+    while i < last:
+        extreme, close, price = worst[i], closes[i], opens[i + 1]
+        if wanted[i] == wanted[i] or close != close or price != price or side * (extreme - stop) <= 0.0:
+            break
+        lowest = quantity * extreme
+        if wallet + (lowest - cost) <= abs(lowest) * margin_ratio:
+            break
+        value = quantity * price
+        equity = wallet + (value - cost)
+        top = max(peak, equity)
+        fallen = 1.0 - equity / top
+        if fallen > shallow and fallen > drawdown:
+            break
+        peak, drawdown = top, fallen
+        error = max(error, abs(equity - (cash + value)))
+        paths[0, i], paths[1, i], paths[2, i], paths[3, i] = equity, wallet, abs(quantity) * close, quantity
+        i += 1
+    return i, peak, drawdown, error
 
 
 @compiled
 def simulate(
     market: MarketArrays,
     signals: SignalArrays,
-    rules: RuleArrays,
+    rules: FloatArray,
+    tiers: FloatArray,
     account: AccountNumbers,
     levels: FloatArray,
     pauses_ms: IntArray,
     paths: FloatArray,
-) -> tuple[FillLog, FloatArray, list[tuple[int, int, float]], float]:
+) -> tuple[FloatArray, FloatArray, list[tuple[int, int, float]], float]:
     """The whole run into `paths` (3 + a, m): equity, wallet, exposure, positions in base units.
 
-    Returns fills, funding (a,), halts (instant, end or -1, drawdown) and the identity error. `levels` are the drawdowns that
+    `rules` is (7, a) and `tiers` (a, k, 3): notional cap, maintenance ratio, deduction. Returns fills (k, 7), funding (a,), halts (instant, end or -1, drawdown) and the identity error. `levels` are the drawdowns that
     pause and `pauses_ms` for how long. The caller makes `paths`, because numpy asks the system for large pages: in small ones
     the pages of these arrays alone would take longer than the run.
     """
     # Local names, and helpers only where something happens: passing tuples of arrays around costs more than a quiet bar.
-    opens, highs, lows, closes = market.open, market.high, market.low, market.close
+    opens, highs, lows, closes, volumes = market.open, market.high, market.low, market.close, market.volume
     funding_inside, funding_close = market.funding_inside, market.funding_close
     wanted_path, is_policy, stop_distances = signals.wanted, signals.is_policy, signals.stop_distance
     volatility, atr_fraction, multiplier = signals.volatility, signals.atr_fraction, signals.size_multiplier
-    policy_index, policies, tradable, tiers = signals.policy_index, signals.policies, signals.tradable, rules.tiers
-    state = _new_state(market, signals, account)
-    units, quantity, cost, money = state.units, state.quantity, state.cost, state.money
-    stop_price, stop_units, wants_stop, frozen = state.stop_price, state.stop_units, state.wants_stop, state.frozen
-    prices, last_close, last_bar, funding = state.price, state.last_close, state.last_bar, state.funding
-
+    policy_index, policies, tradable = signals.policy_index, signals.policies, signals.tradable
     assets, bars = closes.shape
-    fills, capacity = state.fills, 128
-    log = _new_log(capacity)
+    state, money = np.zeros((10, assets)), np.full(3, account.capital)
+    money[FILLS] = 0.0
+    state[PRICE], state[LAST_CLOSE] = market.before_price, market.before_price
+    units, quantity, cost, funding = state[UNITS], state[QUANTITY], state[COST], state[FUNDING]
+    stop_price, stop_units, wants_stop, frozen = state[STOP_PRICE], state[STOP_UNITS], state[WANTS_STOP], state[FROZEN]
+    prices, last_close, traded = state[PRICE], state[LAST_CLOSE], market.before_traded.copy()
+
+    equity_path, wallet_path, exposure_path, positions = paths[0], paths[1], paths[2], paths[3:]
+    log = np.empty((128, 7))
     halts = [(0, 0, 0.0)]
     has_funding, has_policy = funding_close.shape[1] > 0, is_policy.any()
     peak, last_equity, last_drawdown, last_exposure = account.capital, account.capital, 0.0, 0.0
     latched, pause_until = False, account.start_ms
     count, mean, spread, kelly_cap = 0, 0.0, 0.0, account.max_leverage  # returns per unit of exposure (Welford)
     error = 0.0
+    may_be_quiet = assets == 1 and not has_policy and not has_funding
+    margin_ratio = tiers[0, -1, 1]
+    shallow = levels[0] if len(levels) > 0 else account.max_drawdown
 
-    done = 0
-    while done < bars:
-        capacity *= 2
-        log = _resized(log, fills[0], capacity)
-        for i in range(done, bars):
-            if fills[0] + 3 * assets >= capacity:
-                break
-            done = i + 1
+    i = 0
+    while i < bars:
+        log = _grown(log)
+        room = log.shape[0] - 3 * assets
+        while i < bars and money[FILLS] < room:
+            if may_be_quiet and not (units[0] != 0.0 and (latched or (wants_stop[0] > 0.0 and stop_units[0] == 0.0))):
+                side = 0.0 if units[0] == 0.0 else 1.0 if units[0] > 0.0 else -1.0
+                guard = stop_price[0] if stop_units[0] > 0.0 else math.nan  # nothing reaches NaN
+                quiet, peak, last_drawdown, error = _mark_quiet_bars(
+                    opens[0],
+                    lows[0] if side >= 0.0 else highs[0],
+                    closes[0],
+                    wanted_path[0],
+                    paths,
+                    i,
+                    money[WALLET],
+                    money[CASH],
+                    quantity[0],
+                    cost[0],
+                    side,
+                    guard,
+                    margin_ratio,
+                    1.0 if latched else shallow,
+                    peak,
+                    last_drawdown,
+                    error,
+                )
+                if quiet > i:
+                    last_close[0], prices[0] = closes[0, quiet - 1], opens[0, quiet]
+                    traded[0] = volumes[0, quiet - 1] * closes[0, quiet - 1]
+                    last_equity, last_exposure = equity_path[quiet - 1], exposure_path[quiet - 1]
+                    i = quiet
             now_ms = account.start_ms + i * account.interval_ms
 
             if last_exposure > 0.0:  # inside bar i: funding, stops, liquidation
@@ -252,22 +312,22 @@ def simulate(
                         money[CASH] += amount
                     worst = lows[a, i] if units[a] > 0.0 else highs[a, i]
                     if stop_units[a] > 0.0 and (worst <= stop_price[a] if units[a] > 0.0 else worst >= stop_price[a]):
-                        fill_stop(market, rules, account, state, log, i, a)
+                        fill_stop(rules, account, state, money, log, i, a, opens[a, i], traded[a])
                     value = quantity[a] * (prices[a] if math.isnan(worst) else worst)
                     reserve += value - cost[a]
                     # An upper bound of the maintenance margin; exact only where it matters.
                     margin += abs(value) * (tiers[a, 0, 1] if abs(value) <= tiers[a, 0, 0] else tiers[a, -1, 1])
                 if margin > 0.0 and money[WALLET] + reserve <= margin:
-                    lowest = cushion(market, rules, state, i, 1.0)
+                    lowest = cushion(market, tiers, state, money, i, 1.0)
                     if lowest <= 0.0:
-                        liquidate(market, rules, account, state, log, i, lowest)
+                        liquidate(market, rules, tiers, account, state, money, log, i, lowest)
 
             value, invested = 0.0, 0.0  # the account at instant i
             for a in range(assets):
                 close = closes[a, i]
                 if not math.isnan(close):
                     last_close[a] = close
-                    last_bar[a] = i
+                    traded[a] = volumes[a, i] * close
                 following = opens[a, i + 1] if i + 1 < bars else math.nan
                 prices[a] = last_close[a] if math.isnan(following) else following
                 if units[a] != 0.0:
@@ -280,7 +340,7 @@ def simulate(
                     invested += cost[a]
             equity = money[WALLET] + (value - invested)
             error = max(error, abs(equity - (money[CASH] + value)))
-            paths[0, i], paths[1, i] = equity, money[WALLET]
+            equity_path[i], wallet_path[i] = equity, money[WALLET]
 
             peak = max(peak, equity)
             drawdown = 1.0 - equity / peak
@@ -307,7 +367,7 @@ def simulate(
 
             for a in range(assets):  # decisions
                 wanted, close, distance = wanted_path[a, i], closes[a, i], 0.0
-                overruled = units[a] != 0.0 and (latched or (wants_stop[a] and stop_units[a] == 0.0))
+                overruled = units[a] != 0.0 and (latched or (wants_stop[a] > 0.0 and stop_units[a] == 0.0))
                 if math.isnan(close) or (math.isnan(wanted) and (is_policy[a] or not overruled)):
                     continue
                 held = quantity[a] * close / equity if units[a] != 0.0 and equity > 0.0 else 0.0
@@ -335,16 +395,32 @@ def simulate(
                         others += abs(quantity[b]) * last_close[b]
                 others = others / equity if equity > 0.0 else math.inf
                 approved = _within(_room_left(account.max_total_exposure, others), approved)
-                halted = latched or paused or frozen[a]
+                halted = latched or paused or frozen[a] > 0.0
                 if halted or (is_policy[a] and not tradable[a, i]):
                     approved = _without_new_risk(approved, held)
                 if approved != held or (units[a] != 0.0 and approved == 0.0):
-                    _order(market, signals, rules, account, state, log, i, a, equity, approved, distance, halted)
+                    _order(
+                        rules,
+                        account,
+                        state,
+                        money,
+                        log,
+                        i,
+                        a,
+                        close,
+                        traded[a],
+                        equity,
+                        approved,
+                        distance,
+                        halted,
+                        is_policy[a],
+                    )
 
             exposure = 0.0
             for a in range(assets):
-                paths[3 + a, i] = quantity[a]
+                positions[a, i] = quantity[a]
                 exposure += abs(quantity[a]) * last_close[a]
-            paths[2, i] = exposure
+            exposure_path[i] = exposure
             last_equity, last_drawdown, last_exposure = equity, drawdown, exposure
-    return _resized(log, fills[0], fills[0]), funding, halts[1:], error
+            i += 1
+    return log[: int(money[FILLS])], funding, halts[1:], error

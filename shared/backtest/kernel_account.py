@@ -10,11 +10,34 @@ import math
 
 from shared.backtest.costs import fee, market_impact_bps, slipped
 from shared.backtest.kernel_grid import against_taker
-from shared.backtest.kernel_types import AccountNumbers, FillLog, MarketArrays, RuleArrays, State
+from shared.backtest.kernel_types import (
+    ASSET,
+    BAR,
+    CASH,
+    CHANGED,
+    COST,
+    FEE,
+    FILL_PRICE,
+    FILLS,
+    FROZEN,
+    PRICE,
+    QUANTITY,
+    REASON,
+    REFERENCE,
+    STEP_DENOMINATOR,
+    STEP_NUMERATOR,
+    STOP_PRICE,
+    STOP_UNITS,
+    TICK_DENOMINATOR,
+    TICK_NUMERATOR,
+    UNITS,
+    WALLET,
+    AccountNumbers,
+    MarketArrays,
+)
 from shared.backtest.result import LIQUIDATION, STOP
 from shared.compiled import compiled
-
-WALLET, CASH = 0, 1
+from shared.domain.candles import FloatArray
 
 _fee = compiled(fee)
 _slipped = compiled(slipped)
@@ -23,83 +46,81 @@ _against_taker = compiled(against_taker)
 
 
 @compiled
-def quantity_of(rules: RuleArrays, a: int, units: float) -> float:
+def quantity_of(rules: FloatArray, a: int, units: float) -> float:
     """Base units of a number of steps."""
-    quantity: float = units * rules.step_numerator[a] / rules.step_denominator[a]
+    quantity: float = units * rules[STEP_NUMERATOR, a] / rules[STEP_DENOMINATOR, a]
     return quantity
 
 
 @compiled
 def taker_price(
-    market: MarketArrays,
-    rules: RuleArrays,
-    account: AccountNumbers,
-    state: State,
-    a: int,
-    change: float,
-    reference: float,
-    extra_bps: float,
+    rules: FloatArray, account: AccountNumbers, a: int, change: float, reference: float, traded: float, extra_bps: float
 ) -> float:
-    """Price that a taker of `change` steps gets now: impact is that of the newest closed bar."""
-    row = state.last_bar[a]
-    traded = market.volume[a, row] * market.close[a, row] if row >= 0 else market.before_traded[a]
+    """Price that a taker of `change` steps gets now; `traded` is the notional of the newest closed bar."""
     notional = abs(quantity_of(rules, a, change)) * reference
     bps = account.half_spread_bps + _impact_bps(notional, traded, account.impact_bps, account.max_impact_bps) + extra_bps
     sign = 1 if change > 0.0 else -1
-    return _against_taker(_slipped(reference, sign, bps), sign, rules.tick_numerator[a], rules.tick_denominator[a])
+    return _against_taker(_slipped(reference, sign, bps), sign, rules[TICK_NUMERATOR, a], rules[TICK_DENOMINATOR, a])
 
 
 @compiled
 def book_fill(
-    rules: RuleArrays, state: State, log: FillLog, i: int, a: int, change: float, price: float, reference: float,
+    rules: FloatArray, state: FloatArray, money: FloatArray, log: FloatArray, i: int, a: int, change: float, price: float, reference: float,
     charge: float, reason: int,
 ) -> None:  # fmt: skip
     """Change the position of asset `a` by `change` steps at `price`, pay `charge`, and write it down."""
-    held = state.units[a]
+    held = state[UNITS, a]
     amount = quantity_of(rules, a, change) * price
     realised = 0.0
     if held == 0.0 or (held > 0.0) == (change > 0.0):
-        state.cost[a] += amount
+        state[COST, a] += amount
     else:
         closed = math.copysign(min(abs(change), abs(held)), held)
         if closed == held:
-            realised = quantity_of(rules, a, closed) * price - state.cost[a]
-            state.cost[a] = quantity_of(rules, a, change + closed) * price
+            realised = quantity_of(rules, a, closed) * price - state[COST, a]
+            state[COST, a] = quantity_of(rules, a, change + closed) * price
         else:
-            released = state.cost[a] * closed / held
+            released = state[COST, a] * closed / held
             realised = quantity_of(rules, a, closed) * price - released
-            state.cost[a] -= released
-    state.units[a] = held + change
-    state.quantity[a] = quantity_of(rules, a, held + change)
-    state.money[WALLET] += realised - charge
-    state.money[CASH] -= amount + charge
-    if state.units[a] == 0.0:
-        state.stop_units[a] = 0.0
+            state[COST, a] -= released
+    state[UNITS, a] = held + change
+    state[QUANTITY, a] = quantity_of(rules, a, held + change)
+    money[WALLET] += realised - charge
+    money[CASH] -= amount + charge
+    if state[UNITS, a] == 0.0:
+        state[STOP_UNITS, a] = 0.0
 
-    k = state.fills[0]
-    log.bar[k], log.asset[k], log.reason[k] = i, a, reason
-    log.units[k], log.price[k], log.reference[k], log.fee[k] = change, price, reference, charge
-    state.fills[0] = k + 1
+    entry = log[int(money[FILLS])]
+    entry[BAR], entry[ASSET], entry[REASON], entry[CHANGED] = i, a, reason, change
+    entry[FILL_PRICE], entry[REFERENCE], entry[FEE] = price, reference, charge
+    money[FILLS] += 1.0
 
 
 @compiled
 def fill_stop(
-    market: MarketArrays, rules: RuleArrays, account: AccountNumbers, state: State, log: FillLog, i: int, a: int
+    rules: FloatArray,
+    account: AccountNumbers,
+    state: FloatArray,
+    money: FloatArray,
+    log: FloatArray,
+    i: int,
+    a: int,
+    opened: float,
+    traded: float,
 ) -> None:
     """Fill the stop that bar `i` reaches: at the open where that is already beyond it, else at the stop."""
-    held, stop, opened = state.units[a], state.stop_price[a], market.open[a, i]
+    held, stop = state[UNITS, a], state[STOP_PRICE, a]
     reference = min(opened, stop) if held > 0.0 else max(opened, stop)
-    change = -math.copysign(min(state.stop_units[a], abs(held)), held)
-    state.stop_units[a] = 0.0
-    price = taker_price(market, rules, account, state, a, change, reference, account.stop_slippage_bps)
+    change = -math.copysign(min(state[STOP_UNITS, a], abs(held)), held)
+    state[STOP_UNITS, a] = 0.0
+    price = taker_price(rules, account, a, change, reference, traded, account.stop_slippage_bps)
     charge = _fee(quantity_of(rules, a, change) * price, account.taker_fee_bps)
-    book_fill(rules, state, log, i, a, change, price, reference, charge, STOP)
+    book_fill(rules, state, money, log, i, a, change, price, reference, charge, STOP)
 
 
 @compiled
-def maintenance_margin(rules: RuleArrays, a: int, notional: float) -> float:
+def maintenance_margin(tiers: FloatArray, a: int, notional: float) -> float:
     """Margin below which the venue closes a position of `notional`."""
-    tiers = rules.tiers
     k, last = 0, tiers.shape[1] - 1
     while k < last and notional > tiers[a, k, 0]:
         k += 1
@@ -108,48 +129,56 @@ def maintenance_margin(rules: RuleArrays, a: int, notional: float) -> float:
 
 
 @compiled
-def mark_between(market: MarketArrays, state: State, i: int, a: int, part: float) -> float:
+def mark_between(market: MarketArrays, state: FloatArray, i: int, a: int, part: float) -> float:
     """Price `part` of the way from the open of bar `i` to its worst price for the position; the price now in a gap."""
     first: float = market.open[a, i]
-    worst: float = market.low[a, i] if state.units[a] > 0.0 else market.high[a, i]
+    worst: float = market.low[a, i] if state[UNITS, a] > 0.0 else market.high[a, i]
     if math.isnan(first):
-        first, worst = state.price[a], state.price[a]
+        first, worst = state[PRICE, a], state[PRICE, a]
     return first + (worst - first) * part
 
 
 @compiled
-def cushion(market: MarketArrays, rules: RuleArrays, state: State, i: int, part: float) -> float:
+def cushion(market: MarketArrays, tiers: FloatArray, state: FloatArray, money: FloatArray, i: int, part: float) -> float:
     """Equity minus maintenance margin at the marks of `part`; liquidation where it is not positive."""
-    total: float = state.money[WALLET]
-    for a in range(len(state.units)):
-        if state.units[a] != 0.0:
-            value = state.quantity[a] * mark_between(market, state, i, a, part)
-            total += value - state.cost[a] - maintenance_margin(rules, a, abs(value))
+    total: float = money[WALLET]
+    for a in range(state.shape[1]):
+        if state[UNITS, a] != 0.0:
+            value = state[QUANTITY, a] * mark_between(market, state, i, a, part)
+            total += value - state[COST, a] - maintenance_margin(tiers, a, abs(value))
     return total
 
 
 @compiled
 def liquidate(
-    market: MarketArrays, rules: RuleArrays, account: AccountNumbers, state: State, log: FillLog, i: int, worst: float
+    market: MarketArrays,
+    rules: FloatArray,
+    tiers: FloatArray,
+    account: AccountNumbers,
+    state: FloatArray,
+    money: FloatArray,
+    log: FloatArray,
+    i: int,
+    worst: float,
 ) -> None:
     """Close everything where equity meets the maintenance margin, between the open and the worst price of bar `i`.
 
     The insurance fund takes what the account cannot pay: that much less is charged for the last fill.
     """
-    first = cushion(market, rules, state, i, 0.0)
+    first = cushion(market, tiers, state, money, i, 0.0)
     part = 0.0 if first <= 0.0 else first / (first - worst)
-    for a in range(len(state.units)):
-        held = state.units[a]
+    for a in range(state.shape[1]):
+        held = state[UNITS, a]
         if held == 0.0:
             continue
         mark, sign = mark_between(market, state, i, a, part), -1 if held > 0.0 else 1
-        price = _against_taker(mark, sign, rules.tick_numerator[a], rules.tick_denominator[a])
+        price = _against_taker(mark, sign, rules[TICK_NUMERATOR, a], rules[TICK_DENOMINATOR, a])
         notional = quantity_of(rules, a, held) * price
         charge = _fee(notional, account.taker_fee_bps) + _fee(notional, account.liquidation_fee_bps)
-        book_fill(rules, state, log, i, a, -held, price, mark, charge, LIQUIDATION)
-        state.frozen[a] = True
-    if state.money[WALLET] < 0.0:
-        rescue = -state.money[WALLET]
-        log.fee[state.fills[0] - 1] -= rescue
-        state.money[WALLET] = 0.0
-        state.money[CASH] += rescue
+        book_fill(rules, state, money, log, i, a, -held, price, mark, charge, LIQUIDATION)
+        state[FROZEN, a] = 1.0
+    if money[WALLET] < 0.0:
+        rescue = -money[WALLET]
+        log[int(money[FILLS]) - 1, FEE] -= rescue
+        money[WALLET] = 0.0
+        money[CASH] += rescue

@@ -14,7 +14,7 @@ import numpy as np
 
 from shared.backtest.costs import funding_payment
 from shared.backtest.kernel_grid import as_fraction
-from shared.backtest.kernel_types import AccountNumbers, MarketArrays, RuleArrays, SignalArrays
+from shared.backtest.kernel_types import AccountNumbers, MarketArrays, SignalArrays
 from shared.backtest.market import AssetMarket
 from shared.backtest.params import BacktestParams
 from shared.backtest.price_path import price_on_path
@@ -135,26 +135,27 @@ def signal_arrays(signals: Sequence[SignalPath | TargetPath], placements: Sequen
     )
 
 
-def rule_arrays(markets: Sequence[AssetMarket], leverage: int) -> RuleArrays:
-    """The venue's rules of every asset at the account's leverage."""
-    ticks = np.array([as_fraction(market.spec.tick) for market in markets])
-    steps = np.array([as_fraction(market.spec.step) for market in markets])
+def rule_arrays(markets: Sequence[AssetMarket], leverage: int) -> tuple[FloatArray, FloatArray]:
+    """The venue's rules (7, a) at the account's leverage, and its maintenance tiers (a, k, 3), the last one repeated."""
+    rules = np.array(
+        [
+            (
+                *as_fraction(market.spec.tick),
+                *as_fraction(market.spec.step),
+                float(market.spec.max_quantity),
+                float(market.spec.min_notional),
+                float(market.spec.max_notional(leverage)),
+            )
+            for market in markets
+        ]
+    )
     most = max(len(market.spec.brackets) for market in markets)
-    tiers = np.full((len(markets), most, 3), np.inf)
+    tiers = np.empty((len(markets), most, 3))
     for a, market in enumerate(markets):
         for k in range(most):
             tier = market.spec.brackets[min(k, len(market.spec.brackets) - 1)]
             tiers[a, k] = float(tier.cap), float(tier.ratio), float(tier.cum)
-    return RuleArrays(
-        tick_numerator=np.ascontiguousarray(ticks[:, 0]),
-        tick_denominator=np.ascontiguousarray(ticks[:, 1]),
-        step_numerator=np.ascontiguousarray(steps[:, 0]),
-        step_denominator=np.ascontiguousarray(steps[:, 1]),
-        max_quantity=np.array([float(market.spec.max_quantity) for market in markets]),
-        min_notional=np.array([float(market.spec.min_notional) for market in markets]),
-        max_notional=np.array([float(market.spec.max_notional(leverage)) for market in markets]),
-        tiers=tiers,
-    )
+    return np.ascontiguousarray(rules.T), tiers
 
 
 def account_numbers(params: BacktestParams, risk: RiskParams, grid: Grid) -> AccountNumbers:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from shared.backtest.kernel_types import FillLog
+from shared.backtest.kernel_types import ASSET, CHANGED, FEE, FILL_PRICE, REASON
 from shared.compiled import compiled
 from shared.domain.candles import FloatArray, IntArray
 
@@ -17,7 +17,7 @@ _HELD, _LARGEST, _ENTERED, _PAID, _LEFT, _RECEIVED, _FEES, _OPENED = range(8)
 
 
 @compiled
-def fold_trips(log: FillLog, quantity: FloatArray, time_ms: IntArray, assets: int) -> FloatArray:
+def fold_trips(log: FloatArray, quantity: FloatArray, time_ms: IntArray, assets: int) -> FloatArray:
     """Closed trips (t, 10) in the order of their end, columns as in `TRIP_COLUMNS`, from k fills.
 
     `quantity` (k,) are signed base units and `time_ms` (k,) their instants. Sizes are compared in whole steps.
@@ -27,10 +27,10 @@ def fold_trips(log: FillLog, quantity: FloatArray, time_ms: IntArray, assets: in
     count = 0
     state = np.zeros((assets, 8))
     for k in range(fills):
-        a = log.asset[k]
+        a = int(log[k, ASSET])
         trip = state[a]
-        held, change = trip[_HELD], log.units[k]
-        size, notional, fee = abs(quantity[k]), abs(quantity[k]) * log.price[k], log.fee[k]
+        held, change = trip[_HELD], log[k, CHANGED]
+        size, notional, fee = abs(quantity[k]), abs(quantity[k]) * log[k, FILL_PRICE], log[k, FEE]
         if held * change < 0.0:
             closing = min(abs(change), abs(held)) / abs(change)
             trip[_LEFT] += size * closing
@@ -43,7 +43,7 @@ def fold_trips(log: FillLog, quantity: FloatArray, time_ms: IntArray, assets: in
                 row[3], row[4] = trip[_PAID] / trip[_ENTERED], trip[_RECEIVED] / trip[_LEFT]
                 row[5], row[6] = trip[_OPENED], time_ms[k]
                 row[7] = side * (trip[_RECEIVED] - trip[_PAID]) - trip[_FEES]
-                row[8], row[9] = trip[_FEES], log.reason[k]
+                row[8], row[9] = trip[_FEES], log[k, REASON]
                 count += 1
                 rest = 1.0 - closing
                 trip[:] = 0.0
@@ -59,7 +59,5 @@ def fold_trips(log: FillLog, quantity: FloatArray, time_ms: IntArray, assets: in
         trip[_ENTERED] += size
         trip[_PAID] += notional
         trip[_FEES] += fee
-        trip[_LARGEST] = max(trip[_LARGEST], size if held == 0.0 else trip[_LARGEST] * 1.0)
-        if held != 0.0:
-            trip[_LARGEST] = max(trip[_LARGEST], size * abs(held + change) / abs(change))
+        trip[_LARGEST] = max(trip[_LARGEST], size * (abs(held + change) / abs(change)))
     return trips[:count]

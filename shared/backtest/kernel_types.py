@@ -2,6 +2,7 @@
 
 a assets over m instants of the common grid. Bar i closes at instant i; a bar that is missing is NaN in every price. Arrays are
 float64 unless a line says otherwise. Amounts are whole numbers of quantity steps ("units"), so that a position is exactly flat.
+What changes hands on every fill is packed into few arrays: numba counts references to each array that a call is given.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.domain.candles import BoolArray, FloatArray, IntArray
+from shared.domain.candles import BoolArray, FloatArray
 
 
 class MarketArrays(NamedTuple):
@@ -51,19 +52,19 @@ class SignalArrays(NamedTuple):
     """(a, p, 11) `PolicyParams`"""
 
 
-class RuleArrays(NamedTuple):
-    """The venue's rules, (a,) each."""
+TICK_NUMERATOR, TICK_DENOMINATOR, STEP_NUMERATOR, STEP_DENOMINATOR, MAX_QUANTITY, MIN_NOTIONAL, MAX_NOTIONAL = range(7)
+"""Rows of the venue's rules (7, a); `MAX_NOTIONAL` is the largest position at the account's leverage."""
 
-    tick_numerator: FloatArray
-    tick_denominator: FloatArray
-    step_numerator: FloatArray
-    step_denominator: FloatArray
-    max_quantity: FloatArray
-    min_notional: FloatArray
-    max_notional: FloatArray
-    """largest position at the account's leverage"""
-    tiers: FloatArray
-    """(a, k, 3): notional cap, maintenance ratio, deduction"""
+UNITS, QUANTITY, COST, STOP_PRICE, STOP_UNITS, WANTS_STOP, FROZEN, PRICE, LAST_CLOSE, FUNDING = range(10)
+"""Rows of the state (10, a): signed position in steps and in base units, the signed amount that was paid for it, price and size
+(0: none) of its resting stop, whether it may not be held without one, whether the venue has liquidated it (no new risk), the
+price at this instant, the newest close, and the funding received minus paid."""
+
+WALLET, CASH, FILLS = range(3)
+"""Entries of the money (3,): initial + realised - fees + funding; initial - cost of positions - fees + funding; count of fills."""
+
+BAR, ASSET, CHANGED, FILL_PRICE, REFERENCE, FEE, REASON = range(7)
+"""Columns of the log of fills (capacity, 7)."""
 
 
 class AccountNumbers(NamedTuple):
@@ -88,44 +89,3 @@ class AccountNumbers(NamedTuple):
     kelly_prior_bars: float
     kelly_floor: float
     max_leverage: float
-
-
-class State(NamedTuple):
-    """What changes from bar to bar, (a,) each but the last."""
-
-    units: FloatArray
-    """signed position in steps"""
-    quantity: FloatArray
-    """the same in base units"""
-    cost: FloatArray
-    """signed quote amount that was paid for it"""
-    stop_price: FloatArray
-    stop_units: FloatArray
-    """size of the resting stop, 0 where there is none"""
-    wants_stop: BoolArray
-    """whether the position may not be held without a stop"""
-    frozen: BoolArray
-    """liquidated by the venue: no new risk"""
-    price: FloatArray
-    """price at this instant"""
-    last_close: FloatArray
-    last_bar: IntArray
-    """newest bar, -1 before the first"""
-    funding: FloatArray
-    """received minus paid"""
-    fills: IntArray
-    """(1,) how many there were"""
-    money: FloatArray
-    """(2,): wallet (initial + realised - fees + funding), and cash (initial - what was paid for positions - fees + funding)"""
-
-
-class FillLog(NamedTuple):
-    """Executions, (capacity,) each."""
-
-    bar: IntArray
-    asset: IntArray
-    units: FloatArray
-    price: FloatArray
-    reference: FloatArray
-    fee: FloatArray
-    reason: IntArray

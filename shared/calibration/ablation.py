@@ -39,6 +39,8 @@ LEVEL = 0.05
 ADDED_WEIGHT = 0.5
 """weight of the ML alpha, in every agent that reads an alpha, where it is added"""
 _YEAR = math.sqrt(365.0)
+_NOTHING = 0.01
+"""difference of annual Sharpe ratios that is none"""
 _NO_LATCH = 0.999
 """drawdown that latches an ablation's book: none that a book comes back from"""
 
@@ -75,10 +77,12 @@ class Ablation:
     def verdict(self) -> str:
         """One sentence."""
         if self.p_helps_holm <= LEVEL:
-            return "earns its place"
+            return "helps"
         if self.p_hurts_holm <= LEVEL:
             return "hurts"
-        return "not shown to help" if self.difference <= 0 else "helps in this sample, not beyond chance"
+        if abs(self.difference) < _NOTHING:
+            return "makes no difference"
+        return "not shown to help" if self.difference < 0 else "helps in this sample, not beyond chance"
 
 
 @dataclass(frozen=True, slots=True)

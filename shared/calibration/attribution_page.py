@@ -86,7 +86,7 @@ def _ablation(report: Attribution) -> Figure:
         "y": [one.difference for one in report.ablations],
         "marker": {"color": colours},
     }
-    return _plain("", "Sharpe difference", [trace], 360)
+    return _plain("", "Sharpe difference", [trace], 420)
 
 
 def _heat(report: Attribution) -> Figure:
@@ -97,7 +97,11 @@ def _heat(report: Attribution) -> Figure:
 
 
 def _plain(x: str, y: str, data: Sequence[dict[str, Any]], height: int) -> Figure:
-    layout = {"height": height, "xaxis": {"type": "category", "title": {"text": x}}, "yaxis": {"title": {"text": y}}}
+    layout = {
+        "height": height,
+        "xaxis": {"type": "category", "automargin": True, "title": {"text": x}},
+        "yaxis": {"title": {"text": y}},
+    }
     return {"columns": {}, "data": list(data), "layout": layout}
 
 

@@ -21,7 +21,7 @@ from shared.domain.errors import NotEnoughData
 from shared.domain.frame import Frame
 from shared.domain.interval import DAY_MS, format_ms
 from shared.strategy.ml_features import FEATURE_CONTRACT, ML_FEATURES, ml_features
-from shared.strategy.ml_model import MlModel, ModelCard, curation_version
+from shared.strategy.ml_model import MlModel, ModelCard, curation_version, with_ml_scores
 
 _MONDAY_MS = 4 * DAY_MS
 _OPSET = 18
@@ -90,6 +90,12 @@ def train_all(
         if on_progress is not None:
             on_progress(done, len(wanted))
     return tuple(results)
+
+
+def with_walk_forward_ml(frame: Frame, asset: Asset, params: MlParams, curation: CurationParams) -> Frame:
+    """`frame` with the ML scores of models trained on it walk-forward: each speaks of bars after its training only."""
+    trainings = train_all(frame, asset, params, curation)
+    return with_ml_scores(frame, [training.model for training in trainings if training.model is not None], curation)
 
 
 def models_of(trainings: Sequence[Training]) -> tuple[MlModel, ...]:

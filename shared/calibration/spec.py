@@ -23,6 +23,8 @@ from shared.domain.interval import Interval
 from shared.trading.params import SystemParams
 
 SCHEMA = 1
+MARKET = "market"
+"""Entry of a campaign's origin that says, for people, where its candles were read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +61,10 @@ class CampaignSpec:
 
     @cached_property
     def id(self) -> str:
-        """Content id."""
-        return content_id("k", self.as_dict())
+        """Content id; the same candles are the same campaign wherever they were read from."""
+        content = self.as_dict()
+        origin = {name: value for name, value in self.origin.items() if name != MARKET}
+        return content_id("k", {**content, "origin": origin})
 
     @cached_property
     def tasks(self) -> tuple[Task, ...]:

@@ -12,7 +12,7 @@ import io
 import json
 import zipfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -26,6 +26,8 @@ from shared.backtest.signals import SignalPath
 from shared.backtest.system import PreparedAsset, RegimeMode, fitted_models, prepare, signal_path
 from shared.calibration.campaign_data import frozen_market, write_once
 from shared.calibration.folds import Window
+from shared.calibration.ml import with_walk_forward_ml
+from shared.calibration.ml_params import MlParams
 from shared.calibration.spec import CampaignSpec, Task
 from shared.data.curation import curate
 from shared.domain.candles import FloatArray
@@ -35,6 +37,7 @@ from shared.domain.interval import DAY_MS
 from shared.ports import Bucket
 from shared.regime.jump import JumpModel
 from shared.regime.model import RegimeModel
+from shared.trading.ml_models import wants_ml
 from shared.trading.params import SystemParams
 
 Load = Callable[[], PreparedAsset]
@@ -143,13 +146,21 @@ def load_prepared(bucket: Bucket, spec: CampaignSpec) -> PreparedAsset:
     """The asset as every task of the campaign sees it: frozen market, stored models."""
     market = frozen_market(bucket, spec.data, spec.asset, spec.interval)
     if spec.mode is RegimeMode.OFF:
-        return prepare(market, spec.base, mode=spec.mode)
+        return _with_ml(prepare(market, spec.base, mode=spec.mode), spec)
     if (stored := bucket.read(models_name(spec))) is None:
         fit_models(bucket, spec)
         stored = bucket.read(models_name(spec))
     texts: Sequence[str] = json.loads(stored.content) if stored is not None else ()
     kind = JumpModel if spec.mode is RegimeMode.JUMP else RegimeModel
-    return prepare(market, spec.base, mode=spec.mode, models=[kind.from_json(text) for text in texts])
+    return _with_ml(prepare(market, spec.base, mode=spec.mode, models=[kind.from_json(text) for text in texts]), spec)
+
+
+def _with_ml(prepared: PreparedAsset, spec: CampaignSpec) -> PreparedAsset:
+    """The asset with walk-forward scores of the ML alpha, where any variant gives it a weight."""
+    if not any(wants_ml(spec.system(variant).strategy) for variant in spec.variants):
+        return prepared
+    frame = with_walk_forward_ml(prepared.frame, spec.asset, MlParams(), spec.base.curation)
+    return replace(prepared, frame=frame)
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from shared.domain.ids import content_id
 from shared.domain.interval import format_ms
 from shared.risk.monte_carlo import MonteCarlo, simulate
 from shared.risk.params import RiskParams
+from shared.trading.ml_models import with_stored_ml
 from shared.trading.params import SystemParams
 from shared.version import code_version
 
@@ -134,7 +135,7 @@ def run(settings: Settings, wanted: Wanted) -> Done:
     for problem in found.problems:
         output.note(problem)
     account = BacktestParams(capital=settings.run.capital, leverage=settings.run.leverage, costs=settings.costs)
-    prepared = _prepared(found, system, mode) if uses_regimes else ()
+    prepared = _with_ml(_prepared(found, system, mode), settings, system) if uses_regimes else ()
     label = _label(wanted, found, system, account)
     with output.working("trading"):
         result = _traded(wanted.strategy, found, system, account, prepared, label)
@@ -174,6 +175,7 @@ def record(done: Done, settings: Settings) -> RunRecord:
         prepared=done.prepared if done.regimes else (),
         monte_carlo=done.monte_carlo,
         notes=notes,
+        commands=("ost backtest --parquet out && ost risk --backtest out", "ost campaign --help"),
     )
 
 
@@ -210,6 +212,17 @@ def _prepared(found: ResearchMarkets, system: SystemParams, mode: RegimeMode) ->
                 display.update(task, completed=done, total=total)
 
             ready.append(prepare(market, system, mode=mode, held_from_ms=found.start_ms, on_progress=told))
+    return tuple(ready)
+
+
+def _with_ml(prepared: tuple[PreparedAsset, ...], settings: Settings, system: SystemParams) -> tuple[PreparedAsset, ...]:
+    """The assets with the scores of the lake's ML models, as a book would have seen them, where an agent asks for them."""
+    ready, bucket = [], wiring.bucket(settings)
+    for item in prepared:
+        frame, problems = with_stored_ml(item.frame, item.market.asset, bucket, system)
+        for problem in problems:
+            output.note(problem)
+        ready.append(replace(item, frame=frame))
     return tuple(ready)
 
 

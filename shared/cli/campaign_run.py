@@ -17,6 +17,7 @@ from shared.calibration.grids import default_points
 from shared.calibration.recalibration import winner_returns
 from shared.calibration.report import render
 from shared.calibration.run import CampaignPorts, CampaignRequest, FinishedCampaign, register_campaign, run_campaign
+from shared.calibration.spec import MARKET
 from shared.calibration.variants import as_variants, points_of
 from shared.cli import campaign_views, output, wiring
 from shared.cli.research_market import ResearchMarkets, load_markets, parse_symbols
@@ -115,7 +116,7 @@ def _requests(settings: Settings, wanted: Wanted) -> tuple[ResearchMarkets, list
             points=points,
             search_trials=wanted.search or 0,
             mode=mode,
-            origin={**origin, "market": found.label},
+            origin={**origin, MARKET: found.label},
         )
         for market in found.markets
     ]

@@ -6,28 +6,28 @@ Exit codes: 0 nothing is due, 1 the ledger cannot be read, 2 usage, 3 a recalibr
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from shared.domain.errors import UsageError
-from shared.domain.interval import format_ms
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
     from shared.domain.asset import Asset
-    from shared.monitor.performance import Baseline, Finding
-    from shared.monitor.watch import AssetLook
+    from shared.monitor.performance import Baseline
     from shared.ports import Ledger
 
 app = typer.Typer(invoke_without_command=True)
 
 EXIT_DUE = 3
 
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+_NEWEST_DECISIONS = 1000
 
-_YEAR = 365.0
+HISTORY = "history"
+"""what `--baseline` is called where the returns before the window are meant"""
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
 
 @app.callback(invoke_without_command=True)
@@ -43,6 +43,9 @@ def monitor(
             "e.g. sharpe=1.2,volatility=0.3,days=700.",
         ),
     ] = None,
+    backtest: Annotated[
+        Path | None, typer.Option(help="Look at a folder that `ost backtest --parquet` wrote (baseline: its own history).")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Look only: open no recalibration, log nothing.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -56,8 +59,14 @@ def monitor(
     """
     if context.invoked_subcommand is not None:
         return
+    if backtest is not None:
+        if book is not None or symbol is not None:
+            raise UsageError("--backtest is an account of its own; leave --book and --symbol out")
+        _look_at_backtest(backtest, baseline, as_json)
+        return
     from shared.cli import output, wiring
     from shared.cli.lineage import chosen_book
+    from shared.cli.monitor_views import looks_view
     from shared.cli.research_market import parse_symbols
     from shared.monitor.watch import look_at_book
 
@@ -70,17 +79,35 @@ def monitor(
         name,
         _assets(ledger, name, parse_symbols(symbol)),
         settings.monitor,
-        baseline=None if baseline in (None, "history") else parse_baseline(baseline or ""),
-        own_history=baseline == "history",
+        baseline=None if baseline in (None, HISTORY) else parse_baseline(baseline or ""),
+        own_history=baseline == HISTORY,
         open_events=not dry_run,
     )
     due = [look for look in looks if look.event is not None]
-    output.emit(
-        {"book": name, "due": len(due), "looks": [look.as_dict() for look in looks]},
-        as_json,
-        view=None if as_json else _view(name, looks),
-    )
+    checks = {look.asset.symbol: look.check for look in looks}
+    view = None if as_json else looks_view(name, checks, [f"{look.asset.symbol}: {look.reason}" for look in looks])
+    output.emit({"book": name, "due": len(due), "looks": [look.as_dict() for look in looks]}, as_json, view=view)
     if due:
+        raise typer.Exit(EXIT_DUE)
+
+
+def _look_at_backtest(folder: Path, baseline: str | None, as_json: bool) -> None:
+    """The last days of a written backtest, its whole account; opens nothing."""
+    from shared.cli import output, wiring
+    from shared.cli.backtest_files import read_backtest
+    from shared.cli.monitor_views import looks_view
+    from shared.monitor.performance import check_performance
+    from shared.monitor.watch import history_baseline
+
+    params, found = wiring.settings().monitor, read_backtest(folder)
+    own = baseline in (None, HISTORY)
+    expected = history_baseline(found.returns, params) if own else parse_baseline(baseline or "")
+    check = check_performance(found.returns, expected, params, int(found.summary["end_ms"]))
+    said = "a recalibration would be due" if check.fired else "no recalibration"
+    data = {"backtest": str(folder), "baseline": expected, "check": check.as_dict(), "reason": f"{said}: {check.reason}"}
+    view = None if as_json else looks_view(str(folder), {"account": check}, [f"{said}: {check.reason}"])
+    output.emit(data, as_json, view=view)
+    if check.fired:
         raise typer.Exit(EXIT_DUE)
 
 
@@ -103,7 +130,9 @@ def simulate(
     import numpy as np
 
     from shared.cli import output, wiring
-    from shared.monitor.false_alarms import Law, Plan, detection, false_alarms
+    from shared.cli.monitor_views import simulation_view
+    from shared.monitor.false_alarms import Plan, detection, false_alarms
+    from shared.monitor.laws import Law
 
     params = wiring.settings().monitor
     plan = Plan(paths, years, baseline_days, sharpe, hourly)
@@ -119,7 +148,7 @@ def simulate(
                 found.append(detection(law, params, plan, rng, sharpe=new_sharpe, volatility_factor=factor))
             bar.advance(task)
     data = {"plan": plan, "monitor": params, "false_alarms": rates, "detection": found}
-    output.emit(data, as_json, view=None if as_json else _simulation_view(plan, rates, found))
+    output.emit(data, as_json, view=None if as_json else simulation_view(plan, rates, found))
 
 
 def parse_baseline(text: str) -> Baseline:
@@ -135,72 +164,15 @@ def parse_baseline(text: str) -> Baseline:
     needed = {"sharpe", "volatility", "days"}
     if not needed <= values.keys() <= needed | {"clustering"} or not all(map(math.isfinite, values.values())):
         raise UsageError(f"--baseline {text!r} does not say what it must; {expected}")
-    root = math.sqrt(_YEAR)
+    root = math.sqrt(365.0)
     clustering = values.get("clustering")
     return Baseline(values["sharpe"] / root, values["volatility"] / root, int(values["days"]), clustering=clustering)
 
 
 def _assets(ledger: Ledger, book: str, wanted: tuple[str, ...]) -> list[Asset]:
-    """The assets on which the book has decided. Raises `UsageError` for a symbol that is not among them."""
-    found = {decision.asset.symbol: decision.asset for decision in ledger.decisions(book)}
+    """The assets on which the book has lately decided. Raises `UsageError` for a symbol that is not among them."""
+    found = {decision.asset.symbol: decision.asset for decision in ledger.decisions(book, limit=_NEWEST_DECISIONS)}
     unknown = [name for name in wanted if name not in found]
     if unknown:
         raise UsageError(f"book {book} has no decision on {' '.join(unknown)}; it has decided on {' '.join(sorted(found))}")
     return [found[name] for name in wanted or sorted(found)]
-
-
-def _view(book: str, looks: list[AssetLook]) -> RenderableType:
-    from rich.console import Group
-    from rich.markup import escape
-
-    from shared.cli import output
-
-    if not looks:
-        return f"book {book} has no equity yet: nothing to compare"
-    rows = [(look.asset.symbol, *_cells(finding)) for look in looks for finding in look.check.findings]
-    columns = ("asset", "metric", "now", "baseline", "change", "z", "threshold", "verdict")
-    title = f"{escape(book)}, the {looks[0].check.days} days up to {format_ms(looks[0].check.at_ms)}, annual figures"
-    table = [output.table(columns, rows, title=title, right=columns[2:7])] if rows else []
-    return Group(*table, *(escape(f"{look.asset.symbol}: {look.reason}") for look in looks))
-
-
-def _cells(finding: Finding) -> tuple[str, ...]:
-    root = math.sqrt(_YEAR)
-    form = "{:+.2f}" if finding.metric == "sharpe" else "{:.1%}"
-    values = ("" if value is None else form.format(value * root) for value in (finding.current, finding.baseline))
-    change = "" if finding.relative_change is None else f"{finding.relative_change:+.0%}"
-    z = "" if finding.z is None else f"{finding.z:+.2f}"
-    verdict = "not judged" if finding.z is None else "beyond chance" if finding.fired else "no"
-    return finding.metric, *values, change, z, f"{finding.threshold:g}", verdict
-
-
-def _simulation_view(plan: Any, rates: list[Any], found: list[Any]) -> RenderableType:
-    from rich.console import Group
-
-    from shared.cli import output
-
-    looks = f"{plan.paths} accounts x {plan.years:g} years, {'hourly' if plan.hourly else 'daily'} looks"
-    thresholds = list(rates[0].sharpe_days)
-    columns = ("returns", "metric", *(f"z {z}" for z in thresholds), "plain 15 %")
-    rows = []
-    for rate in rates:
-        rows.append((rate.law, "Sharpe", *map(_days, rate.sharpe_days.values()), f"{rate.plain_sharpe:.0%} of looks"))
-        rows.append(("", "volatility", *map(_days, rate.volatility_days.values()), f"{rate.plain_volatility:.0%} of looks"))
-        rows.append(
-            ("", "both, configured", *([""] * (len(thresholds) - 1)), _days(rate.configured_days), f"{rate.plain_either:.0%}")
-        )
-    within = list(found[0].shares)
-    hits = [(one.law, one.change, *(f"{share:.0%}" for share in one.shares.values())) for one in found]
-    return Group(
-        output.table(columns, rows, title=f"Days between false alarms: {looks}", right=columns[2:]),
-        output.table(
-            ("returns", "change", *(f"{days} days" for days in within)),
-            hits,
-            title="Found within, configured thresholds, daily looks",
-            right=[f"{days} days" for days in within],
-        ),
-    )
-
-
-def _days(value: float | None) -> str:
-    return "none" if value is None else f"{value:,.0f}"

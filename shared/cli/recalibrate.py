@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from shared.cli.recalibrate_views import row, view
 from shared.domain.asset import Asset
 from shared.domain.errors import NotEnoughData, OstError, UsageError
 from shared.domain.interval import DAY_MS, format_ms, parse_date_ms
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from shared.calibration.recalibration import Log
     from shared.calibration.run import CampaignPorts, CampaignRequest
@@ -67,8 +68,8 @@ def recalibrate(
         except OstError as error:
             problems.append(f"{one.asset.symbol}: {error}")
     if as_json or rows or not problems:
-        view = None if as_json else _view(rows, dry_run=dry_run)
-        output.emit({"recalibrations": rows, "problems": problems}, as_json, view=view)
+        shown = None if as_json else view(rows, dry_run=dry_run)
+        output.emit({"recalibrations": rows, "problems": problems}, as_json, view=shown)
     for problem in problems:
         output.print_error(problem)
     if problems:
@@ -135,7 +136,7 @@ def _one(
         return _request(settings, event, data, start, search)
 
     if dry_run:
-        return _row(event, {}) if event.status in FINAL else _plan(ports, event, request())
+        return row(event, {}) if event.status in FINAL else _plan(ports, event, request())
     ports.research.record_recalibration(event)
     with output.progress(unit="") as bar:
         stages: dict[str, Any] = {}
@@ -146,7 +147,7 @@ def _one(
             bar.update(stages[stage], completed=done, total=total)
 
         done = run(event, request, ports, _log(ledger, event, ports), say)
-    return _row(done.event, {"campaign": done.campaign, "champion": done.champion, "reason": done.reason})
+    return row(done.event, {"campaign": done.campaign, "champion": done.champion, "reason": done.reason})
 
 
 def _request(
@@ -208,7 +209,7 @@ def _plan(ports: CampaignPorts, event: RecalibrationEvent, request: CampaignRequ
         campaign |= {"id": spec.id, "variants": len(spec.variants), "folds": len(spec.plan.folds)}
         campaign |= {"test_days": spec.plan.test_days, "confirm_days": spec.plan.confirm.days}
         campaign |= {"tasks": len(spec.tasks), "tasks_to_do": len(todo)}
-    return _row(event, {"plan": campaign})
+    return row(event, {"plan": campaign})
 
 
 def _log(ledger: Ledger, event: RecalibrationEvent, ports: CampaignPorts) -> Log:
@@ -218,39 +219,3 @@ def _log(ledger: Ledger, event: RecalibrationEvent, ports: CampaignPorts) -> Log
         ledger.log(book, "recalibration", level, message, ports.clock.now_ms(), context)
 
     return log
-
-
-def _row(event: RecalibrationEvent, more: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "event": event.id,
-        "asset": event.asset.symbol,
-        "trigger": event.trigger,
-        "created": format_ms(event.created_ms),
-        "status": event.status,
-        "regime": event.regime.get("regime"),
-        "why": event.measured.get("reason"),
-        **more,
-    }
-
-
-def _view(rows: Sequence[Mapping[str, Any]], *, dry_run: bool) -> Any:
-    from rich.console import Group
-    from rich.markup import escape
-
-    from shared.cli import output
-
-    if not rows:
-        return "nothing to do: no recalibration waits; the monitor opens one where it is due (ost monitor), or name an --asset"
-    columns = ("event", "asset", "trigger", "opened", "status", "regime then", "champion")
-    cells = [
-        (row["event"], row["asset"], row["trigger"], row["created"], row["status"], row["regime"], row.get("champion"))
-        for row in rows
-    ]
-    lines = [f"{row['asset']}: {row['reason']}" for row in rows if row.get("reason")]
-    if dry_run:
-        lines += [f"{row['asset']}: would run {_facts(row['plan'])}" for row in rows if "plan" in row]
-    return Group(output.table(columns, cells), *map(escape, lines))
-
-
-def _facts(plan: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in plan.items())

@@ -78,6 +78,12 @@ def load_markets(
     firsts = {symbol: first + warmup_bars * interval.ms for symbol, (first, _) in source.spans.items()}
     begin = start_ms if start_ms is not None else max(firsts.values())
     begin, last = interval.ceil(begin), interval.floor(last)
+    if begin >= last:
+        reach = ", ".join(f"{symbol} {format_ms(first)} to {format_ms(end)}" for symbol, (first, end) in source.spans.items())
+        raise NotEnoughData(
+            f"no bars between {format_ms(begin)} and {format_ms(last)}: {warmup_bars} bars of warm-up come first; there are "
+            f"candles of {reach}"
+        )
     for asset in source.universe:
         first, newest = source.spans[asset.symbol]
         if newest < last or firsts[asset.symbol] > begin:
@@ -92,6 +98,6 @@ def load_markets(
         spec = symbol_spec(asset.symbol, float(candles.open[0]))
         markets.append(AssetMarket(asset, candles, spec, funding if len(funding[0]) else None))
         hashes[asset.symbol] = candles_hash(candles)
-    if not markets or begin >= last:
-        raise NotEnoughData("\n".join(problems) or f"no bars between {format_ms(begin)} and {format_ms(last)}")
+    if not markets:
+        raise NotEnoughData("\n".join(problems))
     return ResearchMarkets(tuple(markets), interval, begin, last, source.label, source.generated, hashes, tuple(problems))

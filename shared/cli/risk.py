@@ -82,7 +82,8 @@ def _view(found: Assessment) -> Any:
         )
         for one in (*found.windows, *found.shocks)
     ]
-    parts.append(output.table(scenario, results, right=scenario[2:]))
+    if results:
+        parts.append(output.table(scenario, results, right=scenario[2:]))
     if (chance := found.monte_carlo) is not None:
         quantiles = ", ".join(f"{name} {value:+.0%}" for name, value in chance.final_quantiles().items())
         depths = ", ".join(f"{depth:.0%}: {chance.drawdown_probability(depth):.0%}" for depth in found.drawdown_depths)

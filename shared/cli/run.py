@@ -75,9 +75,9 @@ def _prepared(
     settings: Settings, data: Path | None, symbols: str | None, start: str | None, end: str | None, *, fresh: bool
 ) -> tuple[RunPlan, PaperRun, bool]:
     """The plan, the run with its frozen candles, and whether it goes on with an interrupted one."""
+    from shared.adapters.local.bucket import FolderBucket
     from shared.cli import output, wiring
     from shared.cli.market_source import fingerprint, freeze, resolve
-    from shared.adapters.local.bucket import FolderBucket
     from shared.cli.paper_run import PaperRun
     from shared.domain.asset import Universe
     from shared.domain.ids import content_id

@@ -24,6 +24,8 @@ from shared.config.settings import Settings
 from shared.domain.errors import ConfigError
 
 CONFIG_VARIABLE = "OST_CONFIG"
+OTHER_VARIABLES = frozenset({CONFIG_VARIABLE, "OST_COMPILED"})
+"""Variables with our prefix that are no settings: where the settings are, where compiled code is kept."""
 USER_FILE = Path("ost.yaml")
 DOTENV_FILE = Path(".env")
 DEFAULTS = "default.yaml"
@@ -135,7 +137,7 @@ def _from_environment(environment: Mapping[str, str], origin: str) -> dict[str, 
     pairs = {
         name.upper().removeprefix(ENVIRONMENT_PREFIX).lower().replace("__", "."): text
         for name, text in environment.items()
-        if name.upper().startswith(ENVIRONMENT_PREFIX) and name.upper() not in SECRET_VARIABLES | {CONFIG_VARIABLE}
+        if name.upper().startswith(ENVIRONMENT_PREFIX) and name.upper() not in SECRET_VARIABLES | OTHER_VARIABLES
     }
     return {name: parse_text(name, text) for name, text in _known(pairs, origin).items()}
 

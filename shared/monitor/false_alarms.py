@@ -1,9 +1,8 @@
 """How often does the trigger fire where nothing has changed, and how soon where something has? By simulation.
 
-Each path has a baseline of its own, estimated like a champion's, and then years of looks at rolling windows of the same law; an
-alarm starts a cool-down. Laws of daily returns, all with the same Sharpe ratio: normal, heavy (Student's t, 4 degrees of
-freedom), clustered (GARCH(1,1), α 0.08, β 0.90, with t shocks of 5 degrees). Hourly looks see 24-hour returns that end at the
-look. The statistics are those of `statistics.py`; the plain rule is |current - baseline| / |baseline| > 15 %.
+Each path has a baseline of its own, estimated like a champion's, and then years of looks at rolling windows of the same law
+(`laws.py`); an alarm starts a cool-down. Hourly looks see 24-hour returns that end at the look. The statistics are those of
+`statistics.py`; the plain rule is |current - baseline| / |baseline| > 15 %.
 """
 
 from __future__ import annotations
@@ -11,12 +10,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from enum import StrEnum
 from typing import Any
 
 import numpy as np
 
 from shared.domain.candles import BoolArray, FloatArray
+from shared.monitor.laws import DAILY_DEVIATION, Law, draw_returns
 from shared.monitor.params import MonitorParams
 from shared.monitor.statistics import (
     DAYS_PER_YEAR,
@@ -28,18 +27,6 @@ from shared.monitor.statistics import (
 )
 
 HOURS = 24
-_DAILY_DEVIATION = 0.01
-_ARCH, _GARCH = 0.08, 0.90
-_DEGREES = {"heavy": 4.0, "clustered": 5.0}
-_BURN_IN_DAYS = 200
-
-
-class Law(StrEnum):
-    """What returns are drawn from."""
-
-    NORMAL = "normal"
-    HEAVY = "heavy"
-    CLUSTERED = "clustered"
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,11 +188,11 @@ def _paths(
     steps, lead = plan.looks_per_day, params.window_days
     for _ in range(plan.paths):
         drift = plan.sharpe / math.sqrt(DAYS_PER_YEAR)
-        before = _returns(law, rng, plan.baseline_days + lead, steps, drift)
-        after = _returns(law, rng, plan.days, steps, drift)
+        before = draw_returns(law, rng, plan.baseline_days + lead, steps, drift)
+        after = draw_returns(law, rng, plan.days, steps, drift)
         if change is not None:
             start, sharpe, factor = change
-            shift = 0.0 if sharpe is None else (sharpe - plan.sharpe) / math.sqrt(DAYS_PER_YEAR) * _DAILY_DEVIATION / steps
+            shift = 0.0 if sharpe is None else (sharpe - plan.sharpe) / math.sqrt(DAYS_PER_YEAR) * DAILY_DEVIATION / steps
             after[start:] = after[start:] * factor + shift
         baseline = before[: plan.baseline_days].sum(axis=1)
         yield _looks(np.concatenate([before[plan.baseline_days :], after]), baseline, params)
@@ -237,29 +224,3 @@ def _looks(returns: FloatArray, baseline: FloatArray, params: MonitorParams) -> 
 
 def _relative(current: Moments, expected: Moments, floor: float) -> FloatArray:
     return np.asarray((current.deviation - expected.deviation) / floor)
-
-
-def _returns(law: Law, rng: np.random.Generator, days: int, steps: int, drift: float) -> FloatArray:
-    """(days, steps) returns whose daily sums follow `law`, with a per-day Sharpe ratio of `drift`."""
-    normal = rng.standard_normal((days, steps)) / math.sqrt(steps)
-    if law is Law.NORMAL:
-        scale = np.ones(days)
-    else:
-        # One factor a day for all of its hours makes the day's sum Student's t, exactly.
-        degrees = _DEGREES[law.value]
-        scale = np.sqrt((degrees - 2.0) / rng.chisquare(degrees, days))
-        if law is Law.CLUSTERED:
-            scale = _clustered(scale, normal.sum(axis=1), rng)
-    return np.asarray(_DAILY_DEVIATION * (normal * scale[:, None] + drift / steps))
-
-
-def _clustered(scale: FloatArray, normal: FloatArray, rng: np.random.Generator) -> FloatArray:
-    """Scales (days,) of a GARCH(1,1) with unit variance whose shocks are `scale` · `normal`."""
-    level = 1.0
-    for shock in np.sqrt(3.0 / rng.chisquare(5.0, _BURN_IN_DAYS)) * rng.standard_normal(_BURN_IN_DAYS):
-        level = 1.0 - _ARCH - _GARCH + (_ARCH * shock**2 + _GARCH) * level
-    levels = np.empty_like(scale)
-    for day, shock in enumerate((scale * normal).tolist()):
-        levels[day] = level
-        level = 1.0 - _ARCH - _GARCH + (_ARCH * shock**2 + _GARCH) * level
-    return np.asarray(scale * np.sqrt(levels))

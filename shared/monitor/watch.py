@@ -1,7 +1,9 @@
 """A look at a book: each asset's contribution against its champion's baseline, and a recalibration event where it is due.
 
 The clock is the book's own (its newest equity point), so that a look at a book of last year says what it would have said then,
-and the same look again changes nothing. Every outcome goes to the book's log with its reason.
+and the same look again changes nothing. Windows end at UTC midnight, like the daily returns that baselines are made of: hourly
+looks at windows that end at the look would only multiply false alarms (docs/recalibration.md). Every outcome goes to the book's
+log with its reason.
 """
 
 from __future__ import annotations
@@ -70,29 +72,39 @@ def look_at_book(
 ) -> list[AssetLook]:
     """Look at `assets` of `book`, one after the other. A book without equity gives no looks.
 
-    The baseline is `baseline`, or with `own_history` the asset's returns before the window, or else its active champion's. With
-    `open_events=False` nothing is written.
+    The window ends at the last UTC midnight of the book's clock. The baseline is `baseline`, or with `own_history` the asset's
+    returns before the window, or else its active champion's. With `open_events=False` nothing is written.
     """
-    points = ledger.equity(book)
-    if not points:
+    newest = ledger.last_equity(book)
+    if newest is None:
         return []
-    at_ms = points[-1].time_ms
+    now_ms = newest.time_ms
+    at_ms = now_ms // DAY_MS * DAY_MS
+    # One day more than the window: its first return needs a value before it.
+    since_ms = 0 if own_history else at_ms - (params.window_days + 1) * DAY_MS
+    points, payments = ledger.equity(book, since_ms), ledger.funding(book)
     looks = []
     for asset in assets:
-        decisions = ledger.decisions(book, symbol=asset.symbol)
+        decisions = ledger.decisions(book, symbol=asset.symbol, since_ms=since_ms)
         closes = [(decision.bar_close_ms, decision.price) for decision in decisions]
         fills = ledger.fills(book, symbol=asset.symbol)
-        funding = [payment for payment in ledger.funding(book) if payment.symbol == asset.symbol]
+        funding = [payment for payment in payments if payment.symbol == asset.symbol]
         time_ms, curve = contribution(points, closes, fills, funding)
-        days = params.window_days if not own_history else max((at_ms - points[0].time_ms) // DAY_MS, params.window_days)
-        returns = rolling_returns(time_ms, curve, at_ms, int(days))
+        days = max((at_ms - points[0].time_ms) // DAY_MS, params.window_days)
+        returns = rolling_returns(time_ms, curve, at_ms, days)
         champion = None if baseline or own_history else next(iter(research.champions(asset, active=True)), None)
-        expected = baseline or (_history(returns, params) if own_history else _measured(champion))
-        look = _look(research, book, asset, champion, expected, returns, params, at_ms, ledger.last_regime(book, asset))
+        expected = baseline or (history_baseline(returns, params) if own_history else _measured(champion))
+        look = _look(research, book, asset, champion, expected, returns, params, now_ms, ledger.last_regime(book, asset))
         if open_events:
-            _write(ledger, research, look, at_ms)
+            _write(ledger, research, look, now_ms)
         looks.append(look)
     return looks
+
+
+def history_baseline(returns: FloatArray, params: MonitorParams) -> Baseline | None:
+    """What the daily returns (n,) before the window promised; `None` where they do not move or are too few."""
+    before = returns[: -params.window_days]
+    return Baseline.of(before[np.isfinite(before)], params.window_days)
 
 
 def regime_snapshot(state: RegimeState | None) -> dict[str, Any]:
@@ -111,11 +123,6 @@ def _measured(champion: Champion | None) -> Baseline | None:
     return None if champion is None else Baseline.from_metrics(champion.metrics)
 
 
-def _history(returns: FloatArray, params: MonitorParams) -> Baseline | None:
-    before = returns[: -params.window_days]
-    return Baseline.of(before[np.isfinite(before)], params.window_days)
-
-
 def _look(
     research: Research,
     book: str,
@@ -124,10 +131,11 @@ def _look(
     expected: Baseline | None,
     returns: FloatArray,
     params: MonitorParams,
-    at_ms: int,
+    now_ms: int,
     regime: RegimeState | None,
 ) -> AssetLook:
-    known = [event for event in research.recalibrations(asset) if event.created_ms <= at_ms]
+    at_ms = now_ms // DAY_MS * DAY_MS
+    known = [event for event in research.recalibrations(asset) if event.created_ms <= now_ms]
     last_ms = max((event.created_ms for event in known), default=None)
     check = check_performance(returns, expected, params, at_ms, last_ms)
     champion_id = None if champion is None else champion.id
@@ -141,7 +149,7 @@ def _look(
     event = RecalibrationEvent(
         id=identity,
         asset=asset,
-        created_ms=at_ms,
+        created_ms=now_ms,
         trigger=check.trigger,
         measured={"book": book, "champion": champion_id, "baseline": expected and expected.as_dict(), **check.as_dict()},
         regime=regime_snapshot(regime),
@@ -150,9 +158,9 @@ def _look(
     return AssetLook(book, asset, champion_id, expected, check, event, f"recalibration {event.id} is due: {check.reason}")
 
 
-def _write(ledger: Ledger, research: Research, look: AssetLook, at_ms: int) -> None:
+def _write(ledger: Ledger, research: Research, look: AssetLook, now_ms: int) -> None:
     if look.event is not None:
         research.record_recalibration(look.event)
     level = "info" if look.check.trigger is None else "warning"
     context = {"asset": str(look.asset), "champion": look.champion, **look.check.as_dict()}
-    ledger.log(look.book, SOURCE, level, f"{look.asset.symbol}: {look.reason}", at_ms, context)
+    ledger.log(look.book, SOURCE, level, f"{look.asset.symbol}: {look.reason}", now_ms, context)

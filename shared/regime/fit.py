@@ -5,8 +5,8 @@ same states; hmmlearn's defaults are made for data of another size (`quant.md`, 
 the first feature, or the previous model alone: nothing is random, the same window gives the same model. The most likely result
 that passes the acceptance rules is kept; where none passes, `FitRejected` says why and the caller keeps the previous model.
 
-hmmlearn fits where numba is absent, a compiled twin where it is there. They agree to about 1e-12, and what a model stores is
-rounded far above that, so that both give the same model under the same id.
+hmmlearn fits where numba is absent, a compiled twin where it is there. They agree to about 1e-12, features of a live window and
+of a whole history to 1e-13, and what a model stores is rounded far above that: all give the same model under the same id.
 """
 
 from __future__ import annotations
@@ -37,9 +37,11 @@ _WARM_UP_ITERATIONS = 8
 _FINALISTS = 2
 
 
-_PARAMETER_DECIMALS = 8
+PARAMETER_DECIMALS = 8
 """Of probabilities and of means and covariances in standardised units: far below what data can tell."""
-_LIKELIHOOD_DECIMALS = 4
+LIKELIHOOD_DECIMALS = 4
+_UNIT_DIGITS = 11
+"""Of a feature's mean and scale, relative to the scale."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,11 +67,12 @@ def training_window(features: FloatArray, subject: str, params: RegimeParams) ->
             "load more history"
         )
     mean = rows.mean(axis=0)
-    centred = rows - mean
-    scale = np.sqrt((centred * centred).mean(axis=0))
+    scale = np.sqrt(((rows - mean) ** 2).mean(axis=0))
     # A feature that does not vary tells nothing; any scale does, and zero would divide.
     scale = np.where(scale > 1e-9 * np.maximum(np.abs(mean), 1.0), scale, 1.0)
-    return TrainingWindow(rows, mean, scale, np.clip(centred / scale, -params.feature_clip, params.feature_clip))
+    digits = (_UNIT_DIGITS - np.floor(np.log10(scale))).astype(np.int64).tolist()
+    mean, scale = (np.array([round(*pair) for pair in zip(values.tolist(), digits, strict=True)]) for values in (mean, scale))
+    return TrainingWindow(rows, mean, scale, np.clip((rows - mean) / scale, -params.feature_clip, params.feature_clip))
 
 
 def fit_regime_model(
@@ -98,7 +101,7 @@ def fit_regime_model(
     def model_of(candidate: Run) -> RegimeModel:
         parts, order = candidate.mixture, np.argsort(candidate.mixture.means[:, 0], kind="stable")
         covariances = parts.covariances[order]
-        means = np.round(parts.means[order], _PARAMETER_DECIMALS)
+        means = np.round(parts.means[order], PARAMETER_DECIMALS)
         return RegimeModel(
             asset=asset,
             interval=interval,
@@ -109,11 +112,11 @@ def fit_regime_model(
             start=_distribution(parts.start[order]),
             transition=tuple(_distribution(row) for row in parts.transition[np.ix_(order, order)]),
             means=nested_tuples(means),
-            covariances=nested_tuples(np.round((covariances + covariances.transpose(0, 2, 1)) / 2, _PARAMETER_DECIMALS)),
+            covariances=nested_tuples(np.round((covariances + covariances.transpose(0, 2, 1)) / 2, PARAMETER_DECIMALS)),
             valid_from_ms=valid_from_ms,
             train_start_ms=train_start_ms,
             train_bars=len(window.rows),
-            log_likelihood=round(candidate.log_likelihood, _LIKELIHOOD_DECIMALS),
+            log_likelihood=round(candidate.log_likelihood, LIKELIHOOD_DECIMALS),
             converged=candidate.converged,
             params=params.fit_settings,
             previous_id=reference.id if reference else None,
@@ -210,9 +213,9 @@ def _distribution(values: FloatArray) -> Vector:
     """Probabilities, none below the floor, rounded; the largest one takes up what rounding left."""
     floored = [max(value, _TRANSITION_FLOOR) for value in values.tolist()]
     total = sum(floored)
-    rounded = [round(value / total, _PARAMETER_DECIMALS) for value in floored]
+    rounded = [round(value / total, PARAMETER_DECIMALS) for value in floored]
     largest = rounded.index(max(rounded))
-    rounded[largest] = round(1 - sum(rounded[:largest]) - sum(rounded[largest + 1 :]), _PARAMETER_DECIMALS)
+    rounded[largest] = round(1 - sum(rounded[:largest]) - sum(rounded[largest + 1 :]), PARAMETER_DECIMALS)
     return tuple(rounded)
 
 

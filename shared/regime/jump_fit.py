@@ -17,7 +17,7 @@ from shared.domain.errors import FitRejected
 from shared.domain.interval import Interval
 from shared.domain.regime import REGIMES
 from shared.regime.features import JUMP_FEATURES, feature_columns
-from shared.regime.fit import CUTS, training_window
+from shared.regime.fit import CUTS, LIKELIHOOD_DECIMALS, PARAMETER_DECIMALS, training_window
 from shared.regime.jump import JumpModel, jump_losses
 from shared.regime.model import STATES
 from shared.regime.params import RegimeParams
@@ -75,13 +75,13 @@ def fit_jump_model(
                 mean=nested_tuples(window.mean),
                 scale=nested_tuples(window.scale),
                 clip=params.feature_clip,
-                centres=nested_tuples(descent.centres[order]),
+                centres=nested_tuples(np.round(descent.centres[order], PARAMETER_DECIMALS)),
                 penalty=params.jump_penalty,
                 temperature=_temperature(z, descent),
                 valid_from_ms=valid_from_ms,
                 train_start_ms=train_start_ms,
                 train_bars=len(z),
-                objective=descent.objective,
+                objective=round(descent.objective, LIKELIHOOD_DECIMALS),
                 converged=descent.converged,
                 params=params.jump_settings,
                 previous_id=reference.id if reference else None,
@@ -151,7 +151,7 @@ def _cut_centres(z: FloatArray, cuts: tuple[float, float]) -> FloatArray:
 
 def _temperature(z: FloatArray, descent: Descent) -> float:
     distances = (z - descent.centres[descent.states]) ** 2
-    return max(float(distances.mean()), _SMALLEST_TEMPERATURE)
+    return max(round(float(distances.mean()), PARAMETER_DECIMALS), _SMALLEST_TEMPERATURE)
 
 
 def _objective(descent: Descent) -> float:

@@ -85,7 +85,7 @@ def apply_playbook(
 
 def _with_regime_shares(base: StrategyParams, regime: Regime) -> StrategyParams:
     """`base` with each agent's share multiplied by its factor of `regime`; the factors are used up."""
-    changes = {}
+    changes: dict[str, Any] = {}
     for entry in dataclasses.fields(base):
         agent = getattr(base, entry.name)
         if isinstance(agent, AgentParams) and agent.regime_shares != _EVEN:

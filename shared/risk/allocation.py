@@ -6,39 +6,69 @@
     size   = clip((1 − w) · blend + w · stress multiplier, minimum, maximum)
 
 The reference document's formula jumps at P(stress) = 0.5 and forgets its own calm rule; this is the continuous form of
-quant.md, "Capital allocation". Invariant: moving probability to stress never increases the size.
+quant.md, "Capital allocation". Invariant: moving probability to stress never increases the size. `multiplier` is the one source
+of the arithmetic, for a bar and (compiled) for a history.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 
 from shared.domain.candles import FloatArray
 from shared.domain.regime import RegimeProbabilities
 from shared.risk.params import RiskParams
+from shared.speed import takes_twin
+
+
+class Levels(NamedTuple):
+    """The numbers of the allocation, plain floats so that it can be compiled."""
+
+    calm: float
+    balanced: float
+    stress: float
+    calm_ramp_start: float
+    stress_ramp: float
+    minimum: float
+    maximum: float
 
 
 def size_multiplier(probabilities: RegimeProbabilities, params: RiskParams) -> float:
     """Factor on the size of every position, in [minimum_multiplier, maximum_multiplier]."""
-    calm, balanced, stress = probabilities.calm, probabilities.balanced, probabilities.stress
-    bonus = _clip((calm - params.calm_ramp_start) / (1 - params.calm_ramp_start))
-    calm_multiplier = params.balanced_multiplier + (params.calm_multiplier - params.balanced_multiplier) * bonus
-    blend = calm * calm_multiplier + balanced * params.balanced_multiplier + stress * params.stress_multiplier
-    ramp = _clip((stress - 0.5 + params.stress_ramp) / (2 * params.stress_ramp))
-    size = (1 - ramp) * blend + ramp * params.stress_multiplier
-    return min(max(size, params.minimum_multiplier), params.maximum_multiplier)
+    return multiplier(probabilities.calm, probabilities.balanced, probabilities.stress, _levels(params))
 
 
 def size_multipliers(probabilities: FloatArray, params: RiskParams) -> FloatArray:
     """`size_multiplier` of each row of `probabilities` (n, 3), equal to it to the bit; NaN where they are unknown. (n,)."""
-    calm, balanced, stress = probabilities.T
-    bonus = np.clip((calm - params.calm_ramp_start) / (1 - params.calm_ramp_start), 0.0, 1.0)
-    calm_multiplier = params.balanced_multiplier + (params.calm_multiplier - params.balanced_multiplier) * bonus
-    blend = calm * calm_multiplier + balanced * params.balanced_multiplier + stress * params.stress_multiplier
-    ramp = np.clip((stress - 0.5 + params.stress_ramp) / (2 * params.stress_ramp), 0.0, 1.0)
-    sizes: FloatArray = (1 - ramp) * blend + ramp * params.stress_multiplier
-    return np.clip(sizes, params.minimum_multiplier, params.maximum_multiplier)
+    levels = _levels(params)
+    if takes_twin(len(probabilities)):
+        from shared.risk.allocation_compiled import multipliers
+
+        return multipliers(probabilities, levels)
+    sizes = [multiplier(calm, balanced, stress, levels) for calm, balanced, stress in probabilities.tolist()]
+    return np.array(sizes, dtype=np.float64)
 
 
-def _clip(value: float) -> float:
-    return min(max(value, 0.0), 1.0)
+def multiplier(calm: float, balanced: float, stress: float, levels: Levels) -> float:
+    """The formula of the module's opening lines; NaN probabilities give NaN."""
+    bonus = (calm - levels.calm_ramp_start) / (1 - levels.calm_ramp_start)
+    bonus = 0.0 if bonus < 0.0 else 1.0 if bonus > 1.0 else bonus
+    calm_multiplier = levels.balanced + (levels.calm - levels.balanced) * bonus
+    blend = calm * calm_multiplier + balanced * levels.balanced + stress * levels.stress
+    ramp = (stress - 0.5 + levels.stress_ramp) / (2 * levels.stress_ramp)
+    ramp = 0.0 if ramp < 0.0 else 1.0 if ramp > 1.0 else ramp
+    size = (1 - ramp) * blend + ramp * levels.stress
+    return levels.minimum if size < levels.minimum else levels.maximum if size > levels.maximum else size
+
+
+def _levels(params: RiskParams) -> Levels:
+    return Levels(
+        calm=float(params.calm_multiplier),
+        balanced=float(params.balanced_multiplier),
+        stress=float(params.stress_multiplier),
+        calm_ramp_start=float(params.calm_ramp_start),
+        stress_ramp=float(params.stress_ramp),
+        minimum=float(params.minimum_multiplier),
+        maximum=float(params.maximum_multiplier),
+    )

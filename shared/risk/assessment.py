@@ -19,6 +19,8 @@ from shared.risk.report_params import RiskReportParams
 from shared.risk.stress import REFERENCE, WINDOWS, StressResult, covariation, daily_moves, replay, shocks
 from shared.risk.value_at_risk import LEVELS, ValueAtRisk, least_observations, value_at_risk
 
+_FEW_DAYS = 180  # a record below half a year is called short
+
 
 @dataclass(frozen=True, slots=True)
 class BookNow:
@@ -108,6 +110,8 @@ def assess(
         chance = simulate(
             returns, rng, paths=params.paths, horizon_days=params.horizon_days, mean_block_days=params.mean_block_days
         )
+        if len(returns) < _FEW_DAYS:
+            notes.append(f"the simulation knows only {len(returns)} days: a bad year is hardly among them")
     else:
         notes.append(f"{len(returns)} days are too few for a simulation: {LEAST_DAYS} are needed")
     moves = {symbol: daily_moves(bars) for symbol, bars in candles.items()}
@@ -118,14 +122,14 @@ def assess(
         notes.append(f"no candles of {REFERENCE}: beta is taken as 1")
     betas = dict(zip(together.symbols, together.beta.tolist(), strict=True))
     if not book.positions:
-        notes.append("no position is open: stress and shocks do nothing")
+        notes.append("no position is open: stress and shocks would do nothing")
     return Assessment(
         book=book,
         value_at_risk=tuple(one for one in found if one is not None),
         monte_carlo=chance,
         drawdown_depths=params.drawdowns,
-        windows=tuple(replay(window, book.positions, candles, betas) for window in WINDOWS),
-        shocks=tuple(shocks(book.positions, together, params)),
+        windows=tuple(replay(window, book.positions, candles, betas) for window in WINDOWS) if book.positions else (),
+        shocks=tuple(shocks(book.positions, together, params)) if book.positions else (),
         kelly=kelly_exposure(book.unit_returns, risk),
         kelly_cap=kelly_cap(book.unit_returns, risk),
         notes=tuple(notes),

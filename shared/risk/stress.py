@@ -145,7 +145,7 @@ def shocks(positions: Mapping[str, float], together: Covariation, params: RiskRe
     held = np.array([positions.get(symbol, 0.0) for symbol in together.symbols])
     net = float(sum(positions.values()))
     results = [
-        StressResult(f"all prices {move:+.0%}", "at once, before anything can react", min(net * move, 0.0), net * move)
+        StressResult(f"all prices {move:+.0%}", "at once, before anything can react", min(net * move, 0.0), net * move + 0.0)
         for move in params.shocks
     ]
     spread = held * together.deviation

@@ -200,7 +200,12 @@ def _problem(frame: Frame, score: FloatArray, refusals: Sequence[tuple[MlModel, 
 
 def with_ml_scores(frame: Frame, models: Sequence[MlModel], curation: CurationParams) -> Frame:
     """`frame` with the scores of `models` in `SCORE_COLUMN`: the one way, live and in research, to the ML alpha."""
-    return replace(frame, columns={**frame.columns, SCORE_COLUMN: ml_scores(frame, models, curation).score})
+    return with_scores(frame, ml_scores(frame, models, curation).score)
+
+
+def with_scores(frame: Frame, scores: FloatArray) -> Frame:
+    """`frame` with `scores` (n,) where the ML alpha reads them."""
+    return replace(frame, columns={**frame.columns, SCORE_COLUMN: scores})
 
 
 def with_newest_ml_score(frame: Frame, models: Sequence[MlModel], curation: CurationParams) -> tuple[Frame, str]:
@@ -211,4 +216,4 @@ def with_newest_ml_score(frame: Frame, models: Sequence[MlModel], curation: Cura
     newest = ml_scores(frame.rows(slice(-1, None)), models, curation)
     score = np.full(len(frame), np.nan)
     score[-1:] = newest.score
-    return replace(frame, columns={**frame.columns, SCORE_COLUMN: score}), newest.problem
+    return with_scores(frame, score), newest.problem

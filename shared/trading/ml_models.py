@@ -7,10 +7,11 @@ the book's log says so the first time, and again when the reason changes.
 from __future__ import annotations
 
 from shared.domain.asset import Asset
+from shared.domain.frame import Frame
 from shared.domain.interval import DAY_MS
 from shared.ports import Bucket, Ledger
 from shared.strategy.agents import AGENT_NAMES
-from shared.strategy.ml_model import MlModel
+from shared.strategy.ml_model import MlModel, ml_scores, with_scores
 from shared.strategy.ml_store import load_ml_models
 from shared.strategy.params import StrategyParams
 from shared.trading.analysis import Analysis
@@ -21,6 +22,20 @@ from shared.trading.window import MarketWindow
 def wants_ml(strategy: StrategyParams) -> bool:
     """Whether any agent gives the ML alpha a weight."""
     return any(getattr(strategy, name).weights.ml_confidence for name in AGENT_NAMES)
+
+
+def with_stored_ml(frame: Frame, asset: Asset, bucket: Bucket, params: SystemParams) -> tuple[Frame, tuple[str, ...]]:
+    """The research form: `frame` with the scores of the stored models, as a book would have seen them, and what is wrong.
+
+    Unchanged where no agent gives the alpha a weight.
+    """
+    if not any(wants_ml(strategy) for strategy in params.strategies.values()):
+        return frame, ()
+    stored = load_ml_models(bucket, asset, frame.interval)
+    scores = ml_scores(frame, stored.models, params.curation)
+    problems = (*stored.problems, *((scores.problem,) if scores.problem else ()))
+    named = tuple(f"{asset.symbol}: ML alpha is neutral: {problem}" for problem in problems)
+    return with_scores(frame, scores.score), named
 
 
 class AlphaModels:

@@ -9,11 +9,9 @@ sum of the fills of earlier decisions and of what the venue filled by itself up 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
-from enum import Enum
-from typing import Any
 
 from shared.domain.asset import Asset, Universe
 from shared.domain.decision import Decision
@@ -29,14 +27,12 @@ from shared.risk.kelly import kelly_cap
 from shared.strategy.ml_model import MlModel
 from shared.strategy.ml_store import load_ml_models
 from shared.trading.analysis import Analysis, analyse, remembered
+from shared.trading.comparison import Again, Difference, compared
 from shared.trading.deciding import BookView, decide
 from shared.trading.ml_models import wants_ml
 from shared.trading.params import SystemParams
 from shared.trading.track_record import TrackRecord
 from shared.trading.window import MarketWindow, refreshed
-
-TOLERANCE = 1e-9
-"""Largest difference of two numbers that count as the same, relative to the larger of them and 1"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,21 +51,6 @@ class ReplaySource:
     params: SystemParams
     code_version: str
     """of the code that replays"""
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """One field of one decision that did not come out as it is stored."""
-
-    decision_id: str
-    symbol: str
-    bar_close_ms: int
-    what: str
-    """dotted field name"""
-    stored: Any
-    replayed: Any
-    cause: str
-    """the most probable one"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +111,7 @@ async def replay(
             if stored is None and isinstance(again, str):
                 continue  # nothing could be decided then, nothing can be now
             total += 1
-            found = _compared(source, book, asset, point.time_ms, stored, again)
+            found = compared(asset.symbol, point.time_ms, stored, _orders_of(book, stored), again, source.code_version)
             differences += found.differences
             exact += found.exact
             close += not found.exact and not found.differences
@@ -152,6 +133,11 @@ def _read(source: ReplaySource) -> _Book:
     )
 
 
+def _orders_of(book: _Book, decision: Decision | None) -> list[OrderIntent]:
+    wanted = decision.id if decision else None
+    return [record.intent for record in book.orders.values() if record.intent.decision_id == wanted]
+
+
 def _ml_models(source: ReplaySource) -> dict[Asset, tuple[MlModel, ...]]:
     if not any(wants_ml(strategy) for strategy in source.params.strategies.values()):
         return {}
@@ -166,7 +152,7 @@ def _decided(
     point: EquityPoint,
     stored: Decision | None,
     ml: tuple[MlModel, ...] | None,
-) -> tuple[Decision, tuple[OrderIntent, ...]] | str:
+) -> Again:
     """The decision made again, or why it cannot be made."""
     params, bar_ms = source.params, point.time_ms
     instant = last_instant(bar_ms, params.regime)
@@ -197,7 +183,7 @@ def _view(
         for asset, window in windows.items()
         if asset != analysis.asset and len(window.candles)
     )
-    sent = [record.intent.created_ms for record in book.orders.values() if stored and record.intent.decision_id == stored.id]
+    sent = [intent.created_ms for intent in _orders_of(book, stored)]
     track = TrackRecord(row for row in book.equity if row.time_ms <= bar_ms)
     return BookView(
         book=source.book,
@@ -240,75 +226,6 @@ def _protected(book: _Book, symbol: str, bar_ms: int) -> bool:
         and record.state not in (OrderState.INTENT, OrderState.ABANDONED, OrderState.REJECTED)
     ]
     return bool(stops)
-
-
-@dataclass(frozen=True, slots=True)
-class _Comparison:
-    differences: tuple[Difference, ...]
-    exact: bool
-
-
-def _compared(
-    source: ReplaySource,
-    book: _Book,
-    asset: Asset,
-    bar_ms: int,
-    stored: Decision | None,
-    again: tuple[Decision, tuple[OrderIntent, ...]] | str,
-) -> _Comparison:
-    def difference(what: str, one: Any, other: Any, cause: str) -> Difference:
-        return Difference(stored.id if stored else "", asset.symbol, bar_ms, what, one, other, cause)
-
-    if isinstance(again, str) or stored is None:
-        one, other = ("decided" if stored else "no decision"), (again if isinstance(again, str) else "decided")
-        cause = "candles or models are no longer what they were" if stored else "a stored decision was removed"
-        return _Comparison((difference("decision", one, other, cause),), exact=False)
-    decision, intents = again
-    legs = {name: record.intent for name, record in book.orders.items() if record.intent.decision_id == stored.id}
-    left = {**_flat("", asdict(stored)), **_flat("orders", {name: asdict(intent) for name, intent in legs.items()})}
-    right = {**_flat("", asdict(decision)), **_flat("orders", {i.client_id: asdict(i) for i in intents})}
-    wrong = [name for name in {**left, **right} if not _same(left.get(name), right.get(name))]
-    cause = _cause(source, stored, decision, wrong)
-    found = tuple(difference(name, left.get(name), right.get(name), cause) for name in wrong)
-    return _Comparison(found, exact=left == right)
-
-
-def _flat(prefix: str, value: Any) -> dict[str, Any]:
-    """Leaves by dotted name."""
-    if isinstance(value, Mapping):
-        items: Iterable[tuple[Any, Any]] = value.items()
-    elif isinstance(value, list | tuple):
-        items = enumerate(value)
-    else:
-        return {prefix: value.value if isinstance(value, Enum) else value}
-    flat: dict[str, Any] = {}
-    for name, entry in items:
-        flat |= _flat(f"{prefix}.{name}" if prefix else str(name), entry)
-    return flat
-
-
-def _same(one: Any, other: Any) -> bool:
-    if isinstance(one, float) and isinstance(other, float):
-        return one == other or abs(one - other) <= TOLERANCE * max(1.0, abs(one), abs(other))
-    return bool(one == other)
-
-
-_BOOK_FIELDS = ("target_fraction", "approved_fraction", "action", "stop_price", "reasons", "approvals", "order_ids", "orders")
-
-
-def _cause(source: ReplaySource, stored: Decision, again: Decision, wrong: Sequence[str]) -> str:
-    """The most probable reason, from what differs."""
-    if stored.params_version != again.params_version:
-        return f"the settings differ: decided with {stored.params_version}, replayed with {again.params_version}"
-    if stored.data_hash != again.data_hash:
-        return "the candles differ from those that were decided on: the data were revised, or the stored hash was altered"
-    if stored.regime_model_id != again.regime_model_id:
-        return "another regime model is in force: a model was removed, added or fitted again"
-    if stored.code_version != source.code_version:
-        return f"the code changed from {stored.code_version} to {source.code_version}"
-    if all(name.split(".")[0] in _BOOK_FIELDS for name in wrong):
-        return "the book around it (equity, fills, orders, halts) is not what it was, or the stored decision was altered"
-    return "the same data, settings, model and code give another result: the stored decision was altered"
 
 
 def _notes(source: ReplaySource, book: _Book, points: Sequence[EquityPoint]) -> tuple[str, ...]:

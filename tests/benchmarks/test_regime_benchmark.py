@@ -1,4 +1,4 @@
-"""The regime filter, refits, histories of refits, the jump model: each beside a named peer doing the same work in the same run."""
+"""The regime filter, refits, histories of refits, the jump model: each beside a named peer doing the same work in one run."""
 
 from __future__ import annotations
 

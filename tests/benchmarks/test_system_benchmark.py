@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import resource
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -30,7 +30,7 @@ from shared.data.generated import generate_market
 from shared.domain.asset import Asset
 from shared.domain.interval import Interval, parse_date_ms
 from shared.regime.model import RegimeModel
-from shared.regime.schedule import last_instant, refit
+from shared.regime.schedule import last_instant, refit, refit_instants
 from shared.strategy.orchestrator import consensus
 from shared.strategy.params import StrategyParams
 from shared.trading.params import SystemParams
@@ -53,12 +53,12 @@ def market(bars: int, seed: int = 3, symbol: str = "BTCUSDT") -> AssetMarket:
     return AssetMarket(Asset("binanceusdm", symbol), candles, symbol_spec(symbol, float(candles.open[0])), made.funding[symbol])
 
 
-def model_of(made: AssetMarket) -> RegimeModel:
-    """One model, fitted once: how fast models are fitted is measured elsewhere."""
-    instant = last_instant(int(made.candles.close_time[6000]), PARAMS.regime)
+def weekly_models(made: AssetMarket) -> list[RegimeModel]:
+    """A model for each week, all of one fit: how fast models are fitted is measured elsewhere."""
+    instant, last_ms = last_instant(int(made.candles.close_time[6000]), PARAMS.regime), int(made.candles.close_time[-1])
     fitted = refit(curate(made.candles[:7000], PARAMS.curation), made.asset, instant, PARAMS.regime).model
     assert fitted is not None
-    return fitted
+    return [replace(fitted, valid_from_ms=week) for week in refit_instants(instant, last_ms, PARAMS.regime)]
 
 
 def period(made: AssetMarket) -> tuple[int, int]:
@@ -77,10 +77,10 @@ def variants(count: int) -> list[SystemParams]:
     return [replace(PARAMS, strategy=replace(base, **dict(zip(fields, values, strict=True)))) for values in chosen]
 
 
-def whole(made: AssetMarket, model: RegimeModel) -> BacktestResult:
+def whole(made: AssetMarket, models: Sequence[RegimeModel]) -> BacktestResult:
     """From candles to an account: curation, filter, alphas, agents, policy, costs."""
     start_ms, end_ms = period(made)
-    return backtest_system([prepare(made, PARAMS, models=[model])], PARAMS, ACCOUNT, start_ms=start_ms, end_ms=end_ms)
+    return backtest_system([prepare(made, PARAMS, models=models)], PARAMS, ACCOUNT, start_ms=start_ms, end_ms=end_ms)
 
 
 def plain_score(prepared: PreparedAsset, strategy: StrategyParams) -> np.ndarray:
@@ -114,12 +114,12 @@ def test_the_whole_strategy_on_a_year_of_minutes(
 ) -> None:
     bars = quick(request, YEAR_OF_MINUTES, 20_000)
     made = market(bars)
-    model = model_of(made)
-    result = benchmark.pedantic(whole, args=(made, model), rounds=7, warmup_rounds=2)
-    ours = signal_path(prepare(made, PARAMS, models=[model]), PARAMS.strategy, PARAMS.risk).score
+    models = weekly_models(made)
+    result = benchmark.pedantic(whole, args=(made, models), rounds=7, warmup_rounds=2)
+    ours = signal_path(prepare(made, PARAMS, models=models), PARAMS.strategy, PARAMS.risk).score
     in_numpy()
-    peer_s = timed(lambda: plain_score(prepare(made, PARAMS, models=[model]), PARAMS.strategy))
-    peer = plain_score(prepare(made, PARAMS, models=[model]), PARAMS.strategy)
+    peer_s = timed(lambda: plain_score(prepare(made, PARAMS, models=models), PARAMS.strategy))
+    peer = plain_score(prepare(made, PARAMS, models=models), PARAMS.strategy)
     known = np.isfinite(ours)
     assert np.array_equal(ours[known], peer[known])
     assert result.identity_error < 1e-9
@@ -136,7 +136,7 @@ def test_a_sweep_of_a_hundred_variants(
 ) -> None:
     bars, count = quick(request, YEAR_OF_MINUTES, 20_000), quick(request, 100, 4)
     made = market(bars)
-    prepared = prepare(made, PARAMS, models=[model_of(made)])
+    prepared = prepare(made, PARAMS, models=weekly_models(made))
     start_ms, end_ms = period(made)
     chosen = variants(count)
 
@@ -164,7 +164,7 @@ def test_scaling_over_bars_variants_and_assets(request: pytest.FixtureRequest, b
     largest = quick(request, YEAR_OF_MINUTES, 20_000)
     symbols = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
     made = [market(largest, seed, symbol) for seed, symbol in enumerate(symbols, start=3)]
-    models = [model_of(one) for one in made]
+    models = [weekly_models(one) for one in made]
     rows = []
     for bars, count, assets in [
         (largest // 16, 10, 1),
@@ -176,7 +176,7 @@ def test_scaling_over_bars_variants_and_assets(request: pytest.FixtureRequest, b
         (largest, 10, 3),
     ]:
         cut = [replace(one, candles=one.candles[:bars]) for one in made[:assets]]
-        prepared = [prepare(one, PARAMS, models=[model]) for one, model in zip(cut, models, strict=False)]
+        prepared = [prepare(one, PARAMS, models=weekly) for one, weekly in zip(cut, models, strict=False)]
         start_ms, end_ms = (int(cut[0].candles.close_time[row]) for row in (bars // 2, -1))
         chosen = variants(count)
         seconds = timed(lambda: returns_over(prepared, chosen, ACCOUNT, start_ms=start_ms, end_ms=end_ms))  # noqa: B023

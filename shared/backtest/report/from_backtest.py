@@ -40,7 +40,7 @@ def backtest_record(
     prepared: Sequence[PreparedAsset] = (),
     monte_carlo: MonteCarlo | None = None,
     notes: Sequence[str] = (),
-    commands: Sequence[str] = (),
+    commands: Sequence[str] = ("ost backtest --help", "ost risk --help"),
 ) -> RunRecord:
     """The record of `result` on `markets`; `prepared` (one for each market, or none) brings the regimes.
 

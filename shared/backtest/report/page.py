@@ -120,12 +120,14 @@ def _statistics(record: RunRecord) -> str:
     days = daily(record)
     rolling, spread = rolling_sharpe_figure(days), distribution_figure(days)
     window = min(ROLLING_DAYS, len(days.returns) // 2)
+    still = int((days.returns == 0).sum())
+    flat = f"; {still} days without a change are not drawn" if still else ""
     parts = [
         '<h2 id="statistics">Months and risk</h2>',
         breakdown_tables.month_table(days),
         '<div class="pair">',
         _figure("Rolling Sharpe", f"annual, of the last {window} days; the band is ± 1 standard error", rolling, record),
-        _figure("Daily returns", "with the value at risk and the mean loss beyond it", spread, record),
+        _figure("Daily returns", f"with the value at risk and the mean loss beyond it{flat}", spread, record),
         f'</div><div class="pair">{costs}{regimes}</div>',
     ]
     if record.monte_carlo is not None:
@@ -203,19 +205,19 @@ def _details(record: RunRecord) -> str:
 
 def _further(record: RunRecord) -> str:
     """Commands that explain what the plots show."""
+    title = '<h2 id="further">Look further</h2>'
+    if record.commands is not None:
+        return f'{title}<pre class="card">{escape(chr(10).join(record.commands))}</pre>'
     traded = next((d.id for item in record.assets for d in item.decisions if d.order_ids), "ID")
     commands = "\n".join(
-        record.commands
-        or (
+        (
             f"ost decisions show {traded}",
             f"ost decisions list --book {record.book} --traded",
             "ost status",
         )
     )
-    if record.commands:
-        return f'<h2 id="further">Look further</h2><pre class="card">{escape(commands)}</pre>'
     return (
-        '<h2 id="further">Look further</h2><p>Every trade names the decision that opened it. The first command shows why it '
+        f"{title}<p>Every trade names the decision that opened it. The first command shows why it "
         "was made: candles, features, regime, votes, risk rules, orders, fills.</p>"
         f'<pre class="card">{escape(commands)}</pre>'
     )

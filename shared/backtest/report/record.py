@@ -80,8 +80,8 @@ class RunRecord:
     """of a backtest, which knows the reference price of every fill"""
     regime_rows: tuple[RegimeRow, ...] = ()
     monte_carlo: MonteCarlo | None = None
-    commands: tuple[str, ...] = ()
-    """what to type to look further; empty: the commands that explain a book"""
+    commands: tuple[str, ...] | None = None
+    """what to type to look further; `None`: the commands that explain a book"""
 
 
 def aligned_regimes(candles: Candles, states: Sequence[RegimeState]) -> tuple[FloatArray, tuple[Regime | None, ...]]:

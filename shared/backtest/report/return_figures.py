@@ -73,16 +73,19 @@ def rolling_sharpe_figure(days: Daily) -> Figure:
 
 def distribution_figure(days: Daily) -> Figure:
     """How often a day earned how much, and where the value at risk and the mean loss beyond it lie."""
-    low, high = float(days.returns.min()), float(days.returns.max())
-    counts, edges = np.histogram(days.returns, bins=_BINS, range=(low, high) if high > low else (low - 0.01, low + 0.01))
+    moved = days.returns[days.returns != 0]
+    low, high = (float(moved.min()), float(moved.max())) if len(moved) else (0.0, 0.0)
+    width = max((high - low) / _BINS, 1e-6)
+    edges = width * np.arange(math.floor(low / width), math.ceil(high / width) + 2)  # no bin has gains and losses
+    counts, edges = np.histogram(moved, bins=edges)
     centres = (edges[:-1] + edges[1:]) / 2
     shapes = []
-    for confidence in LEVELS:
+    for place, confidence in enumerate(LEVELS):
         found = value_at_risk(days.returns, confidence)
         if found is not None:
             shapes += [
-                _upright(-found.historical, "warn", f"VaR {confidence:.0%}", 0.98),
-                _upright(-found.cvar, "loss", f"CVaR {confidence:.0%}", 0.86),
+                _upright(-found.historical, "warn", f"VaR {confidence:.0%}", 0.98 - 0.24 * place),
+                _upright(-found.cvar, "loss", f"CVaR {confidence:.0%}", 0.86 - 0.24 * place),
             ]
     return {
         "columns": {"x": numbers(centres, 5)},

@@ -44,8 +44,9 @@ def render_risk(found: Assessment) -> str:
         fan = fan_figure(chance, now.equity, now.time_ms)
         parts += ["<h2>What chance could do</h2>", figure_box("The next days, simulated", about, fan, generated=now.generated)]
         parts.append(chance_table(chance))
-    parts.append("<h2>Stress</h2><p>Positions are held unchanged: neither the strategy nor its stops react.</p>")
-    parts += [_stress("Replayed", found.windows, now.equity), _stress("Shocks", found.shocks, now.equity)]
+    if found.shocks:
+        parts.append("<h2>Stress</h2><p>Positions are held unchanged: neither the strategy nor its stops react.</p>")
+        parts += [_stress("Replayed", found.windows, now.equity), _stress("Shocks", found.shocks, now.equity)]
     kelly = f"quarter Kelly exposure {found.kelly:.2f}, sizing cap {found.kelly_cap:.2f}, from {len(now.unit_returns):,} bars"
     notes = "".join(f"<li>{escape(note)}</li>" for note in (kelly, *found.notes))
     return document(title, "\n".join([*parts, f"<h2>Notes</h2><ul>{notes}</ul>"]))

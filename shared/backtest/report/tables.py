@@ -61,7 +61,7 @@ def tiles(record: RunRecord) -> str:
     """The numbers that one looks at first, each with what puts it into proportion."""
     run = record.summary
     held = buy_and_hold(record)[-1]
-    kept = f"buy and hold {held / run.start_equity - 1:+.1%}" if math.isfinite(held) else "no price to compare with"
+    kept = f"holding, free of cost {held / run.start_equity - 1:+.1%}" if math.isfinite(held) else "no price to compare with"
     error = sharpe_error(run.sharpe, run.bars, record.interval.bars_per_year)
     shown = (
         ("Return", f"{run.total_return:+.2%}", kept, "gain" if run.total_return > 0 else "loss"),

@@ -132,10 +132,10 @@ def _compiled_support(frame: Frame, *, bullish: bool, params: StrategyParams) ->
     """`_support` in machine code, the same bits."""
     from shared.strategy.alphas.order_blocks_compiled import support
 
-    side = _mirrored(frame, bullish=bullish)
     return support(
-        (side.open, side.high, side.low, side.close),
-        (frame["close"], frame["atr"], frame["volume_z"]),
+        (frame["open"], frame["high"], frame["low"], frame["close"]),
+        (frame["atr"], frame["volume_z"]),
+        bullish=bullish,
         swing_bars=params.swing_bars,
         displacement_atr=params.displacement_atr,
         max_age_bars=params.order_block_max_age_bars,

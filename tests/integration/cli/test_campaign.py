@@ -44,6 +44,8 @@ SETTINGS = {
 }
 GRID = {"strategy.stop_atr": [2, 4], "strategy.entry_threshold": [0.2, 0.3]}
 PERIOD = ("--start", "2023-01-01", "--end", "2025-01-01")
+HERE = ("--json", "--backend", "joblib:threading", "--workers", "2")
+"""Without processes, where they are not what is tested."""
 Ost = Callable[..., Result]
 
 
@@ -124,7 +126,7 @@ def test_the_same_command_again_does_nothing_and_says_the_same(
 
 
 def test_the_joblib_backend_finds_the_same(data: Path, undisturbed: tuple[Path, dict[str, Any]], ost: Ost) -> None:
-    other = only(ost(*arguments(data, "--json", "--backend", "joblib:threading", "--workers", "2")))
+    other = only(ost(*arguments(data, *HERE)))
     assert other["id"] == undisturbed[1]["id"]
     assert other["outcome"] == undisturbed[1]["outcome"]
 
@@ -151,7 +153,7 @@ def test_stopped_in_the_middle_it_goes_on_without_doing_anything_twice(
     recorded = {task.id for task in research.tasks(undisturbed[1]["id"])}
     finished = {path: path.stat().st_mtime_ns for path in root.glob("lake/campaigns/*/tasks/*.npz")}
     assert 1 <= len(finished) < 5
-    resumed = only(ost(*arguments(data, "--json")))
+    resumed = only(ost(*arguments(data, *HERE)))
     assert resumed["tasks"] == {"done_now": 5 - len(recorded), "done_before": len(recorded)}
     assert all(path.stat().st_mtime_ns == before for path, before in finished.items())
     assert resumed["id"] == undisturbed[1]["id"]
@@ -187,7 +189,7 @@ def test_a_planned_campaign_is_done_by_job_instances_and_decided_by_the_command(
         "done: 2 tasks of 5",
         "done: 0 tasks of 5",
     ]
-    decided = only(ost(*arguments(data, "--json")))
+    decided = only(ost(*arguments(data, *HERE)))
     assert decided["tasks"] == {"done_now": 0, "done_before": 5}
     assert decided["outcome"] == undisturbed[1]["outcome"]
 
@@ -199,7 +201,7 @@ def test_a_job_for_an_unknown_campaign_says_how_to_register_one(ost: Ost, capsys
 
 
 def test_a_search_puts_all_of_its_trials_on_record(data: Path, ost: Ost, tmp_path: Path) -> None:
-    words = ["campaign", "--asset", "BTCUSDT", "--data", str(data), *PERIOD, "--search", "6", "--json"]
+    words = ["campaign", "--asset", "BTCUSDT", "--data", str(data), *PERIOD, "--search", "6", *HERE]
     first, again = only(ost(*words)), only(ost(*words))
     assert first["outcome"]["variants"] == 7
     assert len(open_research(f"sqlite:///{tmp_path / 'var' / 'ledger.sqlite'}").trials(BTC)) == 7

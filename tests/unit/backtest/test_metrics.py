@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from decimal import Decimal
 
 import numpy as np
@@ -11,8 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.backtest import metrics, statistics
+from shared.backtest.result import BacktestResult, Fills, RoundTrips
+from shared.domain.asset import Asset
 from shared.domain.errors import MalformedData
-from shared.domain.interval import DAY_MS, HOUR_MS, YEAR_MS
+from shared.domain.interval import DAY_MS, HOUR_MS, YEAR_MS, Interval
 from shared.domain.orders import Fill, Side
 from shared.domain.records import FundingPayment, Trade
 
@@ -126,3 +129,103 @@ def test_a_drawdown_lies_between_zero_and_one_while_equity_is_positive(equity: n
     assert np.all((losses >= 0) & (losses < 1))
     assert statistics.max_drawdown(equity) >= 1 - equity[-1] / equity[0] - 1e-12
     assert 0 <= statistics.longest_drawdown_ms(times(len(equity)), equity) <= (len(equity) - 1) * HOUR_MS
+
+
+def result(equity: list[float], start_ms: int = 0, step_ms: int = HOUR_MS, **changes: object) -> BacktestResult:
+    """A backtest of one asset that was worth `equity`."""
+    count, none = len(equity), np.zeros(0)
+    fills = Fills(none.astype(np.int64), none.astype(np.int8), none, none, none, none, none.astype(np.int8))
+    trips = RoundTrips(
+        *(none.astype(np.int8),) * 2, *(none,) * 3, *(none.astype(np.int64),) * 2, *(none,) * 2, none.astype(np.int8)
+    )
+    curve = np.array(equity, dtype=np.float64)
+    plain = BacktestResult(
+        label="test",
+        interval=Interval.H1,
+        assets=(Asset("binanceusdm", "BTCUSDT"),),
+        initial=1000.0,
+        time_ms=start_ms + step_ms * np.arange(count, dtype=np.int64),
+        equity=curve,
+        wallet=curve,
+        exposure=np.zeros(count),
+        position=np.zeros((count, 1)),
+        fills=fills,
+        trades=trips,
+        funding=np.zeros(1),
+        halts=np.zeros((0, 3), dtype=np.int64),
+        identity_error=0.0,
+    )
+    return replace(plain, **changes)  # type: ignore[arg-type]
+
+
+def test_a_day_ends_with_the_bar_that_closes_at_midnight() -> None:
+    # The first decision at midnight: nothing was earned before it. 24 bars of day 0, then 2 of day 1.
+    days, returns = metrics.daily_returns(result([1000.0, *np.linspace(1001, 1100, 24), 1095.0, 990.0]))
+    assert days.tolist() == [0, DAY_MS]
+    assert returns == pytest.approx([0.1, -0.1])
+
+
+def test_a_first_day_that_is_a_part_counts_from_the_capital() -> None:
+    days, returns = metrics.daily_returns(result([1000.0, 1010.0, 1020.0], start_ms=22 * HOUR_MS))
+    assert days.tolist() == [0]
+    assert returns == pytest.approx([0.02])
+
+
+def test_a_day_without_bars_has_no_row_and_ruin_is_lost_once() -> None:
+    times_ms = np.array([0, 24, 72, 96, 120], dtype=np.int64) * HOUR_MS
+    days, returns = statistics.returns_by_day(times_ms, np.array([100.0, 110.0, 55.0, -5.0, 20.0]), 100.0, 0)
+    assert (days // DAY_MS).tolist() == [0, 2, 3, 4]
+    assert returns[:3] == pytest.approx([0.1, -0.5, -1.0])
+    nothing = metrics.daily_returns(result([1000.0]))
+    assert [len(part) for part in nothing] == [0, 0]
+
+
+@given(CURVES, st.integers(0, 48))
+def test_days_compound_to_the_whole(equity: np.ndarray, hour: int) -> None:
+    curve = result([1000.0, *(1000 * equity)], start_ms=hour * HOUR_MS)
+    assert np.prod(1 + metrics.daily_returns(curve)[1]) == pytest.approx(equity[-1])
+
+
+def test_a_backtest_is_summarised_like_a_book() -> None:
+    # Two buys of 1 at 100 and a sale of 2 at 120, each 0.5 away from its reference; fee 1 each.
+    fills = Fills(
+        time_ms=np.array([0, HOUR_MS, 2 * HOUR_MS]),
+        asset=np.zeros(3, dtype=np.int8),
+        quantity=np.array([1.0, 1.0, -2.0]),
+        price=np.array([100.0, 100.0, 120.0]),
+        reference=np.array([99.5, 99.5, 120.5]),
+        fee=np.ones(3),
+        reason=np.array([0, 1, 2], dtype=np.int8),
+    )
+    found = metrics.summarise(result([1000.0, 1000.0, 1037.0, 1037.0], fills=fills, exposure=np.array([100.0, 200, 0, 0])))
+    assert (found.fees, found.slippage, found.exposure) == pytest.approx((3.0, 2.0, 0.5))
+    assert found.turnover == pytest.approx(440 / np.mean([1000, 1000, 1037, 1037]))
+    assert found.total_return == pytest.approx(0.037)
+    by_hand = metrics.summary(times(4), np.array([1000.0, 1000.0, 1037.0, 1037.0]), initial=1000.0)
+    assert found.sharpe == by_hand.sharpe
+    assert (found.var_95, found.tail_ratio, found.days) == (None, None, 1)
+
+
+def test_daily_risk_agrees_with_quantiles_of_the_days() -> None:
+    rng = np.random.default_rng(5)
+    moves = rng.normal(0.001, 0.02, 120)
+    found = metrics.summarise(result([1000.0, *(1000 * np.cumprod(1 + moves))], step_ms=DAY_MS))
+    assert found.days == 120
+    assert found.var_95 == pytest.approx(-np.quantile(moves, 0.05))
+    assert found.cvar_99 == pytest.approx(
+        -np.mean(np.sort(moves)[: np.searchsorted(np.sort(moves), np.quantile(moves, 0.01), "right")])
+    )
+    assert found.tail_ratio == pytest.approx(np.quantile(moves, 0.95) / -np.quantile(moves, 0.05))
+
+
+@given(CURVES)
+def test_the_longest_drawdown_agrees_with_a_walk_through_the_bars(equity: np.ndarray) -> None:
+    longest, high, below = 0, 0, False
+    under = statistics.drawdowns(equity) > 0
+    for now, is_below in zip(times(len(equity)).tolist(), under.tolist(), strict=True):
+        if is_below or below:
+            longest = max(longest, now - high)
+        if not is_below:
+            high = now
+        below = is_below
+    assert statistics.longest_drawdown_ms(times(len(equity)), equity) == longest

@@ -99,7 +99,9 @@ def ports(tmp_path):
 def test_a_campaign_is_named_by_its_content(market, ports):
     spec = register_campaign(request(market), ports)[0]
     assert register_campaign(request(market), ports)[0].id == spec.id
+    assert register_campaign(request(market, origin={"market": "another folder"}), ports)[0].id == spec.id
     for change in (
+        {"origin": {"recalibration": "r-1"}},
         {"code_version": "other"},
         {"points": POINTS[:2]},
         {"account": BacktestParams(capital=5000)},

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from shared.adapters.local.bucket import FolderBucket
-from shared.calibration.ml import labels, logistic_pipeline, models_of, train_all, training_instants
+from shared.calibration.ml import labels, logistic_pipeline, models_of, train_all, training_instants, with_walk_forward_ml
 from shared.calibration.ml_params import MlParams
+from shared.calibration.variants import with_changes
 from shared.data.curation import curate
 from shared.data.params import CurationParams
 from shared.domain.asset import Asset
@@ -23,6 +24,8 @@ from shared.strategy.ml_features import ML_FEATURES, ml_features
 from shared.strategy.ml_model import MlModel, ModelCard, ml_scores, probabilities_up, with_ml_scores, with_newest_ml_score
 from shared.strategy.ml_store import copy_ml_models, folder, load_ml_models, save_ml_model
 from shared.strategy.params import StrategyParams
+from shared.trading.ml_models import with_stored_ml
+from shared.trading.params import SystemParams
 
 ASSET = Asset("binanceusdm", "BTCUSDT")
 CURATION = CurationParams()
@@ -211,3 +214,28 @@ def test_features_do_not_know_the_price_level(walk: Callable[..., Candles]) -> N
     one, other = ml_features(cheap), ml_features(dear)
     known = np.isfinite(one).all(axis=1)
     assert np.abs(one[known] - other[known]).max() <= 2e-4  # one step of the rounding
+
+
+def test_research_reads_stored_models_as_a_book_does_and_only_where_a_weight_asks(
+    tmp_path, frame: Frame, models: tuple[MlModel, ...]
+) -> None:
+    bucket = FolderBucket(tmp_path)
+    for model in models:
+        save_ml_model(bucket, ASSET, model)
+    silent = SystemParams()
+    assert with_stored_ml(frame, ASSET, bucket, silent) == (frame, ())
+    asking = with_changes(silent, {"strategy.trend_hunter.weights.ml_confidence": 0.5})
+    scored, problems = with_stored_ml(frame, ASSET, bucket, asking)
+    expected = with_ml_scores(frame, models, CURATION)["ml_score"]
+    assert np.array_equal(scored["ml_score"], expected, equal_nan=True)
+    assert problems == ()
+    _, problems = with_stored_ml(frame, Asset("binanceusdm", "ETHUSDT"), bucket, asking)
+    assert problems[0].startswith("ETHUSDT: ML alpha is neutral: no trained model")
+
+
+def test_walk_forward_scores_do_not_know_later_bars(candles: Candles, frame: Frame) -> None:
+    whole = with_walk_forward_ml(frame, ASSET, PARAMS, CURATION)["ml_score"]
+    end = 2500
+    part = with_walk_forward_ml(curate(candles[:end], CURATION), ASSET, PARAMS, CURATION)["ml_score"]
+    assert np.isfinite(part[-1])
+    assert np.array_equal(part, whole[:end], equal_nan=True)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from shared.domain.interval import DAY_MS
-from shared.monitor.false_alarms import Law, Plan, _clustered, _looks, _returns, count_alarms, detection, false_alarms
+from shared.monitor.false_alarms import Plan, _looks, count_alarms, detection, false_alarms
+from shared.monitor.laws import Law, clustered_scales, draw_returns
 from shared.monitor.params import MonitorParams
 from shared.monitor.performance import Baseline, check_performance
 
@@ -18,8 +19,8 @@ def rng() -> np.random.Generator:
 
 
 def test_every_look_is_the_one_of_the_trigger() -> None:
-    returns = _returns(Law.HEAVY, rng(), 80, 1, -0.2)
-    baseline = _returns(Law.HEAVY, rng(), 300, 1, 0.4)[:, 0]
+    returns = draw_returns(Law.HEAVY, rng(), 80, 1, -0.2)
+    baseline = draw_returns(Law.HEAVY, rng(), 300, 1, 0.4)[:, 0]
     path = _looks(returns, baseline, PARAMS)
     expected = Baseline.of(baseline, PARAMS.window_days)
     fires = path.fires(PARAMS)
@@ -35,8 +36,8 @@ def test_every_look_is_the_one_of_the_trigger() -> None:
 
 
 def test_hourly_looks_see_the_24_hours_before() -> None:
-    returns = _returns(Law.NORMAL, rng(), 60, 24, 0.1)
-    baseline = _returns(Law.NORMAL, rng(), 300, 1, 0.1)[:, 0]
+    returns = draw_returns(Law.NORMAL, rng(), 60, 24, 0.1)
+    baseline = draw_returns(Law.NORMAL, rng(), 300, 1, 0.1)[:, 0]
     path = _looks(returns, baseline, PARAMS)
     hours = returns.ravel()
     last = len(hours) - 5
@@ -48,13 +49,13 @@ def test_hourly_looks_see_the_24_hours_before() -> None:
 @pytest.mark.parametrize("law", Law)
 @pytest.mark.parametrize("steps", [1, 24])
 def test_laws_have_the_same_mean_and_deviation(law: Law, steps: int) -> None:
-    daily = _returns(law, rng(), 60_000, steps, 0.1).sum(axis=1)
+    daily = draw_returns(law, rng(), 60_000, steps, 0.1).sum(axis=1)
     assert daily.mean() == pytest.approx(0.001, abs=2e-4)
     assert daily.std() == pytest.approx(0.01, rel=0.1)
 
 
 def test_clustered_scales_follow_their_shocks() -> None:
-    quiet = _clustered(np.ones(300), np.zeros(300), rng())
+    quiet = clustered_scales(np.ones(300), np.zeros(300), rng())
     assert quiet[-1] ** 2 == pytest.approx(0.02 / (1 - 0.90))
 
 

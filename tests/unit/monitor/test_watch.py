@@ -14,7 +14,7 @@ import pytest
 from shared.adapters.sql import SqlLedger, SqlResearch, open_ledger
 from shared.domain.asset import Asset
 from shared.domain.decision import Action, Decision
-from shared.domain.interval import DAY_MS, Interval
+from shared.domain.interval import DAY_MS, HOUR_MS, Interval
 from shared.domain.orders import Fill, Side
 from shared.domain.records import EquityPoint, RegimeState
 from shared.domain.regime import Regime, RegimeProbabilities
@@ -103,6 +103,19 @@ def test_the_same_look_again_opens_nothing_more(ledger: SqlLedger, research: Sql
     assert looks[0].event is None
     assert "cooling down" in looks[0].reason
     assert len(research.recalibrations()) == 1
+
+
+def test_looks_within_a_day_see_the_same_window(ledger: SqlLedger, research: SqlResearch) -> None:
+    at_ms = trade(ledger, returns(-0.7))
+    seen = []
+    for hour in (0, 7, 23):
+        value = Decimal(1000 - hour)
+        ledger.record_equity("b", EquityPoint(at_ms + hour * HOUR_MS, value, value, value))
+        looks = look_at_book(ledger, research, "b", [BTC], replace(PARAMS, cool_down_days=0), baseline=GOOD)
+        seen.append(replace(looks[0].check, reason=""))
+    assert seen[0] == seen[1] == seen[2]
+    (event,) = research.recalibrations()
+    assert event.created_ms == at_ms
 
 
 def test_an_event_that_still_waits_is_named_instead_of_doubled(ledger: SqlLedger, research: SqlResearch) -> None:

@@ -7,9 +7,20 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.domain.interval import DAY_MS, WEEK_MS, parse_date_ms
+from shared.data.curation import curate
+from shared.data.generated import generate_market
+from shared.domain.interval import DAY_MS, WEEK_MS, Interval, parse_date_ms
 from shared.regime.params import RegimeParams
-from shared.regime.schedule import fit_history, last_instant, refit, refit_due, refit_instants, search_due, training_rows
+from shared.regime.schedule import (
+    fit_history,
+    fit_jump_history,
+    last_instant,
+    refit,
+    refit_due,
+    refit_instants,
+    search_due,
+    training_rows,
+)
 
 MONDAY = parse_date_ms("2025-07-07")
 PARAMS = RegimeParams()
@@ -102,3 +113,13 @@ def test_progress_is_told_of_every_instant(known_market, weekly_params) -> None:
         known_market.frame, known_market.asset, weekly_params, since_ms=since_ms, on_progress=lambda *at: told.append(at)
     )
     assert told == [(done, len(results)) for done in range(1, len(results) + 1)]
+
+
+def test_a_live_window_gives_the_model_of_the_whole_history(known_market, weekly_params) -> None:
+    """The same id, although rolling features of a window differ in their last bits from those of the history."""
+    candles = generate_market(np.random.default_rng(2), ["BTCUSDT"], Interval.H1, MONDAY, 2600).history["BTCUSDT"]
+    whole, window = curate(candles), curate(candles[-1700:])
+    for fit_all in (fit_history, fit_jump_history):
+        newest = fit_all(whole, known_market.asset, weekly_params)[-1]
+        alone = fit_all(window, known_market.asset, weekly_params, since_ms=newest.instant_ms)[-1]
+        assert alone.model.id == newest.model.id

@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.domain.regime import RegimeProbabilities
 from shared.risk.allocation import size_multiplier, size_multipliers
 from shared.risk.params import RiskParams
+from shared.speed import BLOCK_ROWS, LONG_ROWS
 
 PARAMS = RiskParams()
 weights = st.tuples(*[st.floats(0.0, 1.0)] * 3).filter(lambda w: sum(w) > 1e-3)
@@ -67,12 +68,16 @@ def test_size_stays_between_its_bounds(one: tuple[float, float, float]) -> None:
     assert 0.7 <= size_multiplier(of(*one), tight) <= 1.1
 
 
+@settings(deadline=None)  # the first long one may have to be compiled
 @given(rows=st.lists(weights, min_size=1, max_size=20))
 def test_the_sizes_of_a_history_are_those_of_its_bars_to_the_bit(rows: list[tuple[float, float, float]]) -> None:
     bars = [of(*row) for row in rows]
     history = np.array([[bar.calm, bar.balanced, bar.stress] for bar in bars])
-    assert size_multipliers(history, PARAMS).tolist() == [size_multiplier(bar, PARAMS) for bar in bars]
+    for times in (1, 1 + BLOCK_ROWS // len(bars)):  # plain and compiled, once numba is there
+        expected = [size_multiplier(bar, PARAMS) for bar in bars] * times
+        assert size_multipliers(np.tile(history, (times, 1)), PARAMS).tolist() == expected
 
 
 def test_unknown_probabilities_have_no_size() -> None:
-    assert np.isnan(size_multipliers(np.full((2, 3), np.nan), PARAMS)).all()
+    for rows in (2, LONG_ROWS):
+        assert np.isnan(size_multipliers(np.full((rows, 3), np.nan), PARAMS)).all()

@@ -1,0 +1,200 @@
+"""`ost backtest` and `ost risk` as a user runs them, on a folder with a small generated market."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from typer.testing import CliRunner, Result
+
+from shared.adapters.local.bucket import FolderBucket
+from shared.adapters.sql.research import open_research
+from shared.cli.main import app
+from shared.data.generated import generate_market
+from shared.data.tables import candles_to_bytes
+from shared.domain.asset import Asset
+from shared.domain.interval import HOUR_MS, Interval, format_ms, parse_date_ms
+
+Ost = Callable[..., Result]
+START_MS = parse_date_ms("2025-01-01")
+BARS = 24 * 100
+SYMBOLS = ("BTCUSDT", "ETHUSDT")
+SMALL = ("--set", "risk_report.paths=200")
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Candles of both symbols as Parquet files."""
+    folder = tmp_path_factory.mktemp("candles")
+    made = generate_market(np.random.default_rng(5), SYMBOLS, Interval.H1, START_MS, BARS)
+    for symbol in SYMBOLS:
+        FolderBucket(folder).write(f"{symbol}/1h.parquet", candles_to_bytes(made.history[symbol]))
+    return folder
+
+
+@pytest.fixture
+def ost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ost:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OST_STORAGE__ROOT", str(tmp_path / "var"))
+    monkeypatch.setenv("OST_UNIVERSE__SYMBOLS", json.dumps(SYMBOLS))
+
+    def run(*arguments: str) -> Result:
+        return CliRunner().invoke(app, [*SMALL, *arguments])
+
+    return run
+
+
+def answer(result: Result) -> dict[str, Any]:
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)  # type: ignore[no-any-return]
+
+
+def test_a_backtest_of_the_system_says_everything(ost: Ost, files: Path, tmp_path: Path) -> None:
+    options = ("--data", str(files), "--start", "2025-03-01", "--json", "--parquet", "out", "--report", "page.html")
+    found = answer(ost("backtest", *options))
+    assert found["symbols"] == list(SYMBOLS)
+    assert found["start"] == "2025-03-01 00:00"
+    assert found["end"] == format_ms(START_MS + BARS * HOUR_MS)
+    assert found["identity_error"] <= 1e-9
+    assert found["trials"] is None  # the default parameters are nobody's choice
+    assert found["summary"]["start_equity"] == 10_000
+    assert found["comparison"]["strategy"] == "buy-and-hold"
+    profit = sum(row["profit"] for row in found["costs"])
+    assert profit == pytest.approx(found["summary"]["end_equity"] - 10_000, abs=20)  # but for the trades of the last instant
+    assert {row["regime"] for row in found["regimes"]} == {"calm", "balanced", "stress"}
+    assert (tmp_path / "page.html").stat().st_size < 10_000_000
+    equity = pq.read_table(tmp_path / "out" / "equity.parquet")
+    assert equity["equity"][-1].as_py() == pytest.approx(found["summary"]["end_equity"])
+    assert len(pq.read_table(tmp_path / "out" / "trades.parquet")) == found["summary"]["trades"]
+
+
+def test_the_same_command_gives_the_same_answer(ost: Ost, files: Path) -> None:
+    options = ("--data", str(files), "--symbols", "BTCUSDT", "--days", "30", "--regime", "off", "--no-report", "--json")
+    first, again = (answer(ost("backtest", *options)) for _ in range(2))
+    assert first == again
+    assert first["regimes"] == []
+    assert first["files"] == []
+
+
+@pytest.mark.parametrize("strategy", ["sma-cross", "buy-and-hold", "regime-only"])
+def test_simple_strategies_trade_equal_parts(ost: Ost, files: Path, strategy: str) -> None:
+    found = answer(ost("backtest", "--data", str(files), "--days", "30", "--strategy", strategy, "--no-report", "--json"))
+    assert found["strategy"] == strategy
+    assert found["summary"]["fees"] > 0
+    if strategy == "buy-and-hold":
+        assert found["summary"] == found["comparison"]["summary"]
+        assert list(found["positions"]) == list(SYMBOLS)
+
+
+def test_costs_can_be_set(ost: Ost, files: Path) -> None:
+    options = ("--data", str(files), "--days", "30", "--strategy", "sma-cross", "--no-report", "--json")
+    cheap, dear = (answer(ost("backtest", *options, "--cost-bps", bps)) for bps in ("0", "50"))
+    assert cheap["summary"]["fees"] == 0
+    assert dear["summary"]["end_equity"] < cheap["summary"]["end_equity"]
+
+
+def test_looking_at_other_parameters_is_counted(ost: Ost, files: Path, tmp_path: Path) -> None:
+    options = ("backtest", "--data", str(files), "--symbols", "BTCUSDT", "--days", "20", "--no-report", "--json")
+
+    def look(threshold: str) -> dict[str, Any]:
+        return answer(ost("--set", f"strategy.entry_threshold={threshold}", *options))
+
+    assert "1 variant tried on BTCUSDT" in look("0.31")["trials"]
+    assert "1 variant tried on BTCUSDT" in look("0.31")["trials"]  # the same look again is no other one
+    assert "2 variants tried on BTCUSDT" in look("0.32")["trials"]
+    research = open_research(f"sqlite:///{tmp_path / 'var' / 'ledger.sqlite'}")
+    trials = research.trials(Asset("binanceusdm", "BTCUSDT"))
+    assert [trial.params["strategy.entry_threshold"] for trial in trials] == [0.31, 0.32]
+    assert all(trial.days == 20 for trial in trials)
+
+
+def test_the_table_for_people_names_what_it_wrote(ost: Ost, files: Path) -> None:
+    result = ost("backtest", "--data", str(files), "--days", "40", "--strategy", "sma-cross", "--csv", "tables")
+    assert result.exit_code == 0, result.output
+    for text in ("max drawdown", "CVaR 95 % of a day", "slippage", "buy and hold", "written: tables", "written: "):
+        assert text in result.stdout
+    assert Path("tables/days.csv").is_file()
+    assert list(Path("var/backtests").glob("sma-cross-*.html"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--strategy", "moon"), "there is no strategy 'moon'"),
+        (("--regime", "astrology"), "choose hmm, jump or off"),
+        (("--start", "2025-03-01", "--days", "5"), "give one of them"),
+        (("--start", "2025-03-01", "--end", "2025-02-01"), "would end"),
+        (("--start", "yesterday"), "YYYY-MM-DD"),
+        (("--interval", "7h"), "interval"),
+        (("--capital", "-5"), "capital"),
+        (("--capital", "many"), "capital"),
+        (("--symbols", "NOUSDT"), "NOUSDT"),
+        (("--symbols", ","), "no symbol"),
+        (("--champion", "x", "--strategy", "sma-cross"), "--champion"),
+        (("--champion", "nobody"), "no champion nobody"),
+        (("--report", "a.html", "--no-report"), "contradict"),
+        (("--start", "2030-01-01"), "2030"),
+    ],
+)
+def test_bad_arguments_are_one_clear_error(ost: Ost, files: Path, arguments: tuple[str, ...], message: str) -> None:
+    result = ost("backtest", "--data", str(files), *arguments)
+    assert result.exit_code in (1, 2)
+    assert message in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_a_folder_that_cannot_be_written_is_said_before_anything_runs(ost: Ost, files: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for option in ("--csv", "--parquet", "--report"):
+        result = ost("backtest", "--data", str(files), option, "file/inside")
+        assert result.exit_code == 1
+        assert "cannot write" in result.stderr
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_risk_of_a_backtest(ost: Ost, files: Path, kind: str) -> None:
+    answer(ost("backtest", "--data", str(files), "--days", "40", "--strategy", "buy-and-hold", f"--{kind}", "out", "--json"))
+    found = answer(ost("risk", "--backtest", "out", "--data", str(files), "--html", "risk.html", "--json"))
+    assert [row["level"] for row in found["value_at_risk"]] == [0.95]
+    assert any("too few" in note for note in found["notes"])
+    assert set(found["positions"]) == set(SYMBOLS)
+    assert found["stress_windows"][0]["proxied"] == list(SYMBOLS)
+    held = sum(found["positions"].values())
+    drop = next(row for row in found["shocks"] if row["name"] == "all prices -20%")
+    assert drop["end"] == pytest.approx(-0.2 * held)
+    assert "The next days, simulated" in Path("risk.html").read_text("utf-8")
+    shown = ost("risk", "--backtest", "out")
+    assert shown.exit_code == 0
+    assert "Kelly" in shown.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "no book"),
+        (("--backtest", "nowhere"), "holds no backtest"),
+        (("--backtest", "a", "--book", "b"), "give one of them"),
+        (("--html", "/proc/nothing/risk.html"), "cannot write"),
+    ],
+)
+def test_risk_says_what_is_missing(ost: Ost, arguments: tuple[str, ...], message: str) -> None:
+    result = ost("risk", *arguments)
+    assert result.exit_code in (1, 2)
+    assert message in result.stderr.lower().replace("\n", " ")
+
+
+def test_a_damaged_backtest_is_refused(ost: Ost, files: Path, tmp_path: Path) -> None:
+    answer(
+        ost(
+            "backtest", "--data", str(files), "--days", "40", "--strategy", "sma-cross", "--csv", "out", "--no-report", "--json"
+        )
+    )
+    (tmp_path / "out" / "summary.json").write_text("{")
+    result = ost("risk", "--backtest", "out")
+    assert result.exit_code == 1
+    assert "write it again" in result.stderr
