@@ -50,6 +50,7 @@ lock: ## lock the newest versions into requirements/*.txt and the requirements o
 	$(LOCK) --upgrade requirements/run.in --output-file requirements/run.txt
 	$(LOCK) --upgrade requirements/dev.in --output-file requirements/dev.txt
 	$(LOCK) --upgrade requirements/bench.in --output-file requirements/bench.txt
+	$(LOCK) --upgrade cloudrun/campaign/requirements.in --output-file cloudrun/campaign/requirements.txt
 	$(LOCK) --upgrade cloudrun/exchange/requirements.in --output-file cloudrun/exchange/requirements.txt
 
 clean: ## remove the environment and caches; market data, ledger and reports in var/ stay

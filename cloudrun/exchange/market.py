@@ -15,6 +15,7 @@ from decimal import Decimal
 
 import numpy as np
 
+from shared.backtest.price_path import path_extremes, price_on_path
 from shared.backtest.venue_rules import SymbolSpec, symbol_spec
 from shared.domain.candles import COLUMNS, Candles, FloatArray, IntArray
 from shared.domain.errors import DataNotFound, UsageError
@@ -144,15 +145,10 @@ class SymbolMarket:
         return list(zip(self.funding_ms[first:last], self.funding_rates[first:last], strict=True))
 
     def _extremes(self, row: int) -> tuple[float, float]:
-        if self._close[row] >= self._open[row]:
-            return self._low[row], self._high[row]
-        return self._high[row], self._low[row]
+        return path_extremes(self._open[row], self._high[row], self._low[row], self._close[row])
 
     def _on_path(self, row: int, part: float) -> float:
-        nodes = (self._open[row], *self._extremes(row), self._close[row])
-        leg = min(int(part * 3), 2)
-        weight = part * 3 - leg
-        return round(nodes[leg] + (nodes[leg + 1] - nodes[leg]) * weight, 8)
+        return price_on_path(self._open[row], self._high[row], self._low[row], self._close[row], part)
 
 
 class Market:

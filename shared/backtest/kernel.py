@@ -14,9 +14,8 @@ import math
 
 import numpy as np
 
-from shared.backtest.costs import fee
-from shared.backtest.kernel_account import book_fill, cushion, fill_stop, liquidate, quantity_of, taker_price
-from shared.backtest.kernel_grid import steps_reaching, steps_within
+from shared.backtest.kernel_account import cushion, fill_stop, liquidate
+from shared.backtest.kernel_orders import place_order
 from shared.backtest.kernel_types import (
     CASH,
     COST,
@@ -24,17 +23,10 @@ from shared.backtest.kernel_types import (
     FROZEN,
     FUNDING,
     LAST_CLOSE,
-    MAX_NOTIONAL,
-    MAX_QUANTITY,
-    MIN_NOTIONAL,
     PRICE,
     QUANTITY,
-    STEP_DENOMINATOR,
-    STEP_NUMERATOR,
     STOP_PRICE,
     STOP_UNITS,
-    TICK_DENOMINATOR,
-    TICK_NUMERATOR,
     UNITS,
     WALLET,
     WANTS_STOP,
@@ -42,22 +34,16 @@ from shared.backtest.kernel_types import (
     MarketArrays,
     SignalArrays,
 )
-from shared.backtest.result import CHANGE, CLOSE, OPEN
 from shared.compiled import compiled
 from shared.domain.candles import FloatArray, IntArray
-from shared.risk.approval import EXPOSURE_SLACK
 from shared.risk.breakers import crossed_level
 from shared.risk.kelly import shrunk_kelly, sizing_cap
 from shared.risk.limits import room_left, within, without_new_risk
 from shared.strategy.params import PolicyParams
 from shared.strategy.policy import target_position
 
-_SLACK = float(EXPOSURE_SLACK)
 LATCHED = -1
 
-_fee = compiled(fee)
-_steps_within = compiled(steps_within)
-_steps_reaching = compiled(steps_reaching)
 _crossed_level = compiled(crossed_level)
 _shrunk_kelly = compiled(shrunk_kelly)
 _sizing_cap = compiled(sizing_cap)
@@ -73,108 +59,6 @@ def _grown(log: FloatArray) -> FloatArray:
     larger = np.empty((2 * log.shape[0], log.shape[1]))
     larger[: log.shape[0]] = log
     return larger
-
-
-@compiled
-def _margin_allows(
-    rules: FloatArray, account: AccountNumbers, state: FloatArray, money: FloatArray, a: int, change: float, expected: float
-) -> bool:
-    """Whether the venue accepts an order that is not reduce-only (`cloudrun/exchange/orders._check_margin`)."""
-    held = state[UNITS, a]
-    target = held + change
-    if abs(target) <= abs(held) and target * held >= 0.0:
-        return True
-    if quantity_of(rules, a, abs(target)) * expected > rules[MAX_NOTIONAL, a]:
-        return False
-    needed: float = 0.0
-    equity: float = money[WALLET]
-    for b in range(state.shape[1]):
-        units = max(abs(held + change), abs(held)) if b == a else abs(state[UNITS, b])
-        if units != 0.0:
-            needed += quantity_of(rules, b, units) * state[PRICE, b] / account.leverage
-            equity += quantity_of(rules, b, state[UNITS, b]) * state[PRICE, b] - state[COST, b]
-    notional = quantity_of(rules, a, abs(change)) * expected
-    costs = _fee(notional, account.taker_fee_bps) + abs(notional - quantity_of(rules, a, abs(change)) * state[PRICE, a])
-    return bool(needed + costs <= equity)
-
-
-@compiled
-def _place_stop(
-    rules: FloatArray, state: FloatArray, a: int, side: float, close: float, distance: float, is_policy: bool
-) -> None:
-    """Rest the stop of a new position, or keep what rests where the venue refuses a stop that would trigger at once."""
-    final = state[UNITS, a]
-    if state[STOP_UNITS, a] > 0.0 and side * final <= 0.0:
-        state[STOP_UNITS, a] = 0.0  # the old stop protects nothing any more
-    if final == 0.0:
-        state[WANTS_STOP, a] = 0.0
-        return
-    if distance <= 0.0:
-        state[WANTS_STOP, a] = 1.0 if is_policy else 0.0
-        if not is_policy:
-            state[STOP_UNITS, a] = 0.0
-        return
-    state[WANTS_STOP, a] = 1.0
-    numerator, denominator = rules[TICK_NUMERATOR, a], rules[TICK_DENOMINATOR, a]
-    if final > 0.0:
-        stop = _steps_reaching(close * (1 - distance), numerator, denominator) * numerator / denominator
-        refused = state[PRICE, a] <= stop
-    else:
-        stop = _steps_within(close * (1 + distance), numerator, denominator) * numerator / denominator
-        refused = state[PRICE, a] >= stop
-    if not refused and stop > 0.0:
-        state[STOP_PRICE, a] = stop
-        state[STOP_UNITS, a] = abs(final)
-
-
-@compiled
-def _order(
-    rules: FloatArray,
-    account: AccountNumbers,
-    state: FloatArray,
-    money: FloatArray,
-    log: FloatArray,
-    i: int,
-    a: int,
-    close: float,
-    traded: float,
-    equity: float,
-    approved: float,
-    stop_distance: float,
-    halted: bool,
-    is_policy: bool,
-) -> None:
-    """Move asset `a` to `approved` · equity: size, approve, fill at the price now, rest the stop.
-
-    The sizes are those of `trading/legs.plan_orders`, the checks those of `risk/approval.approve` and of the venue.
-    """
-    units = state[UNITS, a]
-    step, per_step = rules[STEP_NUMERATOR, a], rules[STEP_DENOMINATOR, a]
-    wanted = 0.0
-    if approved != 0.0:
-        size = min(abs(equity * approved / close), rules[MAX_QUANTITY, a])
-        wanted = math.copysign(_steps_within(size, step, per_step), approved)
-    change = wanted - units
-    if change == 0.0:
-        return
-    notional = quantity_of(rules, a, abs(change)) * close
-    if wanted != 0.0 and notional < rules[MIN_NOTIONAL, a] and units * change >= 0.0:
-        return
-    change = math.copysign(min(abs(change), _steps_within(rules[MAX_QUANTITY, a], step, per_step)), change)
-    final, ordered = units + change, quantity_of(rules, a, abs(change))
-    reduces = units * final >= 0.0 and abs(final) < abs(units)
-    price = taker_price(rules, account, a, change, state[PRICE, a], traded, 0.0)
-    if not reduces:
-        if halted or min(ordered * close, ordered * state[PRICE, a]) < rules[MIN_NOTIONAL, a]:
-            return
-        if quantity_of(rules, a, abs(final)) * close > equity * account.max_asset_exposure * _SLACK:
-            return
-        if not _margin_allows(rules, account, state, money, a, change, price):
-            return
-    charge = _fee(ordered * price, account.taker_fee_bps)
-    reason = OPEN if units == 0.0 else CLOSE if final == 0.0 else CHANGE
-    book_fill(rules, state, money, log, i, a, change, price, state[PRICE, a], charge, reason)
-    _place_stop(rules, state, a, units, close, stop_distance, is_policy)
 
 
 @compiled
@@ -236,9 +120,10 @@ def simulate(
 ) -> tuple[FloatArray, FloatArray, list[tuple[int, int, float]], float]:
     """The whole run into `paths` (3 + a, m): equity, wallet, exposure, positions in base units.
 
-    `rules` is (7, a) and `tiers` (a, k, 3): notional cap, maintenance ratio, deduction. Returns fills (k, 7), funding (a,), halts (instant, end or -1, drawdown) and the identity error. `levels` are the drawdowns that
-    pause and `pauses_ms` for how long. The caller makes `paths`, because numpy asks the system for large pages: in small ones
-    the pages of these arrays alone would take longer than the run.
+    `rules` is (7, a) and `tiers` (a, k, 3): notional cap, maintenance ratio, deduction; `levels` are the drawdowns that pause
+    and `pauses_ms` for how long. Returns fills (k, 7), funding (a,), halts (instant, end or -1, drawdown) and identity error.
+    The caller makes `paths`, because numpy asks the system for large pages: in small ones the pages of these arrays alone would
+    take longer than the run.
     """
     # Local names, and helpers only where something happens: passing tuples of arrays around costs more than a quiet bar.
     opens, highs, lows, closes, volumes = market.open, market.high, market.low, market.close, market.volume
@@ -263,6 +148,7 @@ def simulate(
     count, mean, spread, kelly_cap = 0, 0.0, 0.0, account.max_leverage  # returns per unit of exposure (Welford)
     error = 0.0
     may_be_quiet = assets == 1 and not has_policy and not has_funding
+    open_row, high_row, low_row, close_row, wanted_row = opens[0], highs[0], lows[0], closes[0], wanted_path[0]
     margin_ratio = tiers[0, -1, 1]
     shallow = levels[0] if len(levels) > 0 else account.max_drawdown
 
@@ -275,10 +161,10 @@ def simulate(
                 side = 0.0 if units[0] == 0.0 else 1.0 if units[0] > 0.0 else -1.0
                 guard = stop_price[0] if stop_units[0] > 0.0 else math.nan  # nothing reaches NaN
                 quiet, peak, last_drawdown, error = _mark_quiet_bars(
-                    opens[0],
-                    lows[0] if side >= 0.0 else highs[0],
-                    closes[0],
-                    wanted_path[0],
+                    open_row,
+                    low_row if side >= 0.0 else high_row,
+                    close_row,
+                    wanted_row,
                     paths,
                     i,
                     money[WALLET],
@@ -399,7 +285,7 @@ def simulate(
                 if halted or (is_policy[a] and not tradable[a, i]):
                     approved = _without_new_risk(approved, held)
                 if approved != held or (units[a] != 0.0 and approved == 0.0):
-                    _order(
+                    place_order(
                         rules,
                         account,
                         state,

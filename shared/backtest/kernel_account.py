@@ -65,9 +65,18 @@ def taker_price(
 
 @compiled
 def book_fill(
-    rules: FloatArray, state: FloatArray, money: FloatArray, log: FloatArray, i: int, a: int, change: float, price: float, reference: float,
-    charge: float, reason: int,
-) -> None:  # fmt: skip
+    rules: FloatArray,
+    state: FloatArray,
+    money: FloatArray,
+    log: FloatArray,
+    i: int,
+    a: int,
+    change: float,
+    price: float,
+    reference: float,
+    charge: float,
+    reason: int,
+) -> None:
     """Change the position of asset `a` by `change` steps at `price`, pay `charge`, and write it down."""
     held = state[UNITS, a]
     amount = quantity_of(rules, a, change) * price

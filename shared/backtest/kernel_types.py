@@ -61,7 +61,8 @@ UNITS, QUANTITY, COST, STOP_PRICE, STOP_UNITS, WANTS_STOP, FROZEN, PRICE, LAST_C
 price at this instant, the newest close, and the funding received minus paid."""
 
 WALLET, CASH, FILLS = range(3)
-"""Entries of the money (3,): initial + realised - fees + funding; initial - cost of positions - fees + funding; count of fills."""
+"""Entries of the money (3,): the wallet (initial + realised - fees + funding), cash (initial - paid for positions - fees +
+funding), and how many fills there were."""
 
 BAR, ASSET, CHANGED, FILL_PRICE, REFERENCE, FEE, REASON = range(7)
 """Columns of the log of fills (capacity, 7)."""

@@ -46,12 +46,14 @@ def backtest(
     Settings change as everywhere: ost --set strategy.entry_threshold=0.3 backtest. Looking at other parameters than the
     defaults is trying them: it is counted as a trial of each asset, and later significance tests correct for it.
     """
+    from shared.cli import output, wiring
+
     if warm:
         from shared.backtest.warm import warm_up
 
         warm_up()
+        output.note("the kernels are compiled")
         return
-    from shared.cli import output, wiring
     from shared.cli.backtest_files import check_folder, write_tables
     from shared.cli.backtest_run import Wanted, run
     from shared.cli.backtest_views import view

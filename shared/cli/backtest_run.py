@@ -174,6 +174,7 @@ def record(done: Done, settings: Settings) -> RunRecord:
         settings=_settings(done, settings),
         prepared=done.prepared if done.regimes else (),
         monte_carlo=done.monte_carlo,
+        drawdown_depths=done.drawdown_depths,
         notes=notes,
         commands=("ost backtest --parquet out && ost risk --backtest out", "ost campaign --help"),
     )
@@ -192,13 +193,14 @@ def _checked(wanted: Wanted) -> RegimeMode:
 
 
 def _system(settings: Settings, champion: str | None) -> SystemParams:
-    """The parameters in force, or a champion's."""
+    """The parameters in force, or a champion's. Raises `DataNotFound` where there is no such champion."""
     if champion is None:
         return settings.system
     known = wiring.research(settings).champion(champion)
     if known is None:
         raise DataNotFound(f"there is no champion {champion}; `ost champions list` shows them")
-    return with_changes(settings.system, known.params)
+    # What is stored of a champion are its differences from the defaults, whatever the settings say today.
+    return with_changes(SystemParams(execution=settings.system.execution), known.params)
 
 
 def _prepared(found: ResearchMarkets, system: SystemParams, mode: RegimeMode) -> tuple[PreparedAsset, ...]:

@@ -108,7 +108,7 @@ def _events(
     own = [one for one in waiting if one.asset == asset]
     if own and end is None:
         return own[-1:]
-    if own:
+    if own and own[-1].status != "failed":
         raise UsageError(f"{own[-1].id} waits already and ends at {format_ms(data_end_ms(own[-1]))[:10]}; leave --end out")
     books = [book.book for book in ledger.books()]
     states = [state for book in books if (state := ledger.last_regime(book, asset)) is not None]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -57,15 +57,21 @@ class Baseline:
     @classmethod
     def from_metrics(cls, metrics: Mapping[str, Any]) -> Baseline | None:
         """The baseline in a champion's metrics (`as_dict`); `None` where Sharpe, volatility or days are missing."""
-        needed = [metrics.get(name) for name in ("sharpe_daily", "volatility_daily", "days")]
-        if not all(isinstance(value, int | float) and math.isfinite(value) for value in needed):
+        known = {name: value for name in _FIELDS if _is_number(value := metrics.get(name))}
+        if not {"sharpe_daily", "volatility_daily", "days"} <= known.keys():
             return None
-        optional = {name: metrics[name] for name in ("skewness", "kurtosis", "clustering") if metrics.get(name) is not None}
-        return cls(float(needed[0] or 0.0), float(needed[1] or 0.0), int(needed[2] or 0), **optional)
+        return cls(**{**known, "days": int(known["days"])})
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, as a champion's metrics keep them."""
         return asdict(self)
+
+
+_FIELDS = tuple(field.name for field in fields(Baseline))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
 @dataclass(frozen=True, slots=True)

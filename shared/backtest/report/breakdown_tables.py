@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from shared.backtest.breakdown import monthly_returns
@@ -9,7 +11,6 @@ from shared.backtest.report.record import RunRecord
 from shared.backtest.report.return_figures import Daily
 from shared.backtest.report.tables import html_table, number, percent
 from shared.risk.monte_carlo import MonteCarlo
-from shared.risk.report_params import RiskReportParams
 
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _STRONGEST = 85  # percent of the colour that the largest month gets
@@ -77,11 +78,10 @@ def regime_row_table(record: RunRecord) -> str:
     return html_table("By the regime held (returns are sums, without funding)", columns, rows, frozenset(columns[1:]))
 
 
-def chance_table(chance: MonteCarlo) -> str:
-    """Probabilities of losses and drawdowns in the simulated futures."""
+def chance_table(chance: MonteCarlo, depths: Sequence[float]) -> str:
+    """Probabilities of a loss, and of drawdowns deeper than `depths`, in the simulated futures."""
     rows = [(f"{name} of futures return less than", f"{value:+.1%}") for name, value in chance.final_quantiles().items()]
     rows.append(("probability of a loss", percent(chance.loss_probability(), 1)))
-    depths = RiskReportParams().drawdowns
     rows += [
         (f"probability of a drawdown over {depth:.0%}", percent(chance.drawdown_probability(depth), 1)) for depth in depths
     ]

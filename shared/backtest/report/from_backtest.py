@@ -39,6 +39,7 @@ def backtest_record(
     settings: Mapping[str, Any],
     prepared: Sequence[PreparedAsset] = (),
     monte_carlo: MonteCarlo | None = None,
+    drawdown_depths: tuple[float, ...] = (),
     notes: Sequence[str] = (),
     commands: Sequence[str] = ("ost backtest --help", "ost risk --help"),
 ) -> RunRecord:
@@ -69,6 +70,7 @@ def backtest_record(
         costs=asset_costs(result, markets),
         regime_rows=regimes,
         monte_carlo=monte_carlo,
+        drawdown_depths=drawdown_depths,
         commands=tuple(commands),
     )
 

@@ -142,7 +142,7 @@ def _statistics(record: RunRecord) -> str:
                 fan_figure(record.monte_carlo, record.summary.end_equity, record.end_ms),
                 record,
             ),
-            breakdown_tables.chance_table(record.monte_carlo),
+            breakdown_tables.chance_table(record.monte_carlo, record.drawdown_depths),
         ]
     return "".join(parts)
 

@@ -80,6 +80,8 @@ class RunRecord:
     """of a backtest, which knows the reference price of every fill"""
     regime_rows: tuple[RegimeRow, ...] = ()
     monte_carlo: MonteCarlo | None = None
+    drawdown_depths: tuple[float, ...] = ()
+    """drawdowns whose simulated probability is shown"""
     commands: tuple[str, ...] | None = None
     """what to type to look further; `None`: the commands that explain a book"""
 

@@ -43,7 +43,7 @@ def render_risk(found: Assessment) -> str:
         )
         fan = fan_figure(chance, now.equity, now.time_ms)
         parts += ["<h2>What chance could do</h2>", figure_box("The next days, simulated", about, fan, generated=now.generated)]
-        parts.append(chance_table(chance))
+        parts.append(chance_table(chance, found.drawdown_depths))
     if found.shocks:
         parts.append("<h2>Stress</h2><p>Positions are held unchanged: neither the strategy nor its stops react.</p>")
         parts += [_stress("Replayed", found.windows, now.equity), _stress("Shocks", found.shocks, now.equity)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,17 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from shared.adapters.local.bucket import FolderBucket
+from shared.adapters.sql import open_ledger
 from shared.adapters.sql.research import open_research
 from shared.cli.main import app
 from shared.data.generated import generate_market
 from shared.data.tables import candles_to_bytes
 from shared.domain.asset import Asset
-from shared.domain.interval import HOUR_MS, Interval, format_ms, parse_date_ms
+from shared.domain.interval import DAY_MS, HOUR_MS, Interval, format_ms, parse_date_ms
+from shared.domain.orders import Fill, Side
+from shared.domain.records import EquityPoint
+from shared.domain.research import Champion
+from shared.trading.params import SystemParams
 
 Ost = Callable[..., Result]
 START_MS = parse_date_ms("2025-01-01")
@@ -113,6 +119,29 @@ def test_looking_at_other_parameters_is_counted(ost: Ost, files: Path, tmp_path:
     assert all(trial.days == 20 for trial in trials)
 
 
+def champion(url: str, params: dict[str, Any]) -> None:
+    version = SystemParams().version
+    described = {
+        "metrics": {},
+        "trained_on_regime": {},
+        "statistical_test": {},
+        "lineage": {},
+        "reason": "test",
+        "created_ms": 1,
+    }
+    open_research(url).promote(
+        Champion("ch-abc", Asset("binanceusdm", "BTCUSDT"), Interval.H1, params, version, **described), 2
+    )
+
+
+def test_a_champion_is_its_differences_from_the_defaults(ost: Ost, files: Path, tmp_path: Path) -> None:
+    (tmp_path / "var").mkdir()
+    champion(f"sqlite:///{tmp_path / 'var' / 'ledger.sqlite'}", {"strategy.stop_atr": 4.0})
+    options = ("backtest", "--data", str(files), "--symbols", "BTCUSDT", "--days", "20", "--no-report", "--json")
+    found = answer(ost("--set", "strategy.entry_threshold=0.4", *options, "--champion", "ch-a"))
+    assert found["changed_params"] == {"strategy.stop_atr": 4.0}
+
+
 def test_the_table_for_people_names_what_it_wrote(ost: Ost, files: Path) -> None:
     result = ost("backtest", "--data", str(files), "--days", "40", "--strategy", "sma-cross", "--csv", "tables")
     assert result.exit_code == 0, result.output
@@ -186,6 +215,25 @@ def test_risk_says_what_is_missing(ost: Ost, arguments: tuple[str, ...], message
     result = ost("risk", *arguments)
     assert result.exit_code in (1, 2)
     assert message in result.stderr.lower().replace("\n", " ")
+
+
+def test_risk_of_a_book_reads_its_days_positions_and_prices(ost: Ost, files: Path, tmp_path: Path) -> None:
+    (tmp_path / "var").mkdir()
+    ledger = open_ledger(f"sqlite:///{tmp_path / 'var' / 'ledger.sqlite'}")
+    ledger.register_book("mine", 1, {"capital": "1000"})
+    ledger.add_fills("mine", [Fill("BTCUSDT", "1", None, "1", Side.BUY, Decimal(2), Decimal(100), Decimal(0), 1)])
+    moves = np.random.default_rng(1).normal(0, 0.01, 25)
+    for day, value in enumerate([1000.0, *(1000 * np.cumprod(1 + moves))]):
+        money = Decimal(f"{value:.6f}")
+        ledger.record_equity("mine", EquityPoint(day * DAY_MS, money, money, money, Decimal(200)))
+    ledger.close()
+    found = answer(ost("risk", "--data", str(files), "--json"))
+    assert (found["book"], found["days"]) == ("mine", 25)
+    assert found["value_at_risk"][0]["historical"] == pytest.approx(-np.quantile(moves, 0.05), abs=1e-6)
+    # No decision has priced it: the entry price stands in.
+    assert found["positions"] == pytest.approx({"BTCUSDT": 200 / found["equity"]})
+    assert found["kelly"]["bars"] == 25
+    assert any("too few for a simulation" in note for note in found["notes"])
 
 
 def test_a_damaged_backtest_is_refused(ost: Ost, files: Path, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from shared.cli.main import app
 from shared.data.generated import generate_market
 from shared.data.tables import candles_to_bytes
 from shared.domain.asset import Asset
+from shared.domain.candles import Candles
 from shared.domain.errors import UsageError
 from shared.domain.interval import Interval, parse_date_ms
 
@@ -254,3 +255,40 @@ def test_an_unknown_campaign_is_no_traceback(ost: Ost) -> None:
     result = ost("campaign", "show", "k-none")
     assert result.exit_code == 1
     assert "there is no campaign k-none" in result.stderr
+
+
+def waves(days: int) -> Candles:
+    """A market with an edge: prices swing by an eighth every 24 days, so that who follows the trend earns."""
+    rng, bars = np.random.default_rng(1), 6 * days
+    at = np.arange(bars + 1) / 6
+    price = 30_000 * np.exp(0.12 * np.sin(2 * np.pi * at / 24) + np.cumsum(rng.normal(0, 0.006, bars + 1)))
+    first, last = price[:-1], price[1:]
+    times = END_MS - (bars - np.arange(bars, dtype=np.int64)) * INTERVAL.ms
+    high, low = np.maximum(first, last) * 1.001, np.minimum(first, last) * 0.999
+    return Candles(INTERVAL, times, first, high, low, last, rng.uniform(50, 150, bars))
+
+
+def test_an_edge_that_is_there_is_found_promoted_and_is_the_next_incumbent(
+    ost: Ost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "BTCUSDT").mkdir()
+    (tmp_path / "BTCUSDT" / "4h.parquet").write_bytes(candles_to_bytes(waves(1350)))
+    variants = tmp_path / "variants.yaml"
+    variants.write_text("- {strategy.trend_hunter.share: 1, strategy.mean_reversion.share: 0}\n- {strategy.stop_atr: 5}\n")
+    for agent in ("TREND_HUNTER", "BREAKOUT_HUNTER", "LIQUIDITY_SURFER"):
+        monkeypatch.setenv(f"OST_STRATEGY__{agent}__SHARE", "0")
+    monkeypatch.setenv("OST_CAMPAIGN__TEST_DAYS", "60")
+    period = ("--start", "2021-12-28", "--end", "2025-01-01", "--regime", "off")
+    words = ["campaign", "--asset", "BTCUSDT", "--data", str(tmp_path), "--variants", str(variants), *period, *HERE]
+    first = only(ost(*words, "--promote"))
+    assert first["promoted"], first["reason"]
+    assert first["outcome"]["winner"]["changes"]["strategy.trend_hunter.share"] == 1.0
+    research = open_research(f"sqlite:///{tmp_path / 'var' / 'ledger.sqlite'}")
+    (champion,) = research.champions(BTC, active=True)
+    assert champion.id == first["champion"]
+    assert champion.lineage["campaign"] == first["id"]
+    second = only(ost(*words, "--promote"))
+    assert second["id"] != first["id"]
+    assert second["outcome"]["incumbent"]["params_version"] == champion.params_version
+    assert not second["promoted"]
+    assert [one.id for one in research.champions(BTC, active=True)] == [champion.id]

@@ -172,6 +172,26 @@ def test_what_is_as_promised_is_not_due(url: str) -> None:
     assert "baseline has 10 days" in answer("monitor", "--baseline", "history")["looks"][0]["reason"]
 
 
+def test_a_written_backtest_is_looked_at_against_its_own_history(root: Path) -> None:
+    rng = np.random.default_rng(4)
+    returns = [*(0.01 * rng.standard_normal(300) + 0.001), *(0.01 * rng.standard_normal(30) - 0.01)]
+    folder = root / "backtest"
+    folder.mkdir()
+    (folder / "days.csv").write_text("\n".join(["return", *map(str, returns)]))
+    (folder / "equity.csv").write_text("equity,exposure\n1,0\n1,0\n")
+    (folder / "summary.json").write_text(json.dumps({"positions": {}, "end_ms": END_MS}))
+    found = answer("monitor", "--backtest", str(folder), exit_code=3)
+    assert found["baseline"]["days"] == 300
+    assert found["check"]["trigger"] == "sharpe"
+    assert found["reason"].startswith("a recalibration would be due")
+    assert (
+        answer("monitor", "--backtest", str(folder), "--baseline", "sharpe=-20,volatility=0.2,days=500")["check"]["fired"]
+        is False
+    )
+    assert ost("monitor", "--backtest", str(folder), "--book", "x").exit_code == 2
+    assert "ost backtest" in ost("monitor", "--backtest", str(root)).output
+
+
 def test_a_killed_recalibration_goes_on_with_the_same_campaign(url: str, data: Path, root: Path) -> None:
     command = [sys.executable, "-m", "shared.cli.main", "recalibrate", "--asset", "BTCUSDT", "--end", "2025-01-01"]
     command += ["--data", str(data), "--workers", "1", "--reason", "killed on the way"]

@@ -9,10 +9,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.backtest import kernel, kernel_account
+from shared.backtest import kernel, kernel_account, kernel_orders
 from shared.backtest.costs import fee, market_impact_bps, slipped
 from shared.backtest.kernel_grid import against_taker, steps_reaching, steps_within
 from shared.risk.breakers import crossed_level
@@ -71,8 +72,6 @@ def test_kelly(count: int, mean: float, variance: float, fraction: float, prior:
 
 @given(st.floats(0, 1), st.floats(0, 1), st.lists(st.floats(0, 1), max_size=4).map(sorted))
 def test_the_breakers(drawdown: float, before: float, levels: list[float]) -> None:
-    import numpy as np
-
     assert crossed_level(drawdown, before, levels) == kernel._crossed_level(drawdown, before, np.array(levels))
 
 
@@ -86,8 +85,8 @@ def test_the_costs(notional: float, traded: float, impact: float, most: float, s
 
 @given(SIZES, st.sampled_from([(1.0, 1000.0), (1.0, 10.0), (5.0, 1.0)]), st.sampled_from([1, -1]))
 def test_the_grid(value: float, step: tuple[float, float], sign: int) -> None:
-    assert bits(steps_within(value, *step)) == bits(kernel._steps_within(value, *step))
-    assert bits(steps_reaching(value, *step)) == bits(kernel._steps_reaching(value, *step))
+    assert bits(steps_within(value, *step)) == bits(kernel_orders._steps_within(value, *step))
+    assert bits(steps_reaching(value, *step)) == bits(kernel_orders._steps_reaching(value, *step))
     assert bits(against_taker(value, sign, *step)) == bits(kernel_account._against_taker(value, sign, *step))
 
 

@@ -165,6 +165,7 @@ class TestBaseline:
     def test_three_numbers_are_enough(self) -> None:
         metrics = {"sharpe_daily": 0.1, "volatility_daily": 0.01, "days": 400}
         assert Baseline.from_metrics(metrics) == Baseline(0.1, 0.01, 400)
+        assert Baseline.from_metrics({**metrics, "kurtosis": "NaN", "clustering": None}) == Baseline(0.1, 0.01, 400)
 
     @pytest.mark.parametrize("missing", ["sharpe_daily", "volatility_daily", "days"])
     def test_less_is_none(self, missing: str) -> None:
