@@ -23,7 +23,9 @@ help: ## this list
 
 run: ## the loop over market data, with a report: make run [DATA=dir] [ARGS="--days 30 --symbols BTCUSDT"]
 	@$(ENVIRONMENT) run
-	@$(BIN)/ost run $(if $(DATA),--data "$(DATA)") $(ARGS)
+	@# While the loop runs, research is compiled in the background, once: no later command waits for it.
+	@nice $(BIN)/ost backtest --warm >/dev/null 2>&1 & \
+	$(BIN)/ost run $(if $(DATA),--data "$(DATA)") $(ARGS); status=$$?; wait; exit $$status
 
 test: ## all tests: make test [ARGS="tests/unit -k regime"]
 	@$(ENVIRONMENT) dev

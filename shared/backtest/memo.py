@@ -77,6 +77,10 @@ class SignalMemo:
         """Consensus (n,) under the playbook of each bar's held regime; NaN where none is held and before row `first`."""
         return _Scoring(self, prepared, _of_held(prepared, playbooks)).score(first)
 
+    def derived(self, prepared: PreparedAsset, key: Hashable, compute: Callable[[], FloatArray]) -> FloatArray:
+        """A column made from an asset's frame (`Frame.derived`)."""
+        return self._array((prepared, "derived", key), compute)
+
     def _array(self, key: Hashable, compute: Callable[[], Array]) -> Array:
         return self._memory.get(key, compute, lambda values: values.nbytes)
 
@@ -105,7 +109,7 @@ class _Scoring:
         self._playbooks = playbooks
         self._rows = len(prepared.frame)
         frame = prepared.frame
-        self._frame = _RememberingFrame(frame.interval, frame.open_time, frame.columns, self._remember)
+        self._frame = _RememberingFrame(frame.interval, frame.open_time, frame.columns, partial(memo.derived, prepared))
 
     def score(self, first: int) -> FloatArray:
         keys = [self._vote_key(agent) for agent in AGENTS]
@@ -217,9 +221,6 @@ class _Scoring:
 
     def _rule_keys(self, agent: TradingAgent) -> tuple[Hashable, ...]:
         return tuple(self._rule_key(agent, params) for params in self._playbooks)
-
-    def _remember(self, key: Hashable, compute: Callable[[], FloatArray]) -> FloatArray:
-        return self._memo._array((self._prepared, "derived", key), compute)
 
 
 def _values(reads: tuple[str, ...] | None, params: StrategyParams) -> Hashable:

@@ -3,40 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from shared.backtest.breakdown import AssetCosts, RegimeRow, asset_costs, by_regime
-from shared.backtest.engine import backtest
 from shared.backtest.metrics import RunSummary, daily_returns, summarise
 from shared.backtest.params import BacktestParams
 from shared.backtest.result import BacktestResult
-from shared.backtest.signals import TargetPath
-from shared.backtest.strategies import STRATEGIES
-from shared.backtest.system import PreparedAsset, RegimeMode, backtest_system, prepare, regime_only
+from shared.backtest.system import PreparedAsset, RegimeMode
 from shared.calibration.variants import changes_between, with_changes
 from shared.cli import output, wiring
+from shared.cli.backtest_trade import COMPARISON, NAMES, REGIME_ONLY, SYSTEM, prepared_assets, risk_of, simple, traded
 from shared.cli.backtest_trials import counted_trials
 from shared.cli.research_market import ResearchMarkets, load_markets, parse_symbols
 from shared.domain.errors import DataNotFound, NotEnoughData, UsageError
 from shared.domain.ids import content_id
 from shared.domain.interval import format_ms
 from shared.risk.monte_carlo import MonteCarlo, simulate
-from shared.risk.params import RiskParams
-from shared.trading.ml_models import with_stored_ml
 from shared.trading.params import SystemParams
 from shared.version import code_version
 
 if TYPE_CHECKING:
     from shared.backtest.report import RunRecord
     from shared.config.settings import Settings
-
-SYSTEM, REGIME_ONLY = "system", "regime-only"
-COMPARISON = "buy-and-hold"
-NAMES = (SYSTEM, REGIME_ONLY, *STRATEGIES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,11 +127,11 @@ def run(settings: Settings, wanted: Wanted) -> Done:
     for problem in found.problems:
         output.note(problem)
     account = BacktestParams(capital=settings.run.capital, leverage=settings.run.leverage, costs=settings.costs)
-    prepared = _with_ml(_prepared(found, system, mode), settings, system) if uses_regimes else ()
+    prepared = _with_ml(prepared_assets(found, system, mode), settings, system) if uses_regimes else ()
     label = _label(wanted, found, system, account)
     with output.working("trading"):
-        result = _traded(wanted.strategy, found, system, account, prepared, label)
-        compared = summarise(_simple(COMPARISON, found, system, account, COMPARISON))
+        result = traded(wanted.strategy, found, system, account, prepared, label)
+        compared = summarise(simple(COMPARISON, found, system, account, COMPARISON))
     held = {item.market.asset: item.held for item in prepared}
     is_trial = wanted.strategy == SYSTEM and not found.generated
     return Done(
@@ -168,7 +160,7 @@ def record(done: Done, settings: Settings) -> RunRecord:
         done.result,
         found.markets,
         done.summary,
-        _risk_of(done.wanted.strategy, done.system.risk),
+        risk_of(done.wanted.strategy, done.system.risk),
         source=found.label,
         generated=found.generated,
         settings=_settings(done, settings),
@@ -201,67 +193,6 @@ def _system(settings: Settings, champion: str | None) -> SystemParams:
         raise DataNotFound(f"there is no champion {champion}; `ost champions list` shows them")
     # What is stored of a champion are its differences from the defaults, whatever the settings say today.
     return with_changes(SystemParams(execution=settings.system.execution), known.params)
-
-
-def _prepared(found: ResearchMarkets, system: SystemParams, mode: RegimeMode) -> tuple[PreparedAsset, ...]:
-    """Every asset curated and classified, with progress while models are fitted."""
-    ready = []
-    with output.progress(unit="models", transient=True) as display:
-        for market in found.markets:
-            task = display.add_task(f"regimes of {market.asset.symbol}", total=None, detail="")
-
-            def told(done: int, total: int, task: Any = task) -> None:
-                display.update(task, completed=done, total=total)
-
-            ready.append(prepare(market, system, mode=mode, held_from_ms=found.start_ms, on_progress=told))
-    return tuple(ready)
-
-
-def _with_ml(prepared: tuple[PreparedAsset, ...], settings: Settings, system: SystemParams) -> tuple[PreparedAsset, ...]:
-    """The assets with the scores of the lake's ML models, as a book would have seen them, where an agent asks for them."""
-    ready, bucket = [], wiring.bucket(settings)
-    for item in prepared:
-        frame, problems = with_stored_ml(item.frame, item.market.asset, bucket, system)
-        for problem in problems:
-            output.note(problem)
-        ready.append(replace(item, frame=frame))
-    return tuple(ready)
-
-
-def _traded(
-    name: str,
-    found: ResearchMarkets,
-    system: SystemParams,
-    account: BacktestParams,
-    prepared: tuple[PreparedAsset, ...],
-    label: str,
-) -> BacktestResult:
-    if name == SYSTEM:
-        return backtest_system(prepared, system, account, start_ms=found.start_ms, end_ms=found.end_ms, label=label)
-    if name == REGIME_ONLY:
-        targets = [_shared(regime_only(item), len(prepared)) for item in prepared]
-        risk = _risk_of(name, system.risk)
-        return backtest(found.markets, targets, account, risk, start_ms=found.start_ms, end_ms=found.end_ms, label=label)
-    return _simple(name, found, system, account, label)
-
-
-def _simple(name: str, found: ResearchMarkets, system: SystemParams, account: BacktestParams, label: str) -> BacktestResult:
-    """A strategy by name on equal parts of the account."""
-    targets = [_shared(STRATEGIES[name].path(market, start_ms=found.start_ms), len(found.markets)) for market in found.markets]
-    risk = _risk_of(name, system.risk)
-    return backtest(found.markets, targets, account, risk, start_ms=found.start_ms, end_ms=found.end_ms, label=label)
-
-
-def _shared(target: TargetPath, assets: int) -> TargetPath:
-    """A target for one of several assets: an equal part of the account."""
-    return replace(target, fraction=target.fraction / assets)
-
-
-def _risk_of(name: str, risk: RiskParams) -> RiskParams:
-    """Limits of a strategy: the comparison strategies trade as their textbooks do, without breakers."""
-    if name == SYSTEM:
-        return risk
-    return replace(risk, pause_drawdowns=(), pause_hours=(), max_drawdown=0.999)
 
 
 def _label(wanted: Wanted, found: ResearchMarkets, system: SystemParams, account: BacktestParams) -> str:

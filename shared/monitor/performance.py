@@ -57,7 +57,7 @@ class Baseline:
     @classmethod
     def from_metrics(cls, metrics: Mapping[str, Any]) -> Baseline | None:
         """The baseline in a champion's metrics (`as_dict`); `None` where Sharpe, volatility or days are missing."""
-        known = {name: value for name in _FIELDS if _is_number(value := metrics.get(name))}
+        known: dict[str, Any] = {name: metrics[name] for name in _FIELDS if _is_number(metrics.get(name))}
         if not {"sharpe_daily", "volatility_daily", "days"} <= known.keys():
             return None
         return cls(**{**known, "days": int(known["days"])})

@@ -27,7 +27,7 @@ from shared.domain.interval import MINUTE_MS, Interval, parse_date_ms
 from shared.risk.params import RiskParams
 
 BARS = 525_600
-WANTED_BARS_PER_S = 50e6
+MOST_TIMES_THE_LOOP = 8.0
 START_MS = parse_date_ms("2024-01-01")
 PARAMS = SmaCrossParams(fast=20, slow=50, stop=0.02, exposure=0.05)
 RISK = RiskParams(pause_drawdowns=(), pause_hours=(), max_drawdown=0.99)
@@ -106,14 +106,14 @@ def test_a_year_of_minutes(benchmark: BenchmarkFixture, median_s: Callable[[], f
     loop = seconds(lambda: _plain_loop(candles.open, candles.high, candles.low, candles.close, 0.02, 5e-4), 20)
     print(
         f"\nours: {taken * 1e3:.1f} ms, {BARS / taken / 1e6:.0f} M bars/s, {len(result.fills.price)} fills; "
-        f"hand-written loop {loop * 1e3:.1f} ms ({BARS / loop / 1e6:.0f} M bars/s, {taken / loop:.1f} times as fast)"
+        f"hand-written loop {loop * 1e3:.1f} ms ({BARS / loop / 1e6:.0f} M bars/s): it is {taken / loop:.1f} times as fast"
     )
     for bars in (10_000, 100_000, BARS):
         print(f"{bars:>9,} bars: {bars / seconds(lambda n=bars: crossed(candles[:n])) / 1e6:.0f} M bars/s")
     for assets in (1, 2, 5):
         rate = assets * BARS / seconds(lambda a=assets: crossed(candles, a)) / 1e6
         print(f"{assets:>9} assets: {rate:.0f} M bars/s")
-    assert BARS / taken > WANTED_BARS_PER_S
+    assert taken / loop < MOST_TIMES_THE_LOOP
 
 
 @pytest.mark.benchmark(group="sma-cross")

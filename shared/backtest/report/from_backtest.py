@@ -5,6 +5,7 @@ A backtest has no ledger: its round trips carry no decision, and its fills are s
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
@@ -19,7 +20,7 @@ from shared.backtest.result import LIQUIDATION, STOP, BacktestResult, Int8Array
 from shared.backtest.system import PreparedAsset
 from shared.domain.asset import Asset
 from shared.domain.errors import MalformedData
-from shared.domain.orders import Fill, Side
+from shared.domain.orders import Fill, OrderIntent, OrderKind, OrderRecord, OrderState, Side
 from shared.domain.records import EquityPoint, Halt, Trade
 from shared.domain.regime import REGIMES
 from shared.risk.monte_carlo import MonteCarlo
@@ -87,7 +88,14 @@ def _asset(result: BacktestResult, place: int, market: AssetMarket, prepared: Pr
     trades, forced = _trades(result, place, market.asset)
     regimes = tuple(REGIMES[row] if row >= 0 else None for row in held.tolist())
     return AssetRecord(
-        market.asset, candles, probabilities, regimes, trades=trades, fills=_fills(result, place, market.asset), forced=forced
+        market.asset,
+        candles,
+        probabilities,
+        regimes,
+        trades=trades,
+        orders=_stops(result, place, market.asset),
+        fills=_fills(result, place, market.asset),
+        forced=forced,
     )
 
 
@@ -115,6 +123,29 @@ def _trades(result: BacktestResult, place: int, asset: Asset) -> tuple[tuple[Tra
         if (reason := int(trips.exit_reason[row])) in _FORCED:
             forced[identity] = _FORCED[reason]
     return tuple(trades), forced
+
+
+def _stops(result: BacktestResult, place: int, asset: Asset) -> tuple[OrderRecord, ...]:
+    """The stops that were hit: from the fill that set them to their own, at the price that triggered them."""
+    fills, stops = result.fills, []
+    own = np.flatnonzero(fills.asset == place)
+    for before, row in itertools.pairwise(own.tolist()):
+        if fills.reason[row] != STOP:
+            continue
+        intent = OrderIntent(
+            client_id=f"stop-{row}",
+            book=result.label,
+            decision_id="",
+            leg="stop",
+            symbol=asset.symbol,
+            side=Side.BUY if fills.quantity[row] > 0 else Side.SELL,
+            kind=OrderKind.STOP,
+            quantity=_decimal(abs(fills.quantity[row])),
+            created_ms=int(fills.time_ms[before]),
+            stop_price=_decimal(fills.reference[row]),
+        )
+        stops.append(OrderRecord(intent, OrderState.FILLED, updated_ms=int(fills.time_ms[row])))
+    return tuple(stops)
 
 
 def _fills(result: BacktestResult, place: int, asset: Asset) -> tuple[Fill, ...]:

@@ -152,12 +152,13 @@ def _trades(record: RunRecord) -> str:
     trades = sorted((trade for item in record.assets for trade in item.trades), key=lambda trade: trade.opened_ms)
     title = '<h2 id="trades">Trades</h2>'
     if not trades:
-        return f'{title}<p class="quiet">No round trip was closed in this run.</p>{tables.asset_table(record)}'
+        table = "" if record.costs else tables.asset_table(record)
+        return f'{title}<p class="quiet">No round trip was closed in this run.</p>{table}'
     about = "profit after fees of each, and the sum of all"
     return (
         title
         + _figure("P&L of each round trip", about, profit_figure(trades), record)
-        + f'<div class="pair">{tables.asset_table(record)}{"" if record.regime_rows else tables.regime_table(record)}</div>'
+        + ("" if record.costs else f'<div class="pair">{tables.asset_table(record)}{tables.regime_table(record)}</div>')
         + f'<div class="pair">{tables.best_and_worst(trades)}</div>'
         + f"<details><summary>{_all_or_newest(len(trades))}</summary>"
         + tables.trade_table("Round trips", trades[-_LISTED:])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -145,3 +147,16 @@ def test_a_long_history_on_two_threads_scores_the_same(walk: Callable[..., Candl
 def test_every_agent_takes_part_somewhere(prepared: PreparedAsset) -> None:
     voted = consensus(prepared.frame, prepared.probabilities, StrategyParams())
     assert voted.active.any(axis=0).tolist() == [True] * len(AGENTS)
+
+
+def test_a_memo_that_nobody_holds_frees_its_arrays_at_once(prepared: PreparedAsset) -> None:
+    gc.collect()
+    gc.disable()  # no cycle may keep hundreds of megabytes until a collection
+    try:
+        memo = SignalMemo()
+        signal_path(prepared, StrategyParams(), RISK, memo)
+        memory = weakref.ref(memo._memory)
+        del memo
+        assert memory() is None
+    finally:
+        gc.enable()

@@ -1,0 +1,86 @@
+"""How a strategy is traded that a user named: what it needs to know of the market, and its run on the one account."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from shared.backtest.engine import backtest
+from shared.backtest.result import BacktestResult
+from shared.backtest.signals import TargetPath
+from shared.backtest.strategies import STRATEGIES
+from shared.backtest.system import PreparedAsset, RegimeMode, backtest_system, prepare, regime_only
+from shared.cli import output
+from shared.risk.params import RiskParams
+
+if TYPE_CHECKING:
+    from shared.backtest.params import BacktestParams
+    from shared.cli.research_market import ResearchMarkets
+    from shared.trading.params import SystemParams
+
+SYSTEM, REGIME_ONLY = "system", "regime-only"
+COMPARISON = "buy-and-hold"
+NAMES = (SYSTEM, REGIME_ONLY, *STRATEGIES)
+"""What `--strategy` may name."""
+
+
+def prepared_assets(found: ResearchMarkets, system: SystemParams, mode: RegimeMode) -> tuple[PreparedAsset, ...]:
+    """Every asset curated and classified, with progress while models are fitted."""
+    ready = []
+    with output.progress(unit="models", transient=True) as display:
+        for market in found.markets:
+            task = display.add_task(f"regimes of {market.asset.symbol}", total=None, detail="")
+
+            def told(done: int, total: int, task: Any = task) -> None:
+                display.update(task, completed=done, total=total)
+
+            ready.append(prepare(market, system, mode=mode, held_from_ms=found.start_ms, on_progress=told))
+    return tuple(ready)
+
+
+def _with_ml(prepared: tuple[PreparedAsset, ...], settings: Settings, system: SystemParams) -> tuple[PreparedAsset, ...]:
+    """The assets with the scores of the lake's ML models, as a book would have seen them, where an agent asks for them."""
+    ready, bucket = [], wiring.bucket(settings)
+    for item in prepared:
+        frame, problems = with_stored_ml(item.frame, item.market.asset, bucket, system)
+        for problem in problems:
+            output.note(problem)
+        ready.append(replace(item, frame=frame))
+    return tuple(ready)
+
+
+def traded(
+    name: str,
+    found: ResearchMarkets,
+    system: SystemParams,
+    account: BacktestParams,
+    prepared: tuple[PreparedAsset, ...],
+    label: str,
+) -> BacktestResult:
+    """The run of the strategy called `name`; `prepared` where it needs regimes."""
+    if name == SYSTEM:
+        return backtest_system(prepared, system, account, start_ms=found.start_ms, end_ms=found.end_ms, label=label)
+    if name == REGIME_ONLY:
+        targets = [_shared(regime_only(item), len(prepared)) for item in prepared]
+        risk = risk_of(name, system.risk)
+        return backtest(found.markets, targets, account, risk, start_ms=found.start_ms, end_ms=found.end_ms, label=label)
+    return simple(name, found, system, account, label)
+
+
+def simple(name: str, found: ResearchMarkets, system: SystemParams, account: BacktestParams, label: str) -> BacktestResult:
+    """A strategy by name on equal parts of the account."""
+    targets = [_shared(STRATEGIES[name].path(market, start_ms=found.start_ms), len(found.markets)) for market in found.markets]
+    risk = risk_of(name, system.risk)
+    return backtest(found.markets, targets, account, risk, start_ms=found.start_ms, end_ms=found.end_ms, label=label)
+
+
+def risk_of(name: str, risk: RiskParams) -> RiskParams:
+    """Limits of a strategy: the comparison strategies trade as their textbooks do, without breakers."""
+    if name == SYSTEM:
+        return risk
+    return replace(risk, pause_drawdowns=(), pause_hours=(), max_drawdown=0.999)
+
+
+def _shared(target: TargetPath, assets: int) -> TargetPath:
+    """A target for one of several assets: an equal part of the account."""
+    return replace(target, fraction=target.fraction / assets)
