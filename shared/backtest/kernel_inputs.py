@@ -66,14 +66,17 @@ def placed(candles: Candles, grid: Grid) -> Placement:
 
 
 def on_grid(columns: Sequence[FloatArray], placements: Sequence[Placement], grid: Grid) -> FloatArray:
-    """One row per asset (a, m): its column on the grid, NaN (false, 0) where it has no bar."""
+    """One row per asset (a, m): its column on the grid, NaN (false, 0) where it has no bar.
+
+    Always read-only: candles out of files are, and the kernel would be compiled once more for each mixture of flags.
+    """
     if len(columns) == 1 and placements[0].at is None:
-        return np.ascontiguousarray(columns[0][placements[0].rows])[None, :]
+        return _read_only(np.ascontiguousarray(columns[0][placements[0].rows])[None, :])
     kind = columns[0].dtype
     table = np.full((len(columns), grid.instants), np.nan if kind == np.float64 else 0, dtype=kind)
     for row, column, place in zip(table, columns, placements, strict=True):
         row[slice(None) if place.at is None else place.at] = column[place.rows]
-    return table
+    return _read_only(table)
 
 
 def market_arrays(markets: Sequence[AssetMarket], placements: Sequence[Placement], grid: Grid) -> MarketArrays:
@@ -106,7 +109,7 @@ def signal_arrays(signals: Sequence[SignalPath | TargetPath], placements: Sequen
 
     def table(name: str, kind: type, used: bool) -> Any:
         if not used:
-            return np.empty((len(signals), 0), dtype=kind)
+            return _read_only(np.empty((len(signals), 0), dtype=kind))
         columns: list[Any] = [np.asarray(getattr(signal, name, _NOTHING), dtype=kind) for signal in signals]
         filled = [
             column if len(column) else np.zeros(place.rows.stop, dtype=kind)
@@ -182,6 +185,11 @@ def account_numbers(params: BacktestParams, risk: RiskParams, grid: Grid) -> Acc
         kelly_floor=float(risk.kelly_floor),
         max_leverage=float(risk.max_leverage),
     )
+
+
+def _read_only(table: FloatArray) -> FloatArray:
+    table.flags.writeable = False
+    return table
 
 
 def _before(candles: Candles, row: int) -> tuple[float, float]:

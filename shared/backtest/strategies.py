@@ -81,7 +81,9 @@ def sma_cross(market: AssetMarket, params: SmaCrossParams, start_ms: int = 0) ->
     close = market.candles.close
     path = np.empty((2, len(close)))
     below = 0.0 if params.long_only else -params.exposure
-    _crosses(np.ascontiguousarray(close), params.fast, params.slow, params.exposure, below, path[0])
+    rows = np.ascontiguousarray(close)[:]
+    rows.flags.writeable = False  # as candles out of files are: one compiled version serves all
+    _crosses(rows, params.fast, params.slow, params.exposure, below, path[0])
     path[1] = params.stop
     return TargetPath(path[0], path[1])
 

@@ -16,7 +16,7 @@ from shared.backtest.result import BacktestResult
 from shared.backtest.system import PreparedAsset, RegimeMode
 from shared.calibration.variants import changes_between, with_changes
 from shared.cli import output, wiring
-from shared.cli.backtest_trade import COMPARISON, NAMES, REGIME_ONLY, SYSTEM, prepared_assets, risk_of, simple, traded
+from shared.cli.backtest_trade import COMPARISON, NAMES, REGIME_ONLY, SYSTEM, prepared_assets, risk_of, simple, traded, with_ml
 from shared.cli.backtest_trials import counted_trials
 from shared.cli.research_market import ResearchMarkets, load_markets, parse_symbols
 from shared.domain.errors import DataNotFound, NotEnoughData, UsageError
@@ -127,7 +127,7 @@ def run(settings: Settings, wanted: Wanted) -> Done:
     for problem in found.problems:
         output.note(problem)
     account = BacktestParams(capital=settings.run.capital, leverage=settings.run.leverage, costs=settings.costs)
-    prepared = _with_ml(prepared_assets(found, system, mode), settings, system) if uses_regimes else ()
+    prepared = with_ml(prepared_assets(found, system, mode), settings, system) if uses_regimes else ()
     label = _label(wanted, found, system, account)
     with output.working("trading"):
         result = traded(wanted.strategy, found, system, account, prepared, label)

@@ -10,12 +10,14 @@ from shared.backtest.result import BacktestResult
 from shared.backtest.signals import TargetPath
 from shared.backtest.strategies import STRATEGIES
 from shared.backtest.system import PreparedAsset, RegimeMode, backtest_system, prepare, regime_only
-from shared.cli import output
+from shared.cli import output, wiring
 from shared.risk.params import RiskParams
+from shared.trading.ml_models import with_stored_ml
 
 if TYPE_CHECKING:
     from shared.backtest.params import BacktestParams
     from shared.cli.research_market import ResearchMarkets
+    from shared.config.settings import Settings
     from shared.trading.params import SystemParams
 
 SYSTEM, REGIME_ONLY = "system", "regime-only"
@@ -38,7 +40,7 @@ def prepared_assets(found: ResearchMarkets, system: SystemParams, mode: RegimeMo
     return tuple(ready)
 
 
-def _with_ml(prepared: tuple[PreparedAsset, ...], settings: Settings, system: SystemParams) -> tuple[PreparedAsset, ...]:
+def with_ml(prepared: tuple[PreparedAsset, ...], settings: Settings, system: SystemParams) -> tuple[PreparedAsset, ...]:
     """The assets with the scores of the lake's ML models, as a book would have seen them, where an agent asks for them."""
     ready, bucket = [], wiring.bucket(settings)
     for item in prepared:

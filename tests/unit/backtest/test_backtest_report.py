@@ -15,7 +15,6 @@ from shared.backtest.report.breakdown_tables import cost_table, month_table
 from shared.backtest.report.from_backtest import backtest_record
 from shared.backtest.report.return_figures import Daily, daily, distribution_figure, fan_figure, rolling_sharpe_figure
 from shared.backtest.report.risk_page import render_risk
-from shared.backtest.result import STOP
 from shared.domain.errors import MalformedData
 from shared.domain.interval import DAY_MS, HOUR_MS, parse_date_ms
 from shared.risk.assessment import BookNow, assess
@@ -77,8 +76,13 @@ def test_stopped_round_trips_are_marked() -> None:
     assert asset.forced
     assert set(asset.forced.values()) <= {"stopped out of", "liquidated"}
     assert set(asset.forced) < {trade.id for trade in asset.trades}
-    assert STOP == 3  # the number that result.py gives it
     assert "stopped out of" in render_report(made)
+    stopped = {trade.closed_ms for trade in asset.trades if asset.forced.get(trade.id) == "stopped out of"}
+    assert {order.updated_ms for order in asset.orders} == stopped  # each is drawn from the fill that set it to its own
+    for order in asset.orders:
+        (trade,) = (trade for trade in asset.trades if trade.closed_ms == order.updated_ms)
+        assert order.intent.created_ms == trade.opened_ms
+        assert abs(float(order.intent.stop_price or 0) / float(trade.entry_price) - 1) < 0.05
 
 
 def test_markets_of_other_assets_are_refused() -> None:

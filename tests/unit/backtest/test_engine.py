@@ -24,10 +24,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.backtest.engine import backtest
+from shared.backtest.kernel import simulate
 from shared.backtest.params import BacktestParams, CostParams
 from shared.backtest.result import CHANGE, CLOSE, LIQUIDATION, OPEN, STOP
 from shared.backtest.signals import SignalPath, TargetPath
-from shared.domain.candles import Candles
+from shared.domain.candles import COLUMNS, Candles
 from shared.domain.errors import ConfigError, MalformedData, NotEnoughData, UsageError
 from shared.domain.interval import HOUR_MS, Interval
 from shared.risk.params import RiskParams
@@ -263,6 +264,16 @@ def _arguments(inputs: dict[str, Any]) -> dict[str, Any]:
 def _cut(signal: Any, rows: int) -> Any:
     names = [name for name in signal.__slots__ if isinstance(getattr(signal, name), np.ndarray)]
     return replace(signal, **{name: getattr(signal, name)[:rows] for name in names})
+
+
+def test_candles_out_of_a_file_do_not_compile_the_kernel_again() -> None:
+    candles = flat_bars(100, 100, 110, 110)
+    run(market(candles), target(candles, {0: 0.5}))
+    before = len(getattr(simulate, "signatures", ()))
+    for name in COLUMNS:
+        getattr(candles, name).flags.writeable = False
+    run(market(candles), target(candles, {0: 0.5}))
+    assert len(getattr(simulate, "signatures", ())) == before
 
 
 def test_what_cannot_be_backtested_is_refused_with_a_reason() -> None:
