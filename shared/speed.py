@@ -1,7 +1,8 @@
 """When research takes the fast form of a function: machine code for long arrays, two threads for independent work.
 
-Live code sees short windows and no numba; research sees years. A fast form is a twin: tested to give the same bits as the numpy
-form beside it, so that nobody can tell which of the two ran.
+Live code sees short windows and no numba; research sees years. A fast form is the same plain loop, compiled (`fast`), or a twin
+beside a numpy form (`takes_twin`); both are tested to give the same bits, so that nobody can tell which of the two ran. numba
+takes half a second to import: nothing here imports it before a long input comes.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from importlib.util import find_spec
-from typing import TypeVar
+from typing import Any, TypeVar
 
+Function = TypeVar("Function", bound=Callable[..., Any])
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -21,17 +23,37 @@ LONG_ROWS = 20_000
 """Rows from which a compiled twin pays for the half second that importing numba takes."""
 BLOCK_ROWS = 4096
 """Rows from which a twin pays once numba is there: blocks of a long array."""
+LOOP_ROWS = 2000
+"""Rows from which a plain loop is worth compiling: below, Python takes about a millisecond."""
 THREADS = 2
 
 
 @cache
-def _numba_installed() -> bool:
+def numba_installed() -> bool:
+    """Whether machine code can be made in this environment."""
     return find_spec("numba") is not None
+
+
+def compiles(rows: int) -> bool:
+    """Whether a loop over so many rows is compiled."""
+    return "numba" in sys.modules or (rows >= LOOP_ROWS and numba_installed())
+
+
+def fast(function: Function, rows: int) -> Function:
+    """A plain loop for so many rows: compiled or itself. The results are the same bits."""
+    return _compiled(function) if compiles(rows) else function
+
+
+@cache
+def _compiled(function: Function) -> Function:
+    from shared.compiled import compiled
+
+    return compiled(function)
 
 
 def takes_twin(rows: int) -> bool:
     """Whether an array of so many rows is worth machine code, and machine code can be made here."""
-    return rows >= BLOCK_ROWS and ("numba" in sys.modules or (rows >= LONG_ROWS and _numba_installed()))
+    return rows >= BLOCK_ROWS and ("numba" in sys.modules or (rows >= LONG_ROWS and numba_installed()))
 
 
 def together(tasks: Sequence[Callable[[], Result]], rows: int) -> list[Result]:

@@ -14,8 +14,8 @@ import numpy as np
 
 from shared.domain.candles import FloatArray
 from shared.regime.model import STATES, RegimeModel
-from shared.regime.speed import compiles, fast
 from shared.regime.stored import nested_tuples
+from shared.speed import compiles, fast
 
 Alpha = tuple[float, float, float]
 Loop = Callable[[Any, Any, Any], None]

@@ -25,8 +25,8 @@ from shared.regime.filter import filter_standardised
 from shared.regime.mixture import Engine, Mixture, Run
 from shared.regime.model import STATES, RegimeModel, Vector
 from shared.regime.params import RegimeParams
-from shared.regime.speed import numba_installed
 from shared.regime.stored import nested_tuples
+from shared.speed import numba_installed
 
 # Cuts between calm | balanced | stress as quantiles of the first feature; `restarts` takes the first ones.
 CUTS = ((0.33, 0.67), (0.5, 0.85), (0.2, 0.6), (0.4, 0.9), (0.6, 0.95), (0.15, 0.5), (0.25, 0.75), (0.1, 0.9))

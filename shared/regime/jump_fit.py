@@ -21,8 +21,8 @@ from shared.regime.fit import CUTS, LIKELIHOOD_DECIMALS, PARAMETER_DECIMALS, tra
 from shared.regime.jump import JumpModel, jump_losses
 from shared.regime.model import STATES
 from shared.regime.params import RegimeParams
-from shared.regime.speed import LONG_ROWS, fast
 from shared.regime.stored import nested_tuples
+from shared.speed import LOOP_ROWS, fast
 
 _SMALLEST_TEMPERATURE = 1e-3
 
@@ -112,7 +112,7 @@ def best_path(losses: FloatArray, penalty: float) -> tuple[IntArray, float]:
     if n == 0:
         return np.empty(0, dtype=np.int64), 0.0
     states, origins = np.empty(n, dtype=np.int64), np.empty((n, STATES), dtype=np.int8)
-    value = fast(_viterbi, LONG_ROWS)(losses, penalty, origins, states)
+    value = fast(_viterbi, LOOP_ROWS)(losses, penalty, origins, states)
     return states, float(value)
 
 

@@ -18,7 +18,7 @@ from shared.domain.candles import FloatArray
 from shared.domain.records import RegimeState
 from shared.domain.regime import REGIMES, Regime, RegimeProbabilities
 from shared.regime.params import RegimeParams
-from shared.regime.speed import fast
+from shared.speed import fast
 
 NOTHING_HELD = -1
 """In an array of held regimes: a bar before the first one that was counted."""

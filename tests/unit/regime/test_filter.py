@@ -79,7 +79,7 @@ def test_wrong_number_of_features_is_named(hand_model: RegimeModel) -> None:
 @given(seed=st.integers(0, 30), holes=st.integers(0, 30))
 def test_compiled_loops_give_the_bits_of_the_plain_ones(hand_model: RegimeModel, seed: int, holes: int) -> None:
     pytest.importorskip("numba", reason="without numba there is only the plain form")
-    from shared.regime.speed import _compiled
+    from shared.speed import _compiled
 
     features = drawn(hand_model, 300, seed)
     features[np.random.default_rng(seed).integers(0, 300, holes), 1] = np.nan

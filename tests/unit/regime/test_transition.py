@@ -9,7 +9,7 @@ from shared.domain.asset import Asset
 from shared.domain.records import RegimeState
 from shared.domain.regime import REGIMES, Regime, RegimeProbabilities
 from shared.regime.params import RegimeParams
-from shared.regime.speed import LONG_ROWS
+from shared.speed import LOOP_ROWS
 from shared.regime.transition import NOTHING_HELD, TransitionRecord, TransitionState, advance, held_regimes
 
 PARAMS = RegimeParams()
@@ -118,7 +118,7 @@ def test_a_held_regime_was_entered_above_the_threshold(path: list[RegimeProbabil
 def test_held_regimes_of_a_history_are_those_of_a_bar_by_bar_session(
     path: list[RegimeProbabilities], first: int, long: bool
 ) -> None:
-    path = path * (1 + LONG_ROWS // len(path)) if long else path
+    path = path * (1 + LOOP_ROWS // len(path)) if long else path
     rows = np.array([list(probabilities.as_dict().values()) for probabilities in path])
     held = held_regimes(rows, PARAMS, first)
     assert set(held[:first].tolist()) <= {NOTHING_HELD}
