@@ -47,7 +47,7 @@ class Frame:
         return type(self)(self.interval, self.open_time[rows], {name: values[rows] for name, values in self.columns.items()})
 
     def derived(self, key: Hashable, compute: Callable[[], FloatArray]) -> FloatArray:
-        """What `compute` gives (n,): a column made from these ones, named by `key`. A sweep's frame keeps it for later variants."""
+        """What `compute` gives (n,): a column made from these, named by `key`. A sweep's frame keeps it for later variants."""
         return compute()
 
     def last(self) -> dict[str, float]:

@@ -9,8 +9,8 @@ from shared.domain.asset import Asset
 from shared.domain.records import RegimeState
 from shared.domain.regime import REGIMES, Regime, RegimeProbabilities
 from shared.regime.params import RegimeParams
-from shared.speed import LOOP_ROWS
 from shared.regime.transition import NOTHING_HELD, TransitionRecord, TransitionState, advance, held_regimes
+from shared.speed import LOOP_ROWS
 
 PARAMS = RegimeParams()
 CALM, MIXED, STRESS = (
