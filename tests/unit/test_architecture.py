@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
-ROOMS = ("domain", "data", "regime", "strategy", "risk", "backtest", "trading")
+ROOMS = ("domain", "data", "regime", "strategy", "risk", "backtest", "calibration", "monitor", "trading")
 FORBIDDEN_CALLS = {
     "datetime.now",
     "datetime.utcnow",
@@ -22,7 +24,7 @@ FORBIDDEN_CALLS = {
     "pickle.loads",
     "joblib.load",
 }
-GENERATOR_MAKERS = {"np.random.Generator", "np.random.default_rng", "np.random.PCG64", "np.random.SeedSequence"}
+GENERATOR_MAKERS = {"np.random.Generator", "np.random.default_rng", "np.random.PCG64", "np.random.SeedSequence", "np.random.SeedSequence(seed).spawn"}
 
 
 def calls(source: str) -> list[tuple[int, str]]:
@@ -62,6 +64,13 @@ def test_rooms_are_pure(room: str) -> None:
     assert modules
     found = {str(module.relative_to(ROOT)): impurities(module.read_text(encoding="utf-8")) for module in modules}
     assert {name: lines for name, lines in found.items() if lines} == {}
+
+
+def test_the_live_session_loads_nothing_that_only_research_needs() -> None:
+    heavy = ("numba", "scipy", "sklearn", "onnxruntime", "optuna", "plotly", "hmmlearn")
+    code = f"import sys, shared.trading.session; print([name for name in {heavy!r} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_every_module_opens_with_a_docstring() -> None:
