@@ -9,6 +9,7 @@ at which no open follows and the close is the price.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -25,6 +26,7 @@ from shared.backtest.kernel_types import (
     REFERENCE,
     STEP_DENOMINATOR,
     STEP_NUMERATOR,
+    MarketArrays,
 )
 from shared.backtest.market import AssetMarket
 from shared.backtest.params import BacktestParams
@@ -39,6 +41,63 @@ from shared.risk.params import RiskParams
 MAX_ASSETS = 100
 _SIGNAL_ARRAYS = ("score", "volatility", "atr_fraction", "size_multiplier", "policy_index", "tradable")
 _TARGET_ARRAYS = ("fraction", "stop_distance")
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Arena:
+    """Markets between two instants, laid out for the kernel once: what the runs of a sweep have in common. Read-only."""
+
+    markets: tuple[AssetMarket, ...]
+    grid: Grid
+    placements: tuple[Placement, ...]
+    arrays: MarketArrays
+    time_ms: IntArray
+
+    @classmethod
+    def of(cls, markets: Sequence[AssetMarket], *, start_ms: int, end_ms: int) -> Arena:
+        """The arena of `markets`; raises what `backtest` raises about markets and range."""
+        _check_markets(markets)
+        grid = _grid(markets, start_ms, end_ms)
+        placements = tuple(placed(market.candles, grid) for market in markets)
+        _check_rows(markets, placements, grid)
+        time_ms: IntArray = np.arange(grid.start_ms, grid.end_ms + 1, grid.interval.ms, dtype=np.int64)
+        time_ms.flags.writeable = False  # results share it
+        return cls(tuple(markets), grid, placements, market_arrays(markets, placements, grid), time_ms)
+
+    def run(
+        self, signals: Sequence[SignalPath | TargetPath], params: BacktestParams, risk: RiskParams, *, label: str = ""
+    ) -> BacktestResult:
+        """`backtest` of these markets with `signals`."""
+        _check_signals(self.markets, signals, params)
+        rules, tiers = rule_arrays(self.markets, params.leverage)
+        paths = np.empty((3 + len(self.markets), self.grid.instants))
+        log, funding, halts, error = simulate(
+            self.arrays,
+            signal_arrays(signals, self.placements, self.grid),
+            rules,
+            tiers,
+            account_numbers(params, risk, self.grid),
+            np.array(risk.pause_drawdowns, dtype=np.float64),
+            np.array([pause_ms(hours) for hours in risk.pause_hours], dtype=np.int64),
+            paths,
+        )
+        fills, trades = _executions(log, rules, self.grid, len(self.markets))
+        return BacktestResult(
+            label=label,
+            interval=self.grid.interval,
+            assets=tuple(market.asset for market in self.markets),
+            initial=float(params.capital),
+            time_ms=self.time_ms,
+            equity=paths[0],
+            wallet=paths[1],
+            exposure=paths[2],
+            position=paths[3:].T,
+            fills=fills,
+            trades=trades,
+            funding=funding,
+            halts=_halts(halts),
+            identity_error=float(error) / float(params.capital),
+        )
 
 
 def backtest(
@@ -60,39 +119,7 @@ def backtest(
     Raises `UsageError` (no market, intervals differ, end before start), `NotEnoughData` (no bars in the range), `MalformedData`
     (misshapen or infinite signals) and `ConfigError` (leverage that the venue does not offer).
     """
-    _check(markets, signals, params)
-    grid = _grid(markets, start_ms, end_ms)
-    placements = [placed(market.candles, grid) for market in markets]
-    _check_rows(markets, placements, grid)
-    rules, tiers = rule_arrays(markets, params.leverage)
-    paths = np.empty((3 + len(markets), grid.instants))
-    log, funding, halts, error = simulate(
-        market_arrays(markets, placements, grid),
-        signal_arrays(signals, placements, grid),
-        rules,
-        tiers,
-        account_numbers(params, risk, grid),
-        np.array(risk.pause_drawdowns, dtype=np.float64),
-        np.array([pause_ms(hours) for hours in risk.pause_hours], dtype=np.int64),
-        paths,
-    )
-    fills, trades = _executions(log, rules, grid, len(markets))
-    return BacktestResult(
-        label=label,
-        interval=grid.interval,
-        assets=tuple(market.asset for market in markets),
-        initial=float(params.capital),
-        time_ms=np.arange(grid.start_ms, grid.end_ms + 1, grid.interval.ms, dtype=np.int64),
-        equity=paths[0],
-        wallet=paths[1],
-        exposure=paths[2],
-        position=paths[3:].T,
-        fills=fills,
-        trades=trades,
-        funding=funding,
-        halts=_halts(halts),
-        identity_error=float(error) / float(params.capital),
-    )
+    return Arena.of(markets, start_ms=start_ms, end_ms=end_ms).run(signals, params, risk, label=label)
 
 
 def _executions(log: FloatArray, rules: FloatArray, grid: Grid, assets: int) -> tuple[Fills, RoundTrips]:
@@ -148,17 +175,20 @@ def _grid(markets: Sequence[AssetMarket], start_ms: int, end_ms: int) -> Grid:
     return Grid(interval, first, instants)
 
 
-def _check(markets: Sequence[AssetMarket], signals: Sequence[SignalPath | TargetPath], params: BacktestParams) -> None:
+def _check_markets(markets: Sequence[AssetMarket]) -> None:
     if not 1 <= len(markets) <= MAX_ASSETS:
         raise UsageError(f"a backtest needs 1 to {MAX_ASSETS} assets, found {len(markets)}")
-    if len(signals) != len(markets):
-        raise UsageError(f"a backtest needs one signal per asset, found {len(signals)} for {len(markets)} assets")
     names = [market.asset.symbol for market in markets]
     if len(set(names)) != len(names):
         raise UsageError(f"a backtest takes each asset once, found {' '.join(names)}")
     intervals = sorted({market.candles.interval.value for market in markets})
     if len(intervals) > 1:
         raise UsageError(f"all assets of a backtest need the same interval, found {' '.join(intervals)}")
+
+
+def _check_signals(markets: Sequence[AssetMarket], signals: Sequence[SignalPath | TargetPath], params: BacktestParams) -> None:
+    if len(signals) != len(markets):
+        raise UsageError(f"a backtest needs one signal per asset, found {len(signals)} for {len(markets)} assets")
     for market, signal in zip(markets, signals, strict=True):
         _check_signal(market, signal)
         most = market.spec.max_leverage

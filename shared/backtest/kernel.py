@@ -16,6 +16,7 @@ import numpy as np
 
 from shared.backtest.kernel_account import cushion, fill_stop, liquidate
 from shared.backtest.kernel_orders import place_order
+from shared.backtest.kernel_quiet import end_of_flat_bars, mark_held_bars, pass_flat_bars
 from shared.backtest.kernel_types import (
     CASH,
     COST,
@@ -62,52 +63,6 @@ def _grown(log: FloatArray) -> FloatArray:
 
 
 @compiled
-def _mark_quiet_bars(
-    opens: FloatArray,
-    worst: FloatArray,
-    closes: FloatArray,
-    wanted: FloatArray,
-    paths: FloatArray,
-    i: int,
-    wallet: float,
-    cash: float,
-    quantity: float,
-    cost: float,
-    side: float,
-    stop: float,
-    margin_ratio: float,
-    shallow: float,
-    peak: float,
-    drawdown: float,
-    error: float,
-) -> tuple[int, float, float, float]:
-    """Mark the account of one asset from bar `i` up to the first bar on which anything could happen; returns that bar.
-
-    The same marks as `simulate` makes, without asking again what cannot be: no decision, no gap, the stop not reached (`worst`
-    is the low for `side` +1, the high for -1), equity well above the margin, no drawdown beyond `shallow` that grows.
-    """
-    last = len(closes) - 1
-    while i < last:
-        extreme, close, price = worst[i], closes[i], opens[i + 1]
-        if wanted[i] == wanted[i] or close != close or price != price or side * (extreme - stop) <= 0.0:
-            break
-        lowest = quantity * extreme
-        if wallet + (lowest - cost) <= abs(lowest) * margin_ratio:
-            break
-        value = quantity * price
-        equity = wallet + (value - cost)
-        top = max(peak, equity)
-        fallen = 1.0 - equity / top
-        if fallen > shallow and fallen > drawdown:
-            break
-        peak, drawdown = top, fallen
-        error = max(error, abs(equity - (cash + value)))
-        paths[0, i], paths[1, i], paths[2, i], paths[3, i] = equity, wallet, abs(quantity) * close, quantity
-        i += 1
-    return i, peak, drawdown, error
-
-
-@compiled
 def simulate(
     market: MarketArrays,
     signals: SignalArrays,
@@ -147,8 +102,7 @@ def simulate(
     latched, pause_until = False, account.start_ms
     count, mean, spread, kelly_cap = 0, 0.0, 0.0, account.max_leverage  # returns per unit of exposure (Welford)
     error = 0.0
-    may_be_quiet = assets == 1 and not has_policy and not has_funding
-    open_row, high_row, low_row, close_row, wanted_row = opens[0], highs[0], lows[0], closes[0], wanted_path[0]
+    one_target = assets == 1 and not has_policy
     margin_ratio = tiers[0, -1, 1]
     shallow = levels[0] if len(levels) > 0 else account.max_drawdown
 
@@ -157,32 +111,40 @@ def simulate(
         log = _grown(log)
         room = log.shape[0] - 3 * assets
         while i < bars and money[FILLS] < room:
-            if may_be_quiet and not (units[0] != 0.0 and (latched or (wants_stop[0] > 0.0 and stop_units[0] == 0.0))):
-                side = 0.0 if units[0] == 0.0 else 1.0 if units[0] > 0.0 else -1.0
-                guard = stop_price[0] if stop_units[0] > 0.0 else math.nan  # nothing reaches NaN
-                quiet, peak, last_drawdown, error = _mark_quiet_bars(
-                    open_row,
-                    low_row if side >= 0.0 else high_row,
-                    close_row,
-                    wanted_row,
+            if last_exposure == 0.0 and last_equity == money[WALLET]:  # flat, and the account is marked since its last fill
+                blocked = bars if latched else -((account.start_ms - pause_until) // account.interval_ms)
+                quiet = end_of_flat_bars(market, signals, i, blocked)
+                if quiet > i:
+                    pass_flat_bars(market, state, traded, paths, i, quiet, last_equity)
+                    error = max(error, abs(last_equity - money[CASH]))
+                    i = quiet
+            elif one_target and units[0] != 0.0 and not latched and (wants_stop[0] == 0.0 or stop_units[0] > 0.0):
+                quiet, peak, error = mark_held_bars(
+                    opens,
+                    highs,
+                    lows,
+                    closes,
+                    wanted_path,
+                    funding_inside,
+                    funding_close,
                     paths,
                     i,
                     money[WALLET],
                     money[CASH],
                     quantity[0],
                     cost[0],
-                    side,
-                    guard,
+                    stop_price[0] if stop_units[0] > 0.0 else math.nan,  # nothing reaches NaN
                     margin_ratio,
-                    1.0 if latched else shallow,
+                    shallow,
                     peak,
-                    last_drawdown,
+                    last_equity,
                     error,
                 )
                 if quiet > i:
                     last_close[0], prices[0] = closes[0, quiet - 1], opens[0, quiet]
                     traded[0] = volumes[0, quiet - 1] * closes[0, quiet - 1]
                     last_equity, last_exposure = equity_path[quiet - 1], exposure_path[quiet - 1]
+                    last_drawdown = 1.0 - last_equity / peak
                     i = quiet
             now_ms = account.start_ms + i * account.interval_ms
 

@@ -99,9 +99,9 @@ def book_fill(
     if state[UNITS, a] == 0.0:
         state[STOP_UNITS, a] = 0.0
 
-    entry = log[int(money[FILLS])]
-    entry[BAR], entry[ASSET], entry[REASON], entry[CHANGED] = i, a, reason, change
-    entry[FILL_PRICE], entry[REFERENCE], entry[FEE] = price, reference, charge
+    k = int(money[FILLS])
+    log[k, BAR], log[k, ASSET], log[k, REASON], log[k, CHANGED] = i, a, reason, change
+    log[k, FILL_PRICE], log[k, REFERENCE], log[k, FEE] = price, reference, charge
     money[FILLS] += 1.0
 
 

@@ -19,7 +19,7 @@ from shared.backtest.market import AssetMarket
 from shared.backtest.params import BacktestParams
 from shared.backtest.price_path import price_on_path
 from shared.backtest.signals import SignalPath, TargetPath
-from shared.domain.candles import Candles, FloatArray, IntArray
+from shared.domain.candles import BoolArray, Candles, FloatArray, IntArray
 from shared.domain.interval import Interval
 from shared.risk.params import RiskParams
 
@@ -87,12 +87,12 @@ def market_arrays(markets: Sequence[AssetMarket], placements: Sequence[Placement
     }
     before = [_before(market.candles, place.rows.start) for market, place in zip(markets, placements, strict=True)]
     funding = [_funding(market, place, grid) for market, place in zip(markets, placements, strict=True)]
-    pays = any(inside is not None for inside, _ in funding)
+    pays = any(len(bars) for bars, _, _ in funding)
     shape = (len(markets), grid.instants if pays else 0)
     inside_bar, at_close = np.zeros(shape), np.zeros(shape)
-    for a, (inside, close) in enumerate(funding):
-        if inside is not None:
-            inside_bar[a], at_close[a] = inside, close
+    for a, (bars, closing, amounts) in enumerate(funding):
+        np.add.at(inside_bar[a], bars[~closing], amounts[~closing])
+        np.add.at(at_close[a], bars[closing], amounts[closing])
     return MarketArrays(
         **prices,
         funding_inside=inside_bar,
@@ -199,17 +199,15 @@ def _before(candles: Candles, row: int) -> tuple[float, float]:
     return float(candles.open[0]), 0.0
 
 
-def _funding(market: AssetMarket, place: Placement, grid: Grid) -> tuple[FloatArray | None, FloatArray | None]:
-    """Σ rate · price of the stamps inside each bar, and of those at its close, (m,) each; `None` where there are none.
+def _funding(market: AssetMarket, place: Placement, grid: Grid) -> tuple[IntArray, BoolArray, FloatArray]:
+    """For each stamp (s,) the bar that it lies in or closes, whether it closes it, and rate · price.
 
     Stamps are floored to the minute; a stamp at an instant meets the price of that instant (the open that follows, if any).
     """
     if market.funding is None:
-        return None, None
+        return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.bool_), np.zeros(0)
     stamps = np.asarray(market.funding[0], dtype=np.int64) // MINUTE_MS * MINUTE_MS
     chosen = (stamps > grid.start_ms) & (stamps <= grid.end_ms)
-    if not chosen.any():
-        return None, None
     stamps, rates = stamps[chosen], np.asarray(market.funding[1], dtype=np.float64)[chosen]
     candles, length = market.candles[: place.rows.stop], grid.interval.ms
     row = np.searchsorted(candles.open_time, stamps, side="right") - 1
@@ -221,10 +219,6 @@ def _funding(market: AssetMarket, place: Placement, grid: Grid) -> tuple[FloatAr
         r = row[k]
         opened, high, low, close = (float(values[r]) for values in (candles.open, candles.high, candles.low, candles.close))
         prices[k] = price_on_path(opened, high, low, close, float(elapsed[k] / length))
-    bars = -((grid.start_ms - stamps) // length)  # the bar that a stamp lies in, or closes
-    at_close = (stamps - grid.start_ms) % length == 0
-    inside, closing = np.zeros(grid.instants), np.zeros(grid.instants)
-    amounts = np.array([-funding_payment(1.0, price, rate) for price, rate in zip(prices, rates, strict=True)])
-    np.add.at(inside, bars[~at_close], amounts[~at_close])
-    np.add.at(closing, bars[at_close], amounts[at_close])
-    return inside, closing
+    payment: Any = funding_payment  # of arrays: the same operations on each
+    bars = -((grid.start_ms - stamps) // length)
+    return bars, (stamps - grid.start_ms) % length == 0, -payment(1.0, prices, rates)

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from shared.backtest.engine import backtest
+from shared.backtest.engine import Arena
 from shared.backtest.memo import SignalMemo
 from shared.backtest.metrics import daily_returns
 from shared.backtest.params import BacktestParams
@@ -55,11 +55,11 @@ def sweep(
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Iterator[Reduced]:
     """`reduce` of the run of each variant, in order; the runs themselves are not kept. `on_progress(done, total)`."""
-    markets = [asset.market for asset in prepared]
+    arena = Arena.of([asset.market for asset in prepared], start_ms=start_ms, end_ms=end_ms)
 
     def run(work: tuple[SystemParams, tuple[SignalPath, ...]]) -> Reduced:
         params, signals = work
-        return reduce(backtest(markets, signals, account, params.risk, start_ms=start_ms, end_ms=end_ms))
+        return reduce(arena.run(signals, account, params.risk))
 
     work = zip(variants, signals_over(prepared, variants, memo), strict=True)
     for done, reduced in enumerate(in_order(run, work), start=1):

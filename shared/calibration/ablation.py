@@ -9,7 +9,6 @@ book that latches early is flat ever after, which says when it lost, not what a 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
@@ -23,6 +22,7 @@ from shared.backtest.params import BacktestParams
 from shared.backtest.signals import SignalPath
 from shared.backtest.system import PreparedAsset, playbooks, signal_path
 from shared.calibration.significance.multiple import holm
+from shared.calibration.significance.returns import YEAR_ROOT
 from shared.calibration.significance.sharpe import Method, sharpe_difference
 from shared.domain.candles import FloatArray
 from shared.domain.errors import MalformedData, NotEnoughData
@@ -38,7 +38,6 @@ from shared.trading.params import SystemParams
 LEVEL = 0.05
 ADDED_WEIGHT = 0.5
 """weight of the ML alpha, in every agent that reads an alpha, where it is added"""
-_YEAR = math.sqrt(365.0)
 _NOTHING = 0.01
 """difference of annual Sharpe ratios that is none"""
 _NO_LATCH = 0.999
@@ -225,7 +224,7 @@ def alone(desk: Desk, plugin: Plugin) -> Alone:
 
 def _sharpe(returns: FloatArray) -> float | None:
     deviation = float(returns.std(ddof=1)) if len(returns) > 1 else 0.0
-    return float(returns.mean() / deviation * _YEAR) if deviation > 0 else None
+    return float(returns.mean() / deviation * YEAR_ROOT) if deviation > 0 else None
 
 
 def ablations(
@@ -267,8 +266,8 @@ def _ablation(piece: _Piece, having: _Run, lacking: _Run, rng: np.random.Generat
         name=piece.name,
         kind=piece.kind,
         how=piece.how,
-        sharpe_with=float(forth.first * _YEAR),
-        sharpe_without=float(forth.second * _YEAR),
+        sharpe_with=float(forth.first * YEAR_ROOT),
+        sharpe_without=float(forth.second * YEAR_ROOT),
         difference=float(forth.annual),
         p_helps=forth.p_one_sided,
         p_hurts=back.p_one_sided,

@@ -16,10 +16,11 @@ from shared.backtest.system import PreparedAsset, signal_path
 from shared.calibration.ablation import LEVEL, Ablation, Alone, Desk, ablations, alone, plugin_vote
 from shared.calibration.information import Information, ScoredAsset, correlations, information
 from shared.calibration.significance.multiple import holm
+from shared.calibration.significance.returns import MINIMUM_ROWS
 from shared.calibration.significance.sharpe import Method
 from shared.domain.candles import FloatArray
 from shared.domain.errors import NotEnoughData
-from shared.domain.interval import format_ms
+from shared.domain.interval import DAY_MS, format_ms
 from shared.strategy.agents import AGENT_NAMES
 from shared.strategy.alphas import ALPHAS
 from shared.strategy.orchestrator import consensus
@@ -96,6 +97,16 @@ def scored(prepared: PreparedAsset, params: SystemParams, plugins: Sequence[Plug
     return ScoredAsset(frame, prepared.held, inside, scores)
 
 
+def check_period(start_ms: int, end_ms: int) -> None:
+    """Raise `NotEnoughData` where a period has too few days to compare Sharpe ratios over."""
+    days = (end_ms - start_ms) // DAY_MS
+    if days < MINIMUM_ROWS:
+        raise NotEnoughData(
+            f"{days} days from {format_ms(start_ms)} to {format_ms(end_ms)}; comparing Sharpe ratios with and without a piece "
+            f"takes at least {MINIMUM_ROWS}: choose a longer period, or leave the comparison out with --no-ablation"
+        )
+
+
 def attribute(
     prepared: Sequence[PreparedAsset],
     params: SystemParams,
@@ -111,8 +122,11 @@ def attribute(
 ) -> Attribution:
     """Information of every score and ablation of every piece over [start_ms, end_ms]. `method` is that of the Sharpe test.
 
-    Frames that carry ML scores (`with_ml_scores`) let the ML alpha take part. Raises `NotEnoughData` for an empty period.
+    Frames that carry ML scores (`with_ml_scores`) let the ML alpha take part. Raises `NotEnoughData` for an empty period or one
+    that is too short for its ablations. Plug-ins are believed: `audit.refuse_lookahead` asks whether they may be.
     """
+    if ablate:
+        check_period(start_ms, end_ms)
     assets = [scored(one, params, plugins, start_ms, end_ms) for one in prepared]
     if not any(asset.inside.any() for asset in assets):
         raise NotEnoughData(

@@ -4,42 +4,31 @@
     window          only the declared look-back before bar t: the value at t is that of the full history to 1e-9
     repetition      asked twice, it says the same (no global state, no randomness)
 
-Shorter histories are asked first, so that a score that remembers what it was shown has not seen the future yet. The pattern of
-what changes tells what probably causes it. A finding is a proof by example; none is evidence over the cuts that were tried.
+Everybody is asked on the shortest history, then on the next longer one, up to the whole: nobody has been shown a later bar
+before, so that neither its own memory nor that of another one tells it the future. Funding and open interest are cut like the
+candles, and made up where there are none, so that their columns are read too. The pattern of what changes tells what probably
+causes it. A finding is a proof by example; none is evidence over the cuts that were tried.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from shared.backtest.market import AssetMarket
+from shared.calibration.audit_subjects import Subject, plugin_subjects
 from shared.data.curation import Series, curate
 from shared.data.params import CurationParams
 from shared.domain.candles import Candles, FloatArray
 from shared.domain.errors import NotEnoughData, UsageError
 from shared.domain.frame import Frame
-from shared.regime.features import regime_features
-from shared.strategy.agents import AGENTS
-from shared.strategy.alphas import ALPHAS, compute_alphas
-from shared.strategy.params import StrategyParams
-from shared.strategy.plugins import Plugin, raw_score
+from shared.domain.interval import format_ms
+from shared.strategy.plugins import Plugin
 
 PREFIX_TOLERANCE = 1e-12
 WINDOW_TOLERANCE = 1e-9
-
-
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """Something that gives columns of values over the bars of a frame."""
-
-    name: str
-    kind: str
-    """`features`, `alpha`, `agent` or `plug-in`"""
-    compute: Callable[[Frame], Mapping[str, FloatArray]]
-    lookback_bars: int
-    """curated rows that a value depends on"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,37 +66,55 @@ class Audit:
         return not self.findings
 
 
-Columns = Mapping[str, FloatArray]
+@dataclass(frozen=True, eq=False, slots=True)
+class _History:
+    """All that is cut together."""
+
+    candles: Candles
+    funding: Series
+    open_interest: Series
+    curation: CurationParams
+
+    def frame(self, rows: slice) -> Frame:
+        """The curated frame of some bars, from what was known at the close of the last of them."""
+        candles = self.candles[rows]
+        end_ms = int(candles.close_time[-1])
+        return curate(candles, self.curation, _until(self.funding, end_ms), _until(self.open_interest, end_ms))
 
 
-def subjects_of(curation: CurationParams, strategy: StrategyParams, plugins: Sequence[Plugin] = ()) -> tuple[Subject, ...]:
-    """The curated features, the regime's features, every alpha and agent, and the user's plug-ins."""
+@dataclass(slots=True)
+class _Answers:
+    """What one subject has said so far."""
 
-    def alpha(name: str) -> Callable[[Frame], Columns]:
-        return lambda frame: {"score": ALPHAS[name].compute(frame, strategy)}
+    subject: Subject
+    values: Mapping[str, FloatArray] = field(default_factory=dict)
+    """of the longest history yet"""
+    changes: dict[str, list[_Change]] = field(default_factory=dict)
+    failure: str = ""
 
-    def agent(place: int) -> Callable[[Frame], Columns]:
-        def compute(frame: Frame) -> Columns:
-            reading = AGENTS[place].read(frame, strategy)
-            signal = AGENTS[place].generate_signal(reading, compute_alphas(frame, strategy), strategy)
-            conviction = np.broadcast_to(np.asarray(reading.conviction, dtype=np.float64), (len(frame),))
-            return {"entry": reading.entry, "conviction": conviction, "vote": signal}
+    def ask(self, frame: Frame) -> Mapping[str, FloatArray]:
+        """Its columns on a frame; nothing once it has failed."""
+        if self.failure:
+            return {}
+        try:
+            # A copy: a subject may hand out an array that it goes on writing to.
+            return {name: np.array(values, dtype=np.float64) for name, values in self.subject.compute(frame).items()}
+        except UsageError as error:
+            self.failure = str(error)
+            return {}
 
-        return compute
 
-    def plugin(own: Plugin) -> Callable[[Frame], Columns]:
-        return lambda frame: {"score": raw_score(own, frame)}
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """Values of a shorter history that a longer one changed."""
 
-    def regime(frame: Frame) -> Columns:
-        return {f"feature {place}": column for place, column in enumerate(regime_features(frame).T)}
-
-    return (
-        Subject("curation", "features", lambda frame: frame.columns, 0),
-        Subject("regime", "features", regime, 0),
-        *(Subject(name, "alpha", alpha(name), strategy.lookback_bars) for name in ALPHAS),
-        *(Subject(one.name, "agent", agent(place), strategy.lookback_bars) for place, one in enumerate(AGENTS)),
-        *(Subject(own.name, "plug-in", plugin(own), own.lookback_bars) for own in plugins),
-    )
+    end: int
+    """bars of the shorter one"""
+    first: int
+    rows: int
+    """how many"""
+    full: float
+    cut: float
 
 
 def audit(
@@ -116,130 +123,164 @@ def audit(
     curation: CurationParams,
     *,
     funding: Series | None = None,
+    open_interest: Series | None = None,
     cuts: int = 16,
     windows: int = 16,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Audit:
-    """Ask every subject on cut histories of `candles`. Raises `NotEnoughData` where its look-back does not fit in them."""
+    """Ask every subject on cut histories of `candles`. Raises `NotEnoughData` where its look-back does not fit in them.
+
+    `on_progress(done, total)` is told of each history.
+    """
     n = len(candles)
-    longest = curation.lookback_bars + max(subject.lookback_bars for subject in subjects)
+    longest = curation.lookback_bars + max((subject.lookback_bars for subject in subjects), default=0)
     if n < longest + 50:
         raise NotEnoughData(f"{n} bars; an audit of a look-back of {longest} bars needs {longest + 50}")
+    history = _History(candles, funding or _made_up(candles, 8), open_interest or _made_up(candles, 1), curation)
     # Odd distances, so that cuts fall on every place of a block or a day.
     ends = sorted({int(end) for end in np.linspace(longest // 2, n - 1, cuts)})
-    prefixes = [curate(candles[:end], curation, funding) for end in ends]
-    whole = curate(candles, curation, funding)
     rows = sorted({int(row) for row in np.linspace(longest, n - 1, windows)})
-    findings: list[Finding] = []
-    for done, subject in enumerate(subjects, start=1):
-        try:
-            findings += _audited(subject, candles, funding, curation, whole, prefixes, ends, rows)
-        except UsageError as error:
-            findings.append(
-                Finding(subject.name, subject.kind, "", "answer", int(whole.close_time[-1]), None, None, None, str(error))
-            )
+    asked = [_Answers(subject) for subject in subjects]
+    for done, end in enumerate((*ends, n), start=1):
+        frame = history.frame(slice(0, end))
+        for answers in asked:
+            _compare(answers, answers.ask(frame))
         if on_progress is not None:
-            on_progress(done, len(subjects))
-    return Audit(tuple(subjects), n, len(ends), len(rows), tuple(findings))
+            on_progress(done, len(ends) + 1)
+    findings = [_repetition_finding(answers, frame) for answers in asked]
+    found: list[Finding] = []
+    for answers, repetition in zip(asked, findings, strict=True):
+        found += [repetition] if repetition is not None else _findings(answers, history, frame, ends, rows)
+    return Audit(tuple(subjects), n, len(ends), len(rows), tuple(found))
 
 
-def _audited(
-    subject: Subject,
-    candles: Candles,
-    funding: Series | None,
-    curation: CurationParams,
-    whole: Frame,
-    prefixes: Sequence[Frame],
-    ends: Sequence[int],
-    rows: Sequence[int],
-) -> list[Finding]:
-    parts = [_copied(subject.compute(prefix)) for prefix in prefixes]
-    full = _copied(subject.compute(whole))
-    again = subject.compute(whole)
-    for column, values in full.items():
-        moved = np.flatnonzero(_apart(values, again[column], 0.0))
-        if len(moved):
-            cause = "asked twice it answers differently: global state or randomness"
-            return [_finding(subject, column, "repetition", whole, int(moved[0]), values, again[column], int(moved[0]), cause)]
-    findings = []
-    for column, values in full.items():
-        found = _prefix_finding(subject, column, whole, values, [part[column] for part in parts], ends)
-        if found is None:
-            found = _window_finding(subject, column, candles, funding, curation, whole, values, rows)
-        if found is not None:
-            findings.append(found)
-    return findings
+def refuse_lookahead(markets: Sequence[AssetMarket], plugins: Sequence[Plugin], curation: CurationParams) -> None:
+    """Ask the plug-ins on cut histories of the very candles that they are to be measured on.
 
-
-def _prefix_finding(
-    subject: Subject, column: str, whole: Frame, values: FloatArray, parts: Sequence[FloatArray], ends: Sequence[int]
-) -> Finding | None:
-    """The first bar whose value changes with the future, and what the pattern of changes says."""
-    changed = [np.flatnonzero(_apart(values[:end], part, PREFIX_TOLERANCE)) for end, part in zip(ends, parts, strict=True)]
-    hit = [place for place, rows in enumerate(changed) if len(rows)]
-    if not hit:
-        return None
-    reach = max(ends[place] - int(changed[place][0]) for place in hit)
-    shares = [len(changed[place]) / ends[place] for place in hit]
-    place = min(hit, key=lambda one: int(changed[one][0]))
-    row = int(changed[place][0])
-    if reach <= 0.1 * ends[0]:
-        bars = f"{reach} bar{'s' if reach > 1 else ''}"
-        cause = f"it reads {bars} ahead: a shift by -{reach}" + (
-            f", or a centred window of {2 * reach + 1} bars" if reach > 1 else ""
+    Raises `UsageError` where one sees the future, answers differently when asked again, or gives no answer: a number about it
+    would be praise of an oracle.
+    """
+    for market in markets if plugins else ():
+        asked = audit(
+            market.candles,
+            plugin_subjects(plugins),
+            curation,
+            funding=market.funding,
+            open_interest=market.open_interest,
+            windows=0,
         )
-        if reach == 1:
-            cause += ", or a centred window of 3 bars"
-    elif max(shares) > 0.3:
-        cause = "values change all over the history: a statistic of the whole series (mean, deviation, maximum, rank, fit)"
-    else:
-        cause = "values change far back: a fill from later bars, or a smoother over the whole series"
-    return _finding(subject, column, "prefix", whole, row, values, parts[place], row, cause)
+        lines = [
+            f"plug-in {one.subject} fails the {one.check} check at {format_ms(one.bar_close_ms)} of {market.asset.symbol}: "
+            f"{one.cause}"
+            for one in asked.findings
+        ]
+        if lines:
+            raise UsageError(
+                "\n".join((*lines, "nothing was measured; mend it, and see: ost audit lookahead --plugins FOLDER"))
+            )
 
 
-def _window_finding(
-    subject: Subject,
-    column: str,
-    candles: Candles,
-    funding: Series | None,
-    curation: CurationParams,
-    whole: Frame,
-    values: FloatArray,
-    rows: Sequence[int],
-) -> Finding | None:
-    """The first of `rows` whose value needs more than the declared look-back."""
+def _until(series: Series, end_ms: int) -> Series:
+    known = int(np.searchsorted(series[0], end_ms, side="right"))
+    return series[0][:known], series[1][:known]
 
-    def last_value(row: int, bars: int) -> FloatArray:
-        window = curate(candles[max(0, row + 1 - bars) : row + 1], curation, funding)
-        return subject.compute(window)[column][-1:]
 
-    declared = curation.lookback_bars + max(subject.lookback_bars, 1)
-    for row in rows:
-        part = last_value(row, declared)
-        if not _apart(values[row : row + 1], part, WINDOW_TOLERANCE)[0]:
+def _made_up(candles: Candles, every_bars: int) -> Series:
+    """A bounded series without a pattern, stamped at each `every_bars`-th close: sin k² is dense and never repeats."""
+    stamps = candles.close_time[::every_bars]
+    return stamps, 1e-4 * np.sin(np.arange(1, len(stamps) + 1, dtype=np.float64) ** 2)
+
+
+def _compare(answers: _Answers, longer: Mapping[str, FloatArray]) -> None:
+    """Note which values of the history before a longer one changes, and keep the longer one's."""
+    for column, values in answers.values.items():
+        if column not in longer:
             continue
-        last = len(whole) - 1
-        enough = next(
-            (
-                bars
-                for bars in (round(1.5 * declared), 2 * declared, 4 * declared)
-                if bars <= last and not _apart(values[last:], last_value(last, bars), WINDOW_TOLERANCE)[0]
-            ),
-            None,
-        )
-        own = subject.lookback_bars
-        cause = (
-            f"it needs more than the declared look-back of {own} bars; {enough - curation.lookback_bars} are enough"
-            if enough
-            else "it remembers everything: a cumulative sum or mean, a count, a recursive average without end, or a state"
-        )
-        return _finding(subject, column, "window", whole, row, values, part, -1, cause)
+        changed = np.flatnonzero(_apart(longer[column][: len(values)], values, PREFIX_TOLERANCE))
+        if len(changed):
+            first = int(changed[0])
+            one = _Change(len(values), first, len(changed), float(longer[column][first]), float(values[first]))
+            answers.changes.setdefault(column, []).append(one)
+    answers.values = longer
+
+
+def _repetition_finding(answers: _Answers, whole: Frame) -> Finding | None:
+    """The first value that differs where the whole history is asked for again."""
+    again = answers.ask(whole)
+    for column, values in again.items():
+        before = answers.values[column]
+        moved = np.flatnonzero(_apart(before, values, 0.0))
+        if len(moved):
+            row = int(moved[0])
+            cause = "asked twice it answers differently: global state or randomness"
+            return _finding(answers.subject, column, "repetition", whole, row, float(before[row]), float(values[row]), cause)
     return None
 
 
-def _copied(columns: Columns) -> dict[str, FloatArray]:
-    """A copy: a subject may hand out an array that it goes on writing to."""
-    return {name: np.array(values, dtype=np.float64) for name, values in columns.items()}
+def _findings(answers: _Answers, history: _History, whole: Frame, ends: Sequence[int], rows: Sequence[int]) -> list[Finding]:
+    """One finding for each column that fails; one for all where the subject gives no answer."""
+    found = {column: _prefix_finding(answers, column, whole, ends[0]) for column in answers.changes}
+    clean = [column for column in answers.values if column not in found]
+    if clean and not answers.failure:
+        found |= _window_findings(answers, clean, history, whole, rows)
+    if answers.failure:
+        subject, close_ms = answers.subject, int(whole.close_time[-1])
+        return [Finding(subject.name, subject.kind, "", "answer", close_ms, None, None, None, answers.failure)]
+    return list(found.values())
+
+
+def _prefix_finding(answers: _Answers, column: str, whole: Frame, shortest: int) -> Finding:
+    """The first bar whose value changes with the future, and what the pattern of changes says."""
+    changes = answers.changes[column]
+    reach = max(one.end - one.first for one in changes)
+    if reach <= 0.1 * shortest:
+        bars = f"{reach} bar{'s' if reach > 1 else ''}"
+        cause = f"it reads {bars} ahead: a shift by -{reach}, or a centred window of {2 * reach + 1} bars"
+    elif max(one.rows / one.end for one in changes) > 0.3:
+        cause = "values change all over the history: a statistic of the whole series (mean, deviation, maximum, rank, fit)"
+    else:
+        cause = "values change far back: a fill from later bars, or a smoother over the whole series"
+    first = min(changes, key=lambda one: one.first)
+    return _finding(answers.subject, column, "prefix", whole, first.first, first.full, first.cut, cause)
+
+
+def _window_findings(
+    answers: _Answers, columns: Sequence[str], history: _History, whole: Frame, rows: Sequence[int]
+) -> dict[str, Finding]:
+    """For each column the first of `rows` whose value needs more than the declared look-back."""
+    subject = answers.subject
+    declared = history.curation.lookback_bars + max(subject.lookback_bars, 1)
+    found: dict[str, Finding] = {}
+
+    def window(row: int, bars: int) -> Mapping[str, FloatArray]:
+        return answers.ask(history.frame(slice(max(0, row + 1 - bars), row + 1)))
+
+    def moved(column: str, row: int, part: Mapping[str, FloatArray]) -> bool:
+        values = answers.values[column][row : row + 1]
+        return column in part and bool(_apart(values, part[column][-1:], WINDOW_TOLERANCE)[0])
+
+    for row in rows:
+        part = window(row, declared)
+        for column in columns:
+            if column not in found and moved(column, row, part):
+                full, cut = float(answers.values[column][row]), float(part[column][-1])
+                found[column] = _finding(subject, column, "window", whole, row, full, cut, "")
+    if not found:
+        return found
+    last, enough = len(whole) - 1, dict[str, int]()
+    for bars in (round(1.5 * declared), 2 * declared, 4 * declared):
+        if bars <= last:
+            part = window(last, bars)
+            for column in found:
+                if not moved(column, last, part):
+                    enough.setdefault(column, bars - history.curation.lookback_bars)
+    return {column: replace(one, cause=_forgets(subject, enough.get(column))) for column, one in found.items()}
+
+
+def _forgets(subject: Subject, enough: int | None) -> str:
+    if enough is None:
+        return "it remembers everything: a cumulative sum or mean, a count, a recursive average without end, or a state"
+    return f"it needs more than the declared look-back of {subject.lookback_bars} bars; {enough} are enough"
 
 
 def _apart(one: FloatArray, other: FloatArray, tolerance: float) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
@@ -249,18 +290,7 @@ def _apart(one: FloatArray, other: FloatArray, tolerance: float) -> np.ndarray[t
     return np.asarray(unknown | (np.abs(np.nan_to_num(one) - np.nan_to_num(other)) > tolerance * scale), dtype=np.bool_)
 
 
-def _finding(
-    subject: Subject,
-    column: str,
-    check: str,
-    whole: Frame,
-    row: int,
-    full: FloatArray,
-    cut: FloatArray,
-    cut_row: int,
-    cause: str,
-) -> Finding:
-    one, other = float(full[row]), float(cut[cut_row])
-    known = (None if np.isnan(one) else one, None if np.isnan(other) else other)
-    apart = abs(one - other) if None not in known else None
+def _finding(subject: Subject, column: str, check: str, whole: Frame, row: int, full: float, cut: float, cause: str) -> Finding:
+    known = (None if np.isnan(full) else full, None if np.isnan(cut) else cut)
+    apart = abs(full - cut) if None not in known else None
     return Finding(subject.name, subject.kind, column, check, int(whole.close_time[row]), *known, apart, cause)

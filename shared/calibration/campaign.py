@@ -22,6 +22,7 @@ from shared.backtest.system import PreparedAsset, RegimeMode, signal_path
 from shared.calibration import selection
 from shared.calibration.campaign_data import write_once
 from shared.calibration.folds import plan_folds
+from shared.calibration.ml_params import DEFAULT_ML, MlParams
 from shared.calibration.params import CampaignParams
 from shared.calibration.search import search
 from shared.calibration.selection import Evidence
@@ -57,6 +58,7 @@ def plan_campaign(
     code_version: str,
     champion: Champion | None = None,
     mode: RegimeMode = RegimeMode.HMM,
+    ml: MlParams = DEFAULT_ML,
     origin: Mapping[str, Any] | None = None,
 ) -> CampaignSpec:
     """The campaign that tries `points` (changes against `base`) on the frozen market `data`.
@@ -87,6 +89,7 @@ def plan_campaign(
         code_version=code_version,
         incumbent="" if champion is None else champion.id,
         mode=mode,
+        ml=ml,
         origin=dict(origin or {}),
     )
 
@@ -214,7 +217,8 @@ def conclude(
     if winner is not None:
         confirm = _confirmation(prepared, spec, winner), _confirmation(prepared, spec, 0)
         write_once(bucket, _confirmation_name(spec), json.dumps([part.tolist() for part in confirm]).encode())
-    outcome = selection.outcome(spec, found, winner, confirm, research.trials(spec.asset), significance)
+    known, campaigns = research.trials(spec.asset), research.campaigns(spec.asset)
+    outcome = selection.outcome(spec, found, winner, confirm, known, campaigns, significance)
     research.finish_campaign(spec.id, outcome, now_ms)
     return outcome
 

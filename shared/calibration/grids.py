@@ -40,7 +40,7 @@ def default_points(base: SystemParams) -> list[Point]:
     """Changes against `base`, each different; those that an unusual base takes out of range are left out."""
     strategy = base.strategy
     convictions = [_scaled(strategy, entry_threshold=entry, exit_threshold=leave) for entry, leave in _CONVICTIONS]
-    casts = [*(_solo(strategy, name) for name in _SOLOISTS), *_mixes(strategy), *_regimes()]
+    casts = [*(_solo(strategy, name) for name in _SOLOISTS), *_mixes(strategy), *_regimes(), *_weights_by_regime()]
     speeds = [_scaled(strategy, **{name: factor}) for name, factor in _SPEEDS]
     bold, shy = convictions[1], convictions[3]
     mixed = [{**cast, **conviction} for cast in casts[:6] for conviction in (bold, shy)]
@@ -90,6 +90,17 @@ def _regimes() -> list[Point]:
         {"strategy.mean_reversion.target_regimes": ["balanced"]},
         {"strategy.breakout_hunter.target_regimes": ["calm", "balanced"]},
         {"risk.stress_multiplier": 0.25},
+    ]
+
+
+def _weights_by_regime() -> list[Point]:
+    """Agents that weigh more in the regime that suits them, and less elsewhere: calm, balanced, stress."""
+    return [
+        {"strategy.trend_hunter.regime_shares": [1.5, 1.0, 0.5]},
+        {"strategy.mean_reversion.regime_shares": [0.5, 1.5, 1.0]},
+        {"strategy.trend_hunter.regime_shares": [1.5, 1.0, 0.5], "strategy.mean_reversion.regime_shares": [0.5, 1.5, 1.0]},
+        {"strategy.breakout_hunter.regime_shares": [0.5, 1.0, 1.5]},
+        {"strategy.volatility_filter.regime_shares": [0.5, 1.0, 2.0]},
     ]
 
 

@@ -92,9 +92,15 @@ def train_all(
     return tuple(results)
 
 
-def with_walk_forward_ml(frame: Frame, asset: Asset, params: MlParams, curation: CurationParams) -> Frame:
+def with_walk_forward_ml(
+    frame: Frame,
+    asset: Asset,
+    params: MlParams,
+    curation: CurationParams,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Frame:
     """`frame` with the ML scores of models trained on it walk-forward: each speaks of bars after its training only."""
-    trainings = train_all(frame, asset, params, curation)
+    trainings = train_all(frame, asset, params, curation, on_progress=on_progress)
     return with_ml_scores(frame, [training.model for training in trainings if training.model is not None], curation)
 
 

@@ -48,3 +48,6 @@ class MlParams:
                 f"ml.expiry_days {self.expiry_days} is shorter than ml.retrain_days {self.retrain_days}: "
                 "every model would fall silent before the next one"
             )
+
+
+DEFAULT_ML = MlParams()

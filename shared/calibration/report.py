@@ -15,7 +15,8 @@ from typing import Any
 from shared.backtest.report.figure import Figure, marked_generated
 from shared.backtest.report.tables import html_table, number, percent
 from shared.calibration.campaign import confirmation, evidence
-from shared.calibration.report_figures import YEAR, confirmation_figure, distribution_figure, equity_figure, scatter_figure
+from shared.calibration.report_figures import confirmation_figure, distribution_figure, equity_figure, scatter_figure
+from shared.calibration.significance.returns import YEAR_ROOT
 from shared.calibration.spec import CampaignSpec
 from shared.domain.interval import format_ms
 from shared.domain.research import CampaignRecord
@@ -154,7 +155,7 @@ def _figure(caption: str, about: str, figure: Figure, generated: bool) -> str:
 
 
 def _annual(value: float | None) -> float | None:
-    return None if value is None else value * YEAR
+    return None if value is None else value * YEAR_ROOT
 
 
 def _digits(value: float | None) -> str:

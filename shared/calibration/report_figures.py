@@ -9,13 +9,11 @@ import numpy as np
 
 from shared.backtest.report.figure import Figure
 from shared.backtest.report.series import numbers
-from shared.calibration.selection import DAYS_PER_YEAR, Evidence
+from shared.calibration.selection import Evidence
+from shared.calibration.significance.returns import YEAR_ROOT
 from shared.calibration.spec import CampaignSpec
 from shared.domain.candles import FloatArray
 from shared.domain.interval import DAY_MS
-
-YEAR = DAYS_PER_YEAR**0.5
-"""Factor from a Sharpe ratio per day to the one that is shown."""
 
 
 def equity_figure(spec: CampaignSpec, found: Evidence, outcome: Mapping[str, Any]) -> Figure:
@@ -54,7 +52,7 @@ def _curves(days: list[int], curves: Mapping[str, FloatArray]) -> Figure:
 
 def distribution_figure(found: Evidence, outcome: Mapping[str, Any]) -> Figure:
     """How the variants' Sharpe ratios spread, and what the best of as many worthless ones would show by luck."""
-    ratios = found.test_sharpe() * YEAR
+    ratios = found.test_sharpe() * YEAR_ROOT
     known = ratios[np.isfinite(ratios)]
     counts, edges = np.histogram(known, bins=min(30, max(5, len(known) // 3)))
     marks = {"incumbent": ratios[0]}
@@ -86,14 +84,14 @@ def scatter_figure(spec: CampaignSpec, found: Evidence) -> Figure:
     moved = np.isfinite(found.train_sharpe)
     counts = moved.sum(axis=1)
     total = np.where(moved, found.train_sharpe, 0.0).sum(axis=1)
-    train = np.where(counts > 0, total / np.maximum(counts, 1), np.nan) * YEAR
+    train = np.where(counts > 0, total / np.maximum(counts, 1), np.nan) * YEAR_ROOT
     labels = [["incumbent" if place == 0 else variant.label] for place, variant in enumerate(spec.variants)]
     points = {
         "type": "scatter",
         "mode": "markers",
         "name": "variant",
         "x": numbers(train, 5),
-        "y": numbers(found.test_sharpe() * YEAR, 5),
+        "y": numbers(found.test_sharpe() * YEAR_ROOT, 5),
         "hover": labels,
         "marker": {"color": ["warn" if place == 0 else "accent" for place in range(len(labels))], "size": 8},
         "showlegend": False,

@@ -17,6 +17,7 @@ from shared.backtest.system import PreparedAsset, RegimeMode
 from shared.calibration import campaign
 from shared.calibration.campaign_data import freeze_market, write_once
 from shared.calibration.folds import plan_folds
+from shared.calibration.ml_params import DEFAULT_ML, MlParams
 from shared.calibration.params import CampaignParams
 from shared.calibration.significance.params import SignificanceParams
 from shared.calibration.spec import CampaignSpec
@@ -56,6 +57,7 @@ class CampaignRequest:
     """what is tried, as changes against `base`; not used where `search_trials` says to look for it"""
     search_trials: int = 0
     mode: RegimeMode = RegimeMode.HMM
+    ml: MlParams = DEFAULT_ML
     origin: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -137,6 +139,7 @@ def planned(request: CampaignRequest, data: str, champion: Champion | None) -> C
         code_version=request.code_version,
         champion=champion,
         mode=request.mode,
+        ml=request.ml,
         origin=request.origin,
     )
 
@@ -157,6 +160,7 @@ def _draft(request: CampaignRequest, data: str, champion: Champion | None) -> Ca
         params=request.params,
         code_version=request.code_version,
         mode=request.mode,
+        ml=request.ml,
     )
 
 
@@ -170,7 +174,8 @@ def _searched(
 ) -> list[dict[str, Any]]:
     """The points of a search, kept in the bucket under what they depend on."""
     trials, window = request.search_trials, asdict(draft.plan.folds[0].train)
-    depends = (draft.data, request.base.version, asdict(request.account), request.params.seed, request.params.search_startup)
+    settings = (asdict(request.account), asdict(request.ml), request.params.seed, request.params.search_startup)
+    depends = (draft.data, request.base.version, *settings)
     name = f"campaigns/search/{content_id('s', *depends, window, trials, request.mode.value, request.code_version)}.json"
     if (stored := bucket.read(name)) is None:
         points = campaign.search_points(prepared, draft, trials, lambda done: say("search", done, trials))

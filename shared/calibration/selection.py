@@ -15,16 +15,17 @@ import numpy as np
 from shared.backtest.metrics import sharpe
 from shared.backtest.statistics import max_drawdown
 from shared.calibration.significance.params import SignificanceParams
+from shared.calibration.significance.returns import YEAR_ROOT
 from shared.calibration.significance.verdict import judge
 from shared.calibration.spec import CampaignSpec
 from shared.calibration.task import TaskResult
+from shared.calibration.trials import ever_tried, setting
 from shared.calibration.variants import changes_between
 from shared.domain.candles import FloatArray, IntArray
 from shared.domain.ids import content_id
-from shared.domain.research import Champion, Trial
+from shared.domain.research import CampaignRecord, Champion, Trial
 from shared.trading.params import SystemParams
 
-DAYS_PER_YEAR = 365
 SHOWN_VARIANTS = 10
 
 
@@ -91,6 +92,7 @@ def trials(spec: CampaignSpec, found: Evidence, now_ms: int) -> list[Trial]:
                 sharpe=_number(ratios[place]),
                 days=found.test_returns.shape[1],
                 metrics={
+                    **setting(spec.mode, spec.account),
                     "trades": int(found.trades[place]),
                     "fees": float(found.fees[place]),
                     "train_sharpe": [_number(value) for value in found.train_sharpe[place]],
@@ -102,9 +104,15 @@ def trials(spec: CampaignSpec, found: Evidence, now_ms: int) -> list[Trial]:
     return rows
 
 
-def ever_tried(known: Sequence[Trial]) -> list[float | None]:
-    """The newest Sharpe ratio of each different variant on record: the same parameters on other data are no new variant."""
-    return list({trial.params_version: trial.sharpe for trial in known}.values())
+def earlier_looks(spec: CampaignSpec, campaigns: Sequence[CampaignRecord]) -> int:
+    """How many other finished campaigns have looked at days of this one's confirmation. `campaigns`: those of the asset."""
+    confirm, looks = spec.plan.confirm, 0
+    for other in campaigns:
+        if other.id == spec.id or other.outcome is None or other.outcome["confirmation"] is None:
+            continue
+        seen = other.spec["plan"]["confirm"]
+        looks += seen["start_ms"] < confirm.end_ms and confirm.start_ms < seen["end_ms"]
+    return looks
 
 
 def outcome(
@@ -113,9 +121,13 @@ def outcome(
     winner: int | None,
     confirm: tuple[FloatArray, FloatArray] | None,
     known: Sequence[Trial],
+    campaigns: Sequence[CampaignRecord],
     significance: SignificanceParams,
 ) -> dict[str, Any]:
-    """The decision and everything that it rests on, JSON-able. `known`: every trial of the asset, this campaign's included."""
+    """The decision and everything that it rests on, JSON-able.
+
+    `known`: every trial of the asset, oldest first, this campaign's included; `campaigns`: every campaign of the asset.
+    """
     chosen, stitched = found.walk_forward([fold.test.days for fold in spec.plan.folds], spec.params.min_active_share)
     tried = ever_tried(known)
     record: dict[str, Any] = {
@@ -123,7 +135,7 @@ def outcome(
         "reason": "",
         "asset": str(spec.asset),
         "variants": len(spec.variants),
-        "trials_ever": len(tried),
+        "trials_ever": len(tried.sharpe),
         "incumbent": _performance(spec, found, 0),
         "winner": None if winner is None else _performance(spec, found, winner),
         "walk_forward": {
@@ -144,7 +156,9 @@ def outcome(
         found.test_returns[0],
         chosen=winner - 1,
         confirm=confirm,
-        trials=tried,
+        trials=tried.sharpe,
+        dates=tried.dates,
+        earlier_looks=earlier_looks(spec, campaigns),
         params=significance,
         rng=np.random.default_rng(spec.params.seed),
     )
@@ -219,7 +233,7 @@ def _numbers(returns: FloatArray) -> dict[str, Any]:
         "mean_daily": float(returns.mean()),
         "volatility_daily": float(returns.std(ddof=1)),
         "sharpe_daily": ratio,
-        "sharpe_annual": None if ratio is None else ratio * math.sqrt(DAYS_PER_YEAR),
+        "sharpe_annual": None if ratio is None else ratio * YEAR_ROOT,
         "total_return": float(np.prod(1 + returns) - 1),
         "max_drawdown": max_drawdown(np.asarray(np.cumprod(1 + returns), dtype=np.float64), 1.0),
     }

@@ -14,6 +14,7 @@ from typing import Any
 from shared.backtest.params import BacktestParams, CostParams
 from shared.backtest.system import RegimeMode
 from shared.calibration.folds import Fold, FoldPlan, Window
+from shared.calibration.ml_params import DEFAULT_ML, MlParams
 from shared.calibration.params import CampaignParams
 from shared.calibration.variants import Variant, changes_between, with_changes
 from shared.domain.asset import Asset
@@ -22,7 +23,7 @@ from shared.domain.ids import content_id
 from shared.domain.interval import Interval
 from shared.trading.params import SystemParams
 
-SCHEMA = 1
+SCHEMA = 2
 MARKET = "market"
 """Entry of a campaign's origin that says, for people, where its candles were read."""
 
@@ -56,6 +57,8 @@ class CampaignSpec:
     incumbent: str = ""
     """id of the champion that is challenged; empty where it is the base"""
     mode: RegimeMode = RegimeMode.HMM
+    ml: MlParams = DEFAULT_ML
+    """how the ML alpha is trained where a variant gives it a weight"""
     origin: Mapping[str, Any] = field(default_factory=dict)
     """where the variants come from: default grid, file or search"""
 
@@ -97,6 +100,7 @@ class CampaignSpec:
             "code_version": self.code_version,
             "incumbent": self.incumbent,
             "mode": self.mode.value,
+            "ml": asdict(self.ml),
             "origin": dict(self.origin),
         }
 
@@ -120,6 +124,7 @@ class CampaignSpec:
                 code_version=stored["code_version"],
                 incumbent=stored["incumbent"],
                 mode=RegimeMode(stored["mode"]),
+                ml=MlParams(**stored["ml"]),
                 origin=stored["origin"],
             )
         except (KeyError, TypeError, ValueError, OstError) as error:

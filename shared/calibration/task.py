@@ -27,7 +27,6 @@ from shared.backtest.system import PreparedAsset, RegimeMode, fitted_models, pre
 from shared.calibration.campaign_data import frozen_market, write_once
 from shared.calibration.folds import Window
 from shared.calibration.ml import with_walk_forward_ml
-from shared.calibration.ml_params import MlParams
 from shared.calibration.spec import CampaignSpec, Task
 from shared.data.curation import curate
 from shared.domain.candles import FloatArray
@@ -159,7 +158,7 @@ def _with_ml(prepared: PreparedAsset, spec: CampaignSpec) -> PreparedAsset:
     """The asset with walk-forward scores of the ML alpha, where any variant gives it a weight."""
     if not any(wants_ml(spec.system(variant).strategy) for variant in spec.variants):
         return prepared
-    frame = with_walk_forward_ml(prepared.frame, spec.asset, MlParams(), spec.base.curation)
+    frame = with_walk_forward_ml(prepared.frame, spec.asset, spec.ml, spec.base.curation)
     return replace(prepared, frame=frame)
 
 

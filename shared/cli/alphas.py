@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from shared.domain.errors import StorageError
 
 if TYPE_CHECKING:
+    from shared.backtest.market import AssetMarket
     from shared.backtest.system import PreparedAsset
     from shared.cli.research_market import ResearchMarkets
     from shared.config.settings import Settings
+    from shared.ports import Bucket
+    from shared.strategy.ml_model import MlModel, ModelCard
 
 app = typer.Typer(no_args_is_help=True, help="Train the ML alpha, keep patterns, measure what alphas and agents are worth.")
 
@@ -33,66 +36,55 @@ def train(
     symbols: SymbolsOption = None,
     start: StartOption = None,
     end: EndOption = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Take the place of other models of the same instants.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Train the ML alpha walk-forward and store each model with its card in the lake; `ost run` takes them from there.
 
     A model is trained on complete labels before its instant only. It counts where an agent gives `ml_confidence` a weight.
+    Where an instant has a model of another training, that one stays and is named, unless you give --replace.
 
     Example: ost alphas train --data ../shared/data/ohlcv/binance_usdm --symbols BTCUSDT
     """
     from shared.calibration.ml import train_all
     from shared.cli import output, wiring
+    from shared.cli.alphas_views import trained
     from shared.data.curation import curate
-    from shared.domain.interval import format_ms
-    from shared.strategy.ml_store import save_ml_model
 
     settings = wiring.settings()
     found = _markets(settings, data, symbols, start, end, warmup_bars=0)
-    rows: list[dict[str, Any]] = []
+    cards: list[tuple[AssetMarket, ModelCard, str]] = []
     bucket, problems = wiring.bucket(settings), list(found.problems)
     for market in found.markets:
         frame = curate(market.candles, settings.curation, market.funding, market.open_interest)
         with _progress(f"{market.asset.symbol}: models") as told:
             trainings = train_all(frame, market.asset, settings.ml, settings.curation, on_progress=told)
-        for training in trainings:
-            if training.model is None:
-                continue
-            card = training.model.card
-            name = save_ml_model(bucket, market.asset, training.model)
-            rows.append(
-                {
-                    "asset": market.asset.symbol,
-                    "id": card.id,
-                    "valid_from_ms": card.valid_from_ms,
-                    "expires_ms": card.expires_ms,
-                    "samples": card.samples,
-                    "up_share": card.up_share,
-                    "train_auc": card.train_auc,
-                    "object": name,
-                }
-            )
-        if not any(training.model for training in trainings):
+        models = [training.model for training in trainings if training.model is not None]
+        stored, kept = _stored(bucket, market, models, replace=replace)
+        cards += stored
+        if kept:
+            problems.append(f"{market.asset.symbol}: {len(kept)} instants keep another model, e.g. {kept[0]}; see --replace")
+        if not models:
             reason = trainings[-1].reason if trainings else "the data reach no training instant"
             problems.append(f"{market.asset.symbol}: no model: {reason}")
-    table = output.table(
-        ("asset", "model", "valid from", "expires", "samples", "up", "AUC in training"),
-        [
-            (
-                row["asset"],
-                row["id"],
-                format_ms(row["valid_from_ms"]),
-                format_ms(row["expires_ms"]),
-                row["samples"],
-                f"{row['up_share']:.0%}",
-                f"{row['train_auc']:.3f}",
-            )
-            for row in rows[-12:]
-        ],
-        title=f"{len(rows)} models stored (newest {min(12, len(rows))} shown); in training every model looks better than it is",
-    )
+    rows, table = trained(cards)
     output.emit({"models": rows, "problems": problems}, as_json, view=table)
     _name(problems)
+
+
+def _stored(
+    bucket: Bucket, market: AssetMarket, models: Sequence[MlModel], *, replace: bool
+) -> tuple[list[tuple[AssetMarket, ModelCard, str]], list[str]]:
+    """The models that are in the bucket now, with their objects' names, and why others are not."""
+    from shared.strategy.ml_store import OtherModel, save_ml_model
+
+    stored, kept = [], []
+    for model in models:
+        try:
+            stored.append((market, model.card, save_ml_model(bucket, market.asset, model, replace=replace)))
+        except OtherModel as error:
+            kept.append(str(error))
+    return stored, kept
 
 
 @app.command()
@@ -103,18 +95,21 @@ def patterns(
     end: EndOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Recognise order blocks, liquidity surges and volatility expansions, and keep them; again changes nothing.
+    """Recognise order blocks, liquidity surges and volatility expansions, keep them, and show what is kept of the period.
+
+    Recognising them again changes nothing.
 
     Example: ost alphas patterns --data ../shared/data/ohlcv/binance_usdm --symbols BTCUSDT --start 2025-01-01
     """
     from shared.cli import output, wiring
+    from shared.cli.alphas_views import kept_patterns
     from shared.data.curation import curate
     from shared.strategy.patterns import detect_patterns
 
     settings = wiring.settings()
     warmup = settings.curation.lookback_bars + settings.strategy.lookback_bars
     found = _markets(settings, data, symbols, start, end, warmup_bars=warmup)
-    research, rows = wiring.research(settings), []
+    research, rows, kept = wiring.research(settings), [], []
     for market in found.markets:
         frame = curate(market.candles, settings.curation, market.funding, market.open_interest)
         seen = detect_patterns(frame, market.asset, settings.strategy, since_ms=found.start_ms)
@@ -122,9 +117,13 @@ def patterns(
         kinds = sorted({pattern.kind for pattern in seen})
         counts = {kind: sum(pattern.kind == kind for pattern in seen) for kind in kinds}
         rows.append({"asset": market.asset.symbol, "found": len(seen), "new": new, **counts})
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    table = output.table(columns, [[row.get(name, 0) for name in columns] for row in rows], right=columns[1:])
-    output.emit({"assets": rows, "problems": found.problems}, as_json, view=table)
+        kept += [
+            pattern
+            for pattern in research.patterns(market.asset, since_ms=found.start_ms)
+            if pattern.interval is found.interval and pattern.end_ms <= found.end_ms
+        ]
+    document, view = kept_patterns(rows, kept)
+    output.emit({**document, "problems": found.problems}, as_json, view=view)
     _name(list(found.problems))
 
 
@@ -143,14 +142,17 @@ def report(
 ) -> None:
     """Say what each alpha and agent knows about the next move, and what the system loses without it.
 
+    A plug-in that sees the future on these candles is refused before anything is measured.
+
     Example: ost alphas report --data ../shared/data/ohlcv/binance_usdm --symbols BTCUSDT --start 2023-01-01 --html alphas.html
     """
     import numpy as np
 
     from shared.adapters.local.plugins import load_plugins
     from shared.backtest.params import BacktestParams
-    from shared.calibration.attribution import attribute
+    from shared.calibration.attribution import attribute, check_period
     from shared.calibration.attribution_page import render_page
+    from shared.calibration.audit import refuse_lookahead
     from shared.cli import output, wiring
     from shared.cli.alphas_views import document, view
 
@@ -158,7 +160,10 @@ def report(
     folder = plugins or settings.plugins
     own = load_plugins(folder) if folder is not None else ()
     found = _markets(settings, data, symbols, start, end, warmup_bars=settings.system.warmup_bars)
-    prepared = [_prepared(settings, found, place, ml=ml) for place in range(len(found.markets))]
+    if ablation:
+        check_period(found.start_ms, found.end_ms)
+    refuse_lookahead(found.markets, own, settings.curation)
+    prepared = [_prepared(settings, market, ml=ml) for market in found.markets]
     account = BacktestParams(settings.run.capital, settings.run.leverage, settings.costs)
     with _progress("ablations", unit="backtests") as told:
         result = attribute(
@@ -179,23 +184,20 @@ def report(
     _name([*found.problems, *result.problems])
 
 
-def _prepared(settings: Settings, found: ResearchMarkets, place: int, *, ml: bool) -> PreparedAsset:
+def _prepared(settings: Settings, market: AssetMarket, *, ml: bool) -> PreparedAsset:
     """One asset with its regimes and, where `ml` is set, the walk-forward scores of the ML alpha."""
     from dataclasses import replace
 
     from shared.backtest.system import prepare
-    from shared.calibration.ml import train_all
-    from shared.strategy.ml_model import with_ml_scores
+    from shared.calibration.ml import with_walk_forward_ml
 
-    market = found.markets[place]
     with _progress(f"{market.asset.symbol}: regimes") as told:
         prepared = prepare(market, settings.system, on_progress=told)
     if not ml:
         return prepared
     with _progress(f"{market.asset.symbol}: ML models") as told:
-        trainings = train_all(prepared.frame, market.asset, settings.ml, settings.curation, on_progress=told)
-    models = [training.model for training in trainings if training.model is not None]
-    return replace(prepared, frame=with_ml_scores(prepared.frame, models, settings.curation))
+        frame = with_walk_forward_ml(prepared.frame, market.asset, settings.ml, settings.curation, told)
+    return replace(prepared, frame=frame)
 
 
 def _markets(

@@ -1,12 +1,19 @@
-"""How `ost alphas report` shows what it found: tables for people, one document for machines."""
+"""How `ost alphas` shows what it found: tables for people, one document for machines."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from shared.backtest.market import AssetMarket
     from shared.calibration.attribution import Attribution
     from shared.cli.research_market import ResearchMarkets
+    from shared.domain.research import Pattern
+    from shared.strategy.ml_model import ModelCard
+
+NEWEST = 12
+"""Models and patterns that a table shows; `--json` has all"""
 
 
 def document(result: Attribution, found: ResearchMarkets) -> dict[str, Any]:
@@ -71,6 +78,72 @@ def view(result: Attribution) -> Any:
         numbers = ["Sharpe", "return", "exposure", "fees"]
         parts.append(output.table(("plug-in", *numbers), rows, title=title, right=numbers))
     return Group(*parts, *result.sentences)
+
+
+def trained(cards: Sequence[tuple[AssetMarket, ModelCard, str]]) -> tuple[list[dict[str, Any]], Any]:
+    """Stored models with their objects' names: JSON-able rows and a table of the newest."""
+    from shared.cli import output
+    from shared.domain.interval import format_ms
+
+    rows = [
+        {
+            "asset": market.asset.symbol,
+            "id": card.id,
+            "valid_from_ms": card.valid_from_ms,
+            "expires_ms": card.expires_ms,
+            "samples": card.samples,
+            "up_share": card.up_share,
+            "train_auc": card.train_auc,
+            "object": name,
+        }
+        for market, card, name in cards
+    ]
+    shown = [
+        (
+            market.asset.symbol,
+            card.id,
+            format_ms(card.valid_from_ms),
+            format_ms(card.expires_ms),
+            card.samples,
+            f"{card.up_share:.0%}",
+            f"{card.train_auc:.3f}",
+        )
+        for market, card, _ in cards[-NEWEST:]
+    ]
+    title = f"{len(rows)} models stored (newest {len(shown)} shown); in training every model looks better than it is"
+    return rows, output.table(
+        ("asset", "model", "valid from", "expires", "samples", "up", "AUC in training"), shown, title=title
+    )
+
+
+def kept_patterns(rows: Sequence[Mapping[str, Any]], kept: Sequence[Pattern]) -> tuple[dict[str, Any], Any]:
+    """What was recognised (`rows`, by asset) and what is kept of the period: a JSON-able document and tables."""
+    from rich.console import Group
+
+    from shared.cli import output
+    from shared.domain.interval import format_ms
+
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    counted = output.table(columns, [[row.get(name, 0) for name in columns] for row in rows], right=columns[1:])
+    patterns = [
+        {
+            "id": one.id,
+            "asset": one.asset.symbol,
+            "kind": one.kind,
+            "start_ms": one.start_ms,
+            "known_ms": one.end_ms,
+            "strength": one.strength,
+            "detail": dict(one.detail),
+        }
+        for one in kept
+    ]
+    shown = [
+        (one.asset.symbol, one.kind, format_ms(one.start_ms), format_ms(one.end_ms), f"{one.strength:.2f}")
+        for one in sorted(kept, key=lambda one: one.end_ms)[-NEWEST:]
+    ]
+    title = f"{len(kept)} patterns kept of the period (newest {len(shown)} shown)"
+    listed = output.table(("asset", "pattern", "began", "known", "strength"), shown, title=title, right=("strength",))
+    return {"assets": list(rows), "patterns": patterns}, Group(counted, listed)
 
 
 def _two(value: float | None) -> str:

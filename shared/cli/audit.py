@@ -48,24 +48,26 @@ def lookahead(
     Example: ost audit lookahead --plugins plugins
     """
     from shared.adapters.local.plugins import load_plugins
-    from shared.calibration.audit import audit, subjects_of
+    from shared.calibration.audit import audit
+    from shared.calibration.audit_subjects import subjects_of
     from shared.cli import output, wiring
 
     settings = wiring.settings()
     folder = plugins or settings.plugins
     own = load_plugins(folder) if folder is not None else ()
-    candles, funding, label = _candles(settings, data, symbols, bars)
+    candles, funding, open_interest, label = _history(settings, data, symbols, bars)
     subjects = subjects_of(settings.curation, settings.strategy, own)
-    with output.progress(unit="subjects", transient=True) as shown:
-        task = shown.add_task("audit", total=len(subjects), detail="")
+    with output.progress(unit="histories", transient=True) as shown:
+        task = shown.add_task("audit", total=None, detail="")
         result = audit(
             candles,
             subjects,
             settings.curation,
             funding=funding,
+            open_interest=open_interest,
             cuts=cuts,
             windows=cuts,
-            on_progress=lambda done, _: shown.update(task, completed=done),
+            on_progress=lambda done, total: shown.update(task, completed=done, total=total),
         )
     output.emit(_plain(result, label), as_json, view=_view(result, label))
     if not result.passed:
@@ -90,8 +92,10 @@ def template(
     output.note(f"wrote {write_template(folder, text)}; audit it with: ost audit lookahead --plugins {folder}")
 
 
-def _candles(settings: Settings, data: Path | None, symbols: str | None, bars: int) -> tuple[Candles, Series | None, str]:
-    """The bars to audit on, their funding, and where they come from."""
+def _history(
+    settings: Settings, data: Path | None, symbols: str | None, bars: int
+) -> tuple[Candles, Series | None, Series | None, str]:
+    """The bars to audit on, their funding and open interest where there are any, and where they come from."""
     import asyncio
 
     import numpy as np
@@ -115,12 +119,15 @@ def _candles(settings: Settings, data: Path | None, symbols: str | None, bars: i
                 f"{data} has none of the configured assets; choose one with --symbols: {' '.join(files.symbols())}"
             )
         candles = files.history(symbol, interval)[-bars:]
-        funding = asyncio.run(files.funding_rates(symbol, int(candles.open_time[0]), int(candles.close_time[-1]) + 1))
-        return candles, funding if len(funding[0]) else None, f"{symbol} {interval} of {data}"
+        span = int(candles.open_time[0]), int(candles.close_time[-1]) + 1
+        funding = asyncio.run(files.funding_rates(symbol, *span))
+        interest = asyncio.run(files.open_interest(symbol, *span))
+        label = f"{symbol} {interval} of {data}"
+        return candles, funding if len(funding[0]) else None, interest if len(interest[0]) else None, label
     symbol = wanted[0] if wanted else settings.universe.symbols[0]
     start_ms = interval.floor(GENERATED_END_MS) - bars * interval.ms
     market = generate_market(np.random.default_rng(settings.run.seed), (symbol,), interval, start_ms, bars)
-    return market.history[symbol], market.funding[symbol], f"generated {symbol} {interval}"
+    return market.history[symbol], market.funding[symbol], None, f"generated {symbol} {interval}"
 
 
 def _plain(result: Audit, label: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from shared.backtest.breakdown import asset_profits
 from shared.backtest.statistics import returns_by_day, sharpe
+from shared.calibration.trials import setting, variant_key
 from shared.calibration.variants import changes_between
 from shared.cli import wiring
 from shared.domain.ids import content_id
@@ -58,13 +59,13 @@ def counted_trials(
                 end_ms=found.end_ms,
                 sharpe=ratio,
                 days=days,
-                metrics={"backtest": result.label, "regime": mode.value, "assets": len(found.markets)},
+                metrics={"backtest": result.label, **setting(mode, account), "assets": len(found.markets)},
                 campaign_id=None,
                 created_ms=now_ms,
             )
         )
     research.record_trials(rows)
-    tried = {row.asset.symbol: len({trial.params_version for trial in research.trials(row.asset)}) for row in rows}
+    tried = {row.asset.symbol: len({variant_key(trial) for trial in research.trials(row.asset)}) for row in rows}
     counts = (f"{count} variant{'s' * (count != 1)} tried on {symbol}" for symbol, count in tried.items())
     return f"this look counts: {', '.join(counts)}"
 

@@ -116,6 +116,7 @@ def _requests(settings: Settings, wanted: Wanted) -> tuple[ResearchMarkets, list
             points=points,
             search_trials=wanted.search or 0,
             mode=mode,
+            ml=settings.ml,
             origin={**origin, MARKET: found.label},
         )
         for market in found.markets

@@ -186,6 +186,7 @@ def _request(
         code_version=code_version(),
         points=points,
         search_trials=search or 0,
+        ml=settings.ml,
         origin={"variants": "search" if search else "default grid", "market": found.label},
     )
 

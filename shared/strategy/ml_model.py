@@ -4,14 +4,14 @@
 
 A bar uses the newest model that is valid at its close and not expired. A model of another feature contract, other curation
 settings or another interval does not speak; nor does one whose bytes do not have the checksum of its card. Where no model
-speaks the score is NaN, which the alpha reads as 0, and `MlScores.problem` says why.
+speaks, or the runtime fails, the score is NaN, which the alpha reads as 0, and `MlScores.problem` says why.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import lru_cache
 from typing import Any
@@ -26,6 +26,8 @@ from shared.domain.ids import canonical_json, content_id
 from shared.domain.interval import Interval, format_ms
 from shared.strategy.alphas.ml_confidence import SCORE_COLUMN
 from shared.strategy.ml_features import FEATURE_CONTRACT, ML_FEATURES, ml_features
+
+_AGAIN = "train again with `ost alphas train`"
 
 
 def curation_version(params: CurationParams) -> str:
@@ -75,23 +77,22 @@ class ModelCard:
     @classmethod
     def from_json(cls, text: str | bytes) -> ModelCard:
         """The card that `to_json` wrote. Raises `ModelError` for anything else."""
-        again = "train again with `ost alphas train`"
         try:
             stored = json.loads(text)
         except ValueError as error:
-            raise ModelError(f"ML model card: not JSON ({error}); {again}") from error
+            raise ModelError(f"ML model card: not JSON ({error}); {_AGAIN}") from error
         names = {entry.name for entry in fields(cls)}
         if not isinstance(stored, dict) or stored.get("schema") != 1 or set(stored) != names | {"schema", "id"}:
-            raise ModelError(f"ML model card: not of schema 1 with the fields {' '.join(sorted(names))}; {again}")
+            raise ModelError(f"ML model card: not of schema 1 with the fields {' '.join(sorted(names))}; {_AGAIN}")
         values = {name: stored[name] for name in names}
         try:
             values |= {"interval": Interval.parse(stored["interval"]), "features": tuple(stored["features"])}
             card = cls(**values)
             found = card.id
         except (OstError, TypeError, ValueError) as error:
-            raise ModelError(f"ML model card: {error}; {again}") from error
+            raise ModelError(f"ML model card: {error}; {_AGAIN}") from error
         if found != stored["id"]:
-            raise ModelError(f"ML model card: content gives id {found}, the file says {stored['id']}: it was altered; {again}")
+            raise ModelError(f"ML model card: content gives id {found}, the file says {stored['id']}: it was altered; {_AGAIN}")
         return card
 
 
@@ -103,13 +104,14 @@ class MlModel:
     onnx: bytes
 
     def checked(self) -> MlModel:
-        """This model. Raises `ModelError` where the bytes do not belong to the card."""
+        """This model. Raises `ModelError` where the bytes do not belong to the card or give no probability for a row."""
         found = hashlib.sha256(self.onnx).hexdigest()
         if found != self.card.checksum:
             raise ModelError(
                 f"ML model {self.card.id}: the ONNX file has checksum {found[:12]}…, its card says {self.card.checksum[:12]}…; "
                 "restore the file or train again with `ost alphas train`"
             )
+        probabilities_up(self.onnx, np.zeros((1, len(self.card.features)), dtype=np.float32))
         return self
 
     def refusal(self, interval: Interval, curation: CurationParams) -> str:
@@ -133,13 +135,21 @@ class MlModel:
 
 
 def probabilities_up(onnx: bytes, inputs: np.ndarray[tuple[int, int], np.dtype[np.float32]]) -> FloatArray:
-    """P(up) (n,) of feature rows (n, k), by onnxruntime.
+    """P(up) (n,) of feature rows (n, k), by onnxruntime. Raises `ModelError` where the model does not give them.
 
     Row by row: the runtime's last bits depend on the size of a batch, and a live window must give the row of the full history.
     """
     session = _session(onnx)
-    name = session.get_inputs()[0].name
-    return np.array([session.run(None, {name: inputs[i : i + 1]})[1][0, 1] for i in range(len(inputs))], dtype=np.float64)
+    try:
+        name = session.get_inputs()[0].name
+        rows = [session.run(None, {name: inputs[i : i + 1]})[1][0, 1] for i in range(len(inputs))]
+        up = np.array(rows, dtype=np.float64)
+    except Exception as error:  # onnxruntime's own errors have no common base
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise ModelError(f"the ML model cannot score {inputs.shape[1]} features ({reason}); {_AGAIN}") from error
+    if not ((up >= 0) & (up <= 1)).all():
+        raise ModelError(f"the ML model says {up[~((up >= 0) & (up <= 1))][0]:g} where a probability is expected; {_AGAIN}")
+    return up
 
 
 @lru_cache(maxsize=64)
@@ -152,7 +162,7 @@ def _session(onnx: bytes) -> Any:
     try:
         return onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's own errors have no common base
-        raise ModelError(f"onnxruntime cannot read the ML model ({error}); train again with `ost alphas train`") from error
+        raise ModelError(f"onnxruntime cannot read the ML model ({error}); {_AGAIN}") from error
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -175,25 +185,37 @@ def ml_scores(frame: Frame, models: Sequence[MlModel], curation: CurationParams)
     close, score = frame.close_time, np.full(len(frame), np.nan)
     starts = np.array([model.card.valid_from_ms for model in usable], dtype=np.int64)
     index: IntArray = np.searchsorted(starts, close, side="right") - 1
+    failures: dict[str, str] = {}
     for place, model in enumerate(usable):
         rows = np.flatnonzero(index == place)
         expired = rows[close[rows] >= model.card.expires_ms]
         index[expired] = -1
         alive = rows[: len(rows) - len(expired)]
-        if len(alive):
-            score[alive] = model.score(frame.rows(slice(int(alive[0]), int(alive[-1]) + 1)))
-    return MlScores(score, index, tuple(usable), _problem(frame, score, refusals, usable))
+        try:
+            if len(alive):
+                score[alive] = model.score(frame.rows(slice(int(alive[0]), int(alive[-1]) + 1)))
+        except ModelError as error:
+            index[alive] = -1
+            failures[model.card.id] = f"model {model.card.id}: {error}"
+    return MlScores(score, index, tuple(usable), _problem(frame, score, refusals, usable, failures))
 
 
-def _problem(frame: Frame, score: FloatArray, refusals: Sequence[tuple[MlModel, str]], usable: Sequence[MlModel]) -> str:
+def _problem(
+    frame: Frame,
+    score: FloatArray,
+    refusals: Sequence[tuple[MlModel, str]],
+    usable: Sequence[MlModel],
+    failures: Mapping[str, str],
+) -> str:
     if len(frame) == 0 or np.isfinite(score[-1]):
         return ""
     close_ms = int(frame.close_time[-1])
     valid = [model for model in usable if model.card.valid_from_ms <= close_ms]
     if valid and close_ms < valid[-1].card.expires_ms:
-        return f"model {valid[-1].card.id} lacks features of the newest bar"
+        card = valid[-1].card
+        return failures.get(card.id) or f"model {card.id} lacks features of the newest bar"
     if valid:
-        return f"model {valid[-1].card.id} expired {format_ms(valid[-1].card.expires_ms)}; train again with `ost alphas train`"
+        return f"model {valid[-1].card.id} expired {format_ms(valid[-1].card.expires_ms)}; {_AGAIN}"
     refused = next((why for _, why in reversed(refusals) if why), "")
     return refused or "no trained model is valid yet; train one with `ost alphas train`"
 

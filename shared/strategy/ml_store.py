@@ -1,6 +1,7 @@
 """Where ML models are kept: `models/ml/{venue}/{symbol}/{interval}/{valid_from_ms}-{id}.onnx` and `.json` in a bucket.
 
-Models are immutable. The card is written last: an ONNX file without one is a training that was cut off, and is not a model.
+Models are immutable, and there is one for an asset, interval and instant: of two nobody could say which one spoke. The card is
+written last: an ONNX file without one is a training that was cut off, and is not a model.
 """
 
 from __future__ import annotations
@@ -10,9 +11,15 @@ from dataclasses import dataclass
 
 from shared.domain.asset import Asset
 from shared.domain.errors import Conflict, ModelError
-from shared.domain.interval import Interval
+from shared.domain.interval import Interval, format_ms
 from shared.ports import Bucket
 from shared.strategy.ml_model import MlModel, ModelCard
+
+REPLACE = "`ost alphas train --replace`"
+
+
+class OtherModel(ModelError):
+    """The instant of a model already has another one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +37,22 @@ def folder(asset: Asset, interval: Interval) -> str:
     return f"models/ml/{asset.venue}/{asset.symbol}/{interval}/"
 
 
-def save_ml_model(bucket: Bucket, asset: Asset, model: MlModel) -> str:
-    """Store a model and return the name of its card; one that is already there stays as it is."""
-    model.checked()
-    stem = f"{folder(asset, model.card.interval)}{model.card.valid_from_ms:013d}-{model.card.id}"
+def save_ml_model(bucket: Bucket, asset: Asset, model: MlModel, *, replace: bool = False) -> str:
+    """Store a model and return the name of its card; one that is already there stays as it is.
+
+    Raises `ModelError` where the model is unusable or another asset's, `OtherModel` where its instant already has another
+    model, unless `replace` says that the new one takes its place.
+    """
+    _belongs(model.checked(), asset, model.card.interval)
+    instant = f"{folder(asset, model.card.interval)}{model.card.valid_from_ms:013d}-"
+    stem = f"{instant}{model.card.id}"
+    others = [name for name in bucket.list(instant) if name.endswith(".json") and name != f"{stem}.json"]
+    if others and not replace:
+        known = " ".join(name.removeprefix(instant).removesuffix(".json") for name in others)
+        raise OtherModel(f"{format_ms(model.card.valid_from_ms)} already has the model {known}, this one is {model.card.id}")
+    for name in others:  # the card first: without it the rest is no model
+        bucket.delete(name)
+        bucket.delete(f"{name.removesuffix('.json')}.onnx")
     for name, content in ((f"{stem}.onnx", model.onnx), (f"{stem}.json", model.card.to_json().encode())):
         # A conflict means that the same content is already stored under this name.
         with contextlib.suppress(Conflict):
@@ -42,17 +61,38 @@ def save_ml_model(bucket: Bucket, asset: Asset, model: MlModel) -> str:
 
 
 def load_ml_models(bucket: Bucket, asset: Asset, interval: Interval) -> StoredModels:
-    """Every usable model of an asset, oldest first; what cannot be used is named, never silently left out."""
+    """Every usable model of an asset, oldest first; what cannot be used is named, never silently left out.
+
+    Of several models of one instant none is used: it is unknown which one is meant.
+    """
     prefix = folder(asset, interval)
-    models, problems = [], []
+    found: dict[int, list[MlModel]] = {}
+    problems = []
     for name in bucket.list(prefix):
         if not name.endswith(".json"):
             continue
         try:
-            models.append(_read(bucket, name))
+            model = _belongs(_read(bucket, name), asset, interval)
         except ModelError as error:
             problems.append(f"{name.removeprefix(prefix)}: {error}")
-    return StoredModels(tuple(sorted(models, key=lambda model: model.card.valid_from_ms)), tuple(problems))
+        else:
+            found.setdefault(model.card.valid_from_ms, []).append(model)
+    for instant, several in found.items():
+        if len(several) > 1:
+            names = " ".join(model.card.id for model in several)
+            problems.append(f"{format_ms(instant)} has several models ({names}): none is used; keep one with {REPLACE}")
+    return StoredModels(tuple(several[0] for _, several in sorted(found.items()) if len(several) == 1), tuple(problems))
+
+
+def _belongs(model: MlModel, asset: Asset, interval: Interval) -> MlModel:
+    """The model. Raises `ModelError` where it was trained on something else."""
+    card = model.card
+    if card.asset != str(asset) or card.interval is not interval:
+        raise ModelError(
+            f"model {card.id} was trained on {card.asset} {card.interval}, this is {asset} {interval}; train one for it with "
+            "`ost alphas train`"
+        )
+    return model
 
 
 def copy_ml_models(source: Bucket, target: Bucket, asset: Asset, interval: Interval) -> int:

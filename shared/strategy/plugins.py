@@ -1,14 +1,14 @@
 """A user's own alphas and agents: what a plug-in declares, and how it is asked.
 
 A plug-in is a pure function from a curated frame to a score in [-1, 1] for each bar, with the number of bars that it looks back
-on. It gets read-only columns, and its answer is checked: shape, range, numbers. `ost audit lookahead` proves the rest. Loading
-code from disk is the adapter's business (`shared/adapters/local/plugins.py`) and happens only where a user names a folder.
+on. It gets a read-only copy of the frame, and its answer is checked: shape, range, numbers. `ost audit lookahead` looks at the
+rest. Loading code from disk is the adapter's business (`shared/adapters/local/plugins.py`), only where a user names a folder.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,8 @@ from shared.strategy.alphas import ALPHAS
 from shared.strategy.series import bounded
 
 _KINDS = ("alpha", "agent")
+_TAKEN = (*ALPHAS, *AGENT_NAMES, "consensus", "curation", "regime")
+"""names of ours in audits and reports"""
 _ROUNDING = 1e-9
 
 
@@ -40,8 +42,10 @@ class Plugin:
     description: str = ""
 
     def __post_init__(self) -> None:
-        if not self.name.isidentifier() or self.name in (*ALPHAS, *AGENT_NAMES):
-            raise UsageError(f"plug-in name {self.name!r}: expected a Python identifier that no alpha or agent of ours has")
+        if not self.name.isidentifier() or self.name in _TAKEN:
+            raise UsageError(
+                f"plug-in name {self.name!r}: expected a Python identifier other than ours, which are {' '.join(_TAKEN)}"
+            )
         if self.kind not in _KINDS:
             raise UsageError(f"plug-in {self.name}: kind is {self.kind!r}; expected alpha or agent")
         if (
@@ -58,11 +62,14 @@ def raw_score(plugin: Plugin, frame: Frame) -> FloatArray:
 
     Raises `UsageError` where it fails, writes into the frame, or answers with another shape, no numbers, or beyond [-1, 1].
     """
+    given = _read_only(frame)
     try:
-        answer = np.asarray(plugin.compute(_read_only(frame)), dtype=np.float64)
-    except Exception as error:  # it is not our code: whatever it raises is reported as the user's
+        answer = np.array(plugin.compute(given), dtype=np.float64)
+    except (Exception, SystemExit) as error:  # it is not our code: whatever it raises is reported as the user's
         where = _line_of(error)
         raise UsageError(f"plug-in {plugin.name} failed{where}: {type(error).__name__}: {error}") from error
+    if (written := _written(given, frame)) is not None:
+        raise UsageError(f"plug-in {plugin.name} wrote into {written} of the frame, which is read-only; copy it first")
     if answer.shape != (len(frame),):
         raise UsageError(
             f"plug-in {plugin.name} answered with the shape {answer.shape}; expected ({len(frame)},), one for each bar"
@@ -79,12 +86,24 @@ def plugin_score(plugin: Plugin, frame: Frame) -> FloatArray:
 
 
 def _read_only(frame: Frame) -> Frame:
-    """The same columns, protected from a plug-in that computes in place."""
-    columns = {}
+    """A protected copy: even a plug-in that lifts the protection cannot reach what others read."""
+    return Frame(frame.interval, _protected(frame.open_time), {name: _protected(one) for name, one in frame.columns.items()})
+
+
+def _protected(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    copy = values.copy()
+    copy.flags.writeable = False
+    return copy
+
+
+def _written(given: Frame, frame: Frame) -> str | None:
+    """The first column of the copy `given` that is not what it was, or `None`."""
+    if not np.array_equal(given.open_time, frame.open_time):
+        return "open_time"
     for name, values in frame.columns.items():
-        columns[name] = values.view()
-        columns[name].flags.writeable = False
-    return replace(frame, columns=columns)
+        if name not in given.columns or not np.array_equal(given.columns[name], values, equal_nan=True):
+            return name
+    return None
 
 
 def _line_of(error: BaseException) -> str:

@@ -6,12 +6,14 @@ candles, another model, another code, another book, or a row that was altered.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass
 from enum import Enum
 from typing import Any
 
+from shared.domain.asset import Universe
 from shared.domain.decision import Decision
+from shared.domain.interval import Interval
 from shared.domain.orders import OrderIntent
 
 TOLERANCE = 1e-9
@@ -69,6 +71,29 @@ def compared(
     cause = _cause(stored, decision, wrong, code_version)
     found = tuple(difference(name, left.get(name), right.get(name), cause) for name in wrong)
     return Comparison(found, exact=left == right)
+
+
+def unplaced(decisions: Sequence[Decision], universe: Universe, interval: Interval, marked: Set[int]) -> list[Difference]:
+    """Stored decisions that no bar and no asset of a book leads to, so that nothing can be made again beside them.
+
+    `marked` are the instants (ms) at which the book has an equity row.
+    """
+    kept = {(decision.bar_close_ms, decision.asset): decision.id for decision in decisions}
+    found = []
+    for decision in decisions:
+        bar_ms, asset = decision.bar_close_ms, decision.asset
+        if asset not in universe:
+            cause = "the book does not trade this asset: the row was added or altered"
+        elif bar_ms % interval.ms:
+            cause = f"a decision at an instant at which no {interval} bar closes: the row was added or altered"
+        elif bar_ms not in marked:
+            cause = "its equity row is gone: the account that it was decided on is not known any more"
+        elif kept[bar_ms, asset] != decision.id:
+            cause = f"a second decision on this bar, beside {kept[bar_ms, asset]}: one of them was added or altered"
+        else:
+            continue
+        found.append(Difference(decision.id, asset.symbol, bar_ms, "decision", "decided", "cannot be made again", cause))
+    return found
 
 
 def _flat(prefix: str, value: Any) -> dict[str, Any]:

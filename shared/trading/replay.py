@@ -3,7 +3,8 @@
 Inputs are only what the day left behind: the candles and models of the book, and of the ledger the equity rows, fills, orders,
 halts and regime states *before* each decision. The functions are the session's own (`analyse`, `decide`). Texts, ids and
 orders must be equal, numbers equal to 1e-9 (in practice to the bit, which is counted). The position before a decision is the
-sum of the fills of earlier decisions and of what the venue filled by itself up to the bar's close.
+sum of the fills of earlier decisions and of what the venue filled by itself up to the bar's close. Every stored decision is
+counted: one that nothing in the book leads to (no equity row, no bar, a foreign asset, a second one of a bar) is a difference.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from shared.risk.kelly import kelly_cap
 from shared.strategy.ml_model import MlModel
 from shared.strategy.ml_store import load_ml_models
 from shared.trading.analysis import Analysis, analyse, remembered
-from shared.trading.comparison import Again, Difference, compared
+from shared.trading.comparison import Again, Difference, compared, unplaced
 from shared.trading.deciding import BookView, decide
 from shared.trading.ml_models import wants_ml
 from shared.trading.params import SystemParams
@@ -81,6 +82,8 @@ class _Book:
 
     decisions: Mapping[tuple[int, str], Decision]
     """by bar close and symbol"""
+    all_decisions: Sequence[Decision]
+    """as stored"""
     bar_of: Mapping[str, int]
     """bar close by decision id"""
     orders: Mapping[str, OrderRecord]
@@ -95,13 +98,16 @@ async def replay(
     """Every decision on bars that closed in [start_ms, end_ms), made again. Raises the `DataError` tree."""
     book = _read(source)
     points = [point for point in book.equity if start_ms <= point.time_ms < end_ms]
+    stored_then = [decision for decision in book.all_decisions if start_ms <= decision.bar_close_ms < end_ms]
+    marked = {point.time_ms for point in points}
+    differences = unplaced(stored_then, source.universe, source.interval, marked)
     windows = {
         asset: MarketWindow.empty(asset, source.interval, source.params.window_bars(source.interval))
         for asset in source.universe
     }
     ml = _ml_models(source)
-    exact = close = total = 0
-    differences: list[Difference] = []
+    exact = close = 0
+    total = len(differences)
     for done, point in enumerate(points, start=1):
         for asset in windows:
             windows[asset] = await refreshed(windows[asset], source.market, point.time_ms)
@@ -125,6 +131,7 @@ def _read(source: ReplaySource) -> _Book:
     decisions = ledger.decisions(name)
     return _Book(
         decisions={(decision.bar_close_ms, decision.asset.symbol): decision for decision in decisions},
+        all_decisions=decisions,
         bar_of={decision.id: decision.bar_close_ms for decision in decisions},
         orders={record.intent.client_id: record for record in ledger.orders(name)},
         fills=ledger.fills(name),

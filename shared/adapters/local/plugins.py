@@ -56,7 +56,7 @@ def _of_file(path: Path) -> list[Plugin]:
         spec.loader.exec_module(module)
     except UsageError:
         raise
-    except Exception as error:  # it is not our code: whatever it raises is reported as the user's
+    except (Exception, SystemExit) as error:  # it is not our code: whatever it raises is reported as the user's
         raise UsageError(f"plug-in file {path.name} failed: {type(error).__name__}: {error}") from error
     listed = getattr(module, "PLUGINS", [])
     if not isinstance(listed, list | tuple) or not all(isinstance(entry, Plugin) for entry in listed):

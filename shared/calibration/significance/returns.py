@@ -6,6 +6,8 @@ over sample standard deviation (n - 1); 365 days a year for display.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -13,6 +15,8 @@ from shared.domain.candles import BoolArray, FloatArray
 from shared.domain.errors import MalformedData, NotEnoughData
 
 DAYS_PER_YEAR = 365
+YEAR_ROOT = math.sqrt(DAYS_PER_YEAR)
+"""Factor from a Sharpe ratio per day to the annual one that is shown."""
 MINIMUM_ROWS = 30
 """below this, no test here is meaningful, whatever the settings say"""
 _UNDEFINED = "is constant, so that its Sharpe ratio is undefined"

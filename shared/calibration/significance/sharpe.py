@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from shared.calibration.significance.hac import hac_standard_error
-from shared.calibration.significance.returns import DAYS_PER_YEAR, check_same_days, checked_returns, sharpe_ratio
+from shared.calibration.significance.returns import YEAR_ROOT, check_same_days, checked_returns, sharpe_ratio
 from shared.domain.candles import FloatArray
 from shared.domain.errors import MalformedData, NotEnoughData
 
@@ -103,7 +103,7 @@ def sharpe_difference(
         float(ratios[0]),
         float(ratios[1]),
         difference,
-        difference * math.sqrt(DAYS_PER_YEAR),
+        difference * YEAR_ROOT,
         error,
         minimum_effect,
         above,
@@ -151,17 +151,26 @@ def expected_maximum_sharpe(trials: int, variance: float) -> float:
     return math.sqrt(variance) * ((1 - _EULER_GAMMA) * upper + _EULER_GAMMA * far)
 
 
-def deflated_sharpe(returns: ArrayLike, trials: Sequence[float | None]) -> float:
+def deflated_sharpe(returns: ArrayLike, trials: Sequence[float | None], dates: Sequence[int] = ()) -> float:
     """Probability that the Sharpe ratio of `returns` (t,) is above what the best of all `trials` shows by luck alone.
 
     `trials` holds the per-day Sharpe ratio of every variant ever tried, the chosen one included; `None` where nothing moved: it
-    counts as a trial and adds nothing to their variance. Bailey and Lopez de Prado (2014), equation 9: PSR(SR0).
+    counts as a trial and adds nothing to their variance. Bailey and Lopez de Prado (2014), equation 9: PSR(SR0). `dates`: as in
+    `deflation_benchmark`.
     """
-    return probabilistic_sharpe(returns, deflation_benchmark(trials))
+    return probabilistic_sharpe(returns, deflation_benchmark(trials, dates))
 
 
-def deflation_benchmark(trials: Sequence[float | None]) -> float:
-    """SR0 of `deflated_sharpe`, per day: the luckiest Sharpe ratio to expect among `trials`."""
+def deflation_benchmark(trials: Sequence[float | None], dates: Sequence[int] = ()) -> float:
+    """SR0 of `deflated_sharpe`, per day: the luckiest Sharpe ratio to expect among `trials`, oldest first.
+
+    `dates` says how many of them were known at earlier dates; the largest SR0 of all dates is taken. The paper's V is the
+    variance across all trials, and a search around one variant adds trials that are alike: V falls faster than the expected
+    maximum of N rises, and the bar would be lower for having tried more. What was tried later cannot undo earlier luck.
+
+    Raises:
+        NotEnoughData: no trial. MalformedData: one that is not finite, or dates that `trials` does not reach.
+    """
     if not trials:
         raise NotEnoughData(
             "no trial is recorded; the winner itself is one: expected the Sharpe ratio of every variant ever tried"
@@ -171,8 +180,15 @@ def deflation_benchmark(trials: Sequence[float | None]) -> float:
         raise MalformedData(
             "a recorded trial has a Sharpe ratio that is not finite; expected a number, or None where nothing moved"
         )
-    variance = float(known.var(ddof=1)) if len(known) > 1 else 0.0
-    return expected_maximum_sharpe(len(trials), variance)
+    if dates and not (min(dates) >= 1 and max(dates) <= len(trials)):
+        raise MalformedData(f"dates after {min(dates)} to {max(dates)} trials; expected 1 to {len(trials)}")
+    return max(_luck_of(trials[:count]) for count in {*dates, len(trials)})
+
+
+def _luck_of(trials: Sequence[float | None]) -> float:
+    """SR0 of trials that were all known at once."""
+    known = np.asarray([trial for trial in trials if trial is not None], dtype=np.float64)
+    return expected_maximum_sharpe(len(trials), float(known.var(ddof=1)) if len(known) > 1 else 0.0)
 
 
 def minimum_track_record(returns: ArrayLike, benchmark: float = 0.0, confidence: float = 0.95) -> float:

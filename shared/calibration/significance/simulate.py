@@ -15,17 +15,15 @@ from typing import Any
 
 import numpy as np
 
+from shared.calibration.significance.clustering import clustered_scales, heavy_scales
 from shared.calibration.significance.params import SignificanceParams
-from shared.calibration.significance.returns import DAYS_PER_YEAR, sharpe_ratio
+from shared.calibration.significance.returns import YEAR_ROOT, sharpe_ratio
 from shared.calibration.significance.sharpe import sharpe_difference
 from shared.calibration.significance.verdict import judge
 from shared.domain.candles import FloatArray
 from shared.domain.errors import UsageError
 
 _DAILY_VOLATILITY = 0.02
-_GARCH = (0.08, 0.90)  # reaction and persistence, near what daily crypto returns show
-_TAIL = 5  # degrees of freedom of Student's t
-_WARM_UP = 200
 
 
 class Process(StrEnum):
@@ -34,7 +32,7 @@ class Process(StrEnum):
     IID = "iid"
     """normal, independent"""
     GARCH = "garch"
-    """Student's t with 5 degrees of freedom, volatility clustered by a GARCH(1, 1) that all series share"""
+    """Student's t with 5 degrees of freedom; the shocks of the market factor drive a GARCH(1, 1) volatility of all series"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +57,11 @@ class Scenario:
     def __post_init__(self) -> None:
         if self.variants < 2 or min(self.days, self.confirm_days) < 30:
             raise UsageError("expected at least 2 variants, 30 days that choose and 30 days that confirm")
+        if not all(map(math.isfinite, (self.sharpe, self.better_by, self.correlation, self.leverage))):
+            raise UsageError(
+                f"Sharpe ratio {self.sharpe}, better by {self.better_by}, correlation {self.correlation}, "
+                f"leverage {self.leverage}; expected finite numbers"
+            )
         if not 0 <= self.correlation < 1 or self.leverage < 1:
             raise UsageError(f"correlation {self.correlation}, leverage {self.leverage}; expected [0, 1) and at least 1")
 
@@ -114,31 +117,16 @@ def simulate(
 def draw_returns(scenario: Scenario, rng: np.random.Generator) -> FloatArray:
     """Daily returns of the champion (column 0) and the variants, (days + confirm_days, 1 + variants)."""
     series, length = 1 + scenario.variants, scenario.days + scenario.confirm_days
-    volatility = np.ones(length)
-    if scenario.process is Process.IID:
-        market, own = rng.standard_normal(length), rng.standard_normal((length, series))
-    else:
-        # a common divisor keeps the tails of factor and residuals together: the series are jointly Student t
-        tail = np.sqrt((_TAIL - 2) / rng.chisquare(_TAIL, length))
-        market, own = tail * rng.standard_normal(length), tail[:, None] * rng.standard_normal((length, series))
-        volatility = _garch_volatility(length, rng)
+    # One scale a day for factor and residuals keeps their tails together: the series are jointly Student t.
+    scale = np.ones(length) if scenario.process is Process.IID else heavy_scales(rng, length)
+    market, own = rng.standard_normal(length), rng.standard_normal((length, series))
+    if scenario.process is Process.GARCH:
+        scale = clustered_scales(scale, market, rng)
     noise = math.sqrt(scenario.correlation) * market[:, None] + math.sqrt(1 - scenario.correlation) * own
     ratio = np.full(series, scenario.sharpe)
     ratio[1] += scenario.better_by
     size = np.concatenate([[1.0], np.linspace(1.0, scenario.leverage, scenario.variants)])
-    return np.asarray(_DAILY_VOLATILITY * size * (ratio / math.sqrt(DAYS_PER_YEAR) + volatility[:, None] * noise))
-
-
-def _garch_volatility(length: int, rng: np.random.Generator) -> FloatArray:
-    """Volatility path of a GARCH(1, 1) with unconditional variance 1."""
-    reaction, persistence = _GARCH
-    shocks = rng.standard_t(_TAIL, length + _WARM_UP) ** 2 * ((_TAIL - 2) / _TAIL)
-    variance = np.empty(length + _WARM_UP)
-    level = 1.0
-    for at, shock in enumerate(shocks.tolist()):
-        variance[at] = level
-        level = 1 - reaction - persistence + level * (reaction * shock + persistence)
-    return np.sqrt(variance[_WARM_UP:])
+    return np.asarray(_DAILY_VOLATILITY * size * (ratio / YEAR_ROOT + scale[:, None] * noise))
 
 
 def _campaign(scenario: Scenario, params: SignificanceParams, rng: np.random.Generator) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from shared.calibration.significance import spa
 from shared.calibration.significance.overfitting import pbo
 from shared.calibration.significance.params import SignificanceParams
 from shared.calibration.significance.returns import (
-    DAYS_PER_YEAR,
+    YEAR_ROOT,
     check_same_days,
     checked_panel,
     checked_returns,
@@ -36,8 +36,6 @@ from shared.calibration.significance.sharpe import (
 )
 from shared.domain.candles import FloatArray
 from shared.domain.errors import MalformedData, NotEnoughData, UsageError
-
-_YEAR = math.sqrt(DAYS_PER_YEAR)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,18 +83,24 @@ def judge(
     trials: Sequence[float | None],
     params: SignificanceParams,
     rng: np.random.Generator,
+    dates: Sequence[int] = (),
+    earlier_looks: int = 0,
 ) -> Verdict:
     """Judge column `chosen` of `candidates` (t, m) against `champion` (t,): out-of-sample daily returns, the same days.
 
     `confirm`: winner's and champion's daily returns (t2,) on days that chose nothing. `trials`: per-day Sharpe ratio of every
-    variant ever tried on the asset, those of this candidate set included (`None` where nothing moved). Candidates that never
-    traded (all returns 0) are no alternatives and only count as trials. A champion that never traded is compared as cash.
+    variant ever tried on the asset, oldest first, those of this candidate set included (`None` where nothing moved); `dates`:
+    how many were known at earlier dates (`deflation_benchmark`). `earlier_looks`: finished campaigns that have looked at days
+    of this confirmation; its level is divided by their number and this one (Bonferroni). Candidates that never traded (all
+    returns 0) are no alternatives and only count as trials. A champion that never traded is compared as cash.
 
     Raises:
         MalformedData: returns that are not finite, constant or of different days.
         NotEnoughData: an empty set, fewer than 30 days.
-        UsageError: `chosen` is no column, or fewer trials than candidates.
+        UsageError: `chosen` is no column, fewer trials than candidates, or a negative number of looks.
     """
+    if earlier_looks < 0:
+        raise UsageError(f"{earlier_looks} earlier looks at the confirmation; expected 0 or more")
     panel, base, new, old = _checked(candidates, champion, confirm, chosen, trials)
     active = np.flatnonzero(panel.any(axis=0))
     if chosen not in active:
@@ -107,35 +111,21 @@ def judge(
         sharpe_contributions(panel), _contributions(base), rng, resamples=params.set_resamples, block=params.set_block_days
     )
     ability, steps = spa.superior_ability(drawn), spa.stepped(drawn, params.alpha)
-    comparison = _confirm(new, old, params, rng)
-    luck = deflation_benchmark(trials)
+    comparison = _confirm(new, old, params, earlier_looks, rng)
+    luck = deflation_benchmark(trials, dates)
     deflated = probabilistic_sharpe(winner, luck)
     conditions = (
         _enough("enough_days", len(panel), params.minimum_days, "out-of-sample days chose the winner"),
         _enough("enough_confirm_days", len(new), params.minimum_confirm_days, "days that chose nothing confirm it"),
         _significant("spa", ability.p_consistent, params.alpha, f"SPA test of the best of {len(active)} candidates"),
         _significant("stepm", float(steps.p_values[at]), params.alpha, "StepM test of the winner among them"),
-        _significant(
-            "ledoit_wolf",
-            comparison["p_one_sided"],
-            params.alpha,
-            f"Ledoit-Wolf test of an annual Sharpe improvement above {params.minimum_effect:g} on days that chose nothing",
-        ),
+        _confirmed(comparison, params),
         _deflated(deflated, luck, len(trials), params),
     )
     record = {
-        "days": len(panel),
-        "confirm_days": len(new),
         "candidates": len(active),
         "idle_candidates": int(np.asarray(candidates).shape[1] - len(active)),
         "trials": len(trials),
-        "annual_sharpe": {
-            "winner": _annual(winner),
-            "champion": _annual(base),
-            "confirm_winner": _annual(new),
-            "confirm_champion": _annual(old),
-            "luck_of_all_trials": luck * _YEAR,
-        },
         "spa": asdict(ability),
         "stepm": {
             "superior": [int(active[k]) for k in steps.superior],
@@ -143,12 +133,36 @@ def judge(
         },
         "ledoit_wolf": comparison,
         "deflated_sharpe": deflated,
+        **_described(panel, winner, base, new, old, luck, params),
+    }
+    return Verdict(all(condition.passed for condition in conditions), chosen, conditions, record)
+
+
+def _described(
+    panel: FloatArray,
+    winner: FloatArray,
+    base: FloatArray,
+    new: FloatArray,
+    old: FloatArray,
+    luck: float,
+    params: SignificanceParams,
+) -> dict[str, Any]:
+    """The part of the record that decides nothing: what the returns look like, for the reader of a verdict."""
+    return {
+        "days": len(panel),
+        "confirm_days": len(new),
+        "annual_sharpe": {
+            "winner": _annual(winner),
+            "champion": _annual(base),
+            "confirm_winner": _annual(new),
+            "confirm_champion": _annual(old),
+            "luck_of_all_trials": luck * YEAR_ROOT,
+        },
         "probabilistic_sharpe": probabilistic_sharpe(winner),
         "minimum_track_record_days": minimum_track_record(winner),
         "pbo": _overfitting(panel, params),
         "params": asdict(params),
     }
-    return Verdict(all(condition.passed for condition in conditions), chosen, conditions, record)
 
 
 def _checked(
@@ -190,15 +204,15 @@ def _contributions(returns: FloatArray) -> FloatArray:
     return sharpe_contributions(returns) if returns.any() else returns
 
 
-def _confirm(new: FloatArray, old: FloatArray, params: SignificanceParams, rng: np.random.Generator) -> dict[str, Any]:
+def _confirm(
+    new: FloatArray, old: FloatArray, params: SignificanceParams, earlier_looks: int, rng: np.random.Generator
+) -> dict[str, Any]:
     """The test on days that chose nothing; against cash, whose Sharpe ratio counts as 0, the probabilistic Sharpe ratio."""
-    effect = params.minimum_effect / _YEAR
+    effect, alpha = params.minimum_effect / YEAR_ROOT, params.alpha / (1 + earlier_looks)
     if old.any():
         block = None if params.block_days is None else min(params.block_days, len(new) // 3)
-        found = sharpe_difference(
-            new, old, rng, minimum_effect=effect, alpha=params.alpha, resamples=params.resamples, block=block
-        )
-        return asdict(found)
+        found = sharpe_difference(new, old, rng, minimum_effect=effect, alpha=alpha, resamples=params.resamples, block=block)
+        return {**asdict(found), "earlier_looks": earlier_looks}
     return {
         "method": "probabilistic",
         "days": len(new),
@@ -206,6 +220,8 @@ def _confirm(new: FloatArray, old: FloatArray, params: SignificanceParams, rng: 
         "annual": _annual(new),
         "minimum_effect": effect,
         "p_one_sided": 1 - probabilistic_sharpe(new, effect),
+        "alpha": alpha,
+        "earlier_looks": earlier_looks,
     }
 
 
@@ -226,17 +242,24 @@ def _significant(name: str, p: float, alpha: float, what: str) -> Condition:
     return Condition(name, p, alpha, passed, f"{what}: p = {p:.4f}, {'at most' if passed else 'above'} {alpha:g}")
 
 
+def _confirmed(comparison: Mapping[str, Any], params: SignificanceParams) -> Condition:
+    what = f"Ledoit-Wolf test of an annual Sharpe improvement above {params.minimum_effect:g} on days that chose nothing"
+    if looks := comparison["earlier_looks"]:
+        what += f" and that {looks} earlier campaign{'s' * (looks != 1)} looked at"
+    return _significant("ledoit_wolf", comparison["p_one_sided"], comparison["alpha"], what)
+
+
 def _deflated(value: float, luck: float, trials: int, params: SignificanceParams) -> Condition:
     passed = value >= params.deflated_sharpe
     sentence = (
         f"Deflated Sharpe Ratio {value:.3f}, {'at least' if passed else 'below'} {params.deflated_sharpe:g} "
-        f"({trials} trials: luck alone gives an annual {luck * _YEAR:.2f})"
+        f"({trials} trials: luck alone gives an annual {luck * YEAR_ROOT:.2f})"
     )
     return Condition("deflated_sharpe", value, params.deflated_sharpe, passed, sentence)
 
 
 def _annual(returns: FloatArray) -> float | None:
-    return float(sharpe_ratio(returns)) * _YEAR if returns.any() else None
+    return float(sharpe_ratio(returns)) * YEAR_ROOT if returns.any() else None
 
 
 def _plain(value: Any) -> Any:

@@ -60,6 +60,18 @@ def test_training_stores_models_that_are_found_again(ost: Callable[..., Result],
     assert f"{len(models)} models stored" in shown.stdout
 
 
+def test_another_training_keeps_the_stored_models_unless_told(ost: Callable[..., Result], market: Path) -> None:
+    train = ("alphas", "train", "--data", market, "--json")
+    first = json.loads(ost(*train).stdout)["models"]
+    kept = ost("--set", "ml.regularisation=0.001", *train)
+    assert kept.exit_code == 1
+    assert json.loads(kept.stdout)["models"] == []
+    assert f"{len(first)} instants keep another model" in kept.stderr
+    replaced = ost("--set", "ml.regularisation=0.001", *train, "--replace")
+    assert replaced.exit_code == 0, replaced.output
+    assert len(json.loads(replaced.stdout)["models"]) == len(first)
+
+
 def test_training_on_too_little_data_says_so(ost: Callable[..., Result], market: Path) -> None:
     result = ost("--set", "ml.min_train_samples=100000", "alphas", "train", "--data", market)
     assert result.exit_code == 1
@@ -67,10 +79,38 @@ def test_training_on_too_little_data_says_so(ost: Callable[..., Result], market:
 
 
 def test_patterns_are_kept_once(ost: Callable[..., Result], market: Path) -> None:
-    first, again = (json.loads(ost("alphas", "patterns", "--data", market, "--json").stdout)["assets"][0] for _ in range(2))
+    documents = [json.loads(ost("alphas", "patterns", "--data", market, "--json").stdout) for _ in range(2)]
+    first, again = (document["assets"][0] for document in documents)
     assert first["new"] == first["found"] > 0
     assert {"liquidity_surge", "order_block_bullish"} <= set(first)
     assert (again["found"], again["new"]) == (first["found"], 0)
+    assert len(documents[1]["patterns"]) == first["found"]
+    assert documents[1] == documents[0] | {"assets": [again]}
+    assert f"{first['found']} patterns kept" in ost("alphas", "patterns", "--data", market).stdout
+
+
+def test_a_report_on_two_days_is_refused_once(ost: Callable[..., Result], market: Path) -> None:
+    result = ost("alphas", "report", "--data", market, "--start", "2024-12-29", "--end", "2024-12-31")
+    assert result.exit_code != 0
+    assert result.stderr.count("--no-ablation") == 1
+    assert "2 days from" in result.stderr
+
+
+def test_a_report_does_not_praise_an_oracle(ost: Callable[..., Result], market: Path, tmp_path: Path) -> None:
+    (tmp_path / "plugins").mkdir()
+    (tmp_path / "plugins" / "cheat.py").write_text(CHEAT)
+    result = ost("alphas", "report", "--data", market, "--plugins", "plugins", "--quick")
+    assert result.exit_code == 2
+    assert "plug-in oracle fails the prefix check" in result.stderr
+    assert result.stdout == ""
+
+
+def test_a_plugin_that_ends_the_process_does_not(ost: Callable[..., Result], tmp_path: Path) -> None:
+    (tmp_path / "plugins").mkdir()
+    (tmp_path / "plugins" / "quit.py").write_text("import sys\nsys.exit(0)\n")
+    result = ost("audit", "lookahead", "--plugins", "plugins")
+    assert result.exit_code == 2
+    assert "quit.py failed: SystemExit" in result.stderr
 
 
 def test_the_report_is_a_table_a_document_and_a_page(ost: Callable[..., Result], market: Path, tmp_path: Path) -> None:

@@ -172,6 +172,50 @@ def test_a_decision_that_is_gone_is_missed(folder: Path, replay: Callable[..., t
     assert [(d["stored"], d["replayed"]) for d in found["differences"]] == [("no decision", "decided")]
 
 
+ONE_BAR = "(SELECT max(bar_close_ms) - 10 * 3600000 FROM decisions)"
+
+
+def test_a_decision_whose_equity_row_is_gone_is_not_passed_over(
+    folder: Path, replay: Callable[..., tuple[int, dict[str, Any]]]
+) -> None:
+    change(folder, f"UPDATE decisions SET target_fraction = 0.77, price = 1 WHERE bar_close_ms = {ONE_BAR}")
+    change(folder, f"DELETE FROM equity WHERE time_ms = {ONE_BAR}")
+    code, found = replay()
+    gone = [one for one in found["differences"] if "its equity row is gone" in one["cause"]]
+    assert (code, found["decisions"]) == (1, 50)
+    assert {one["symbol"] for one in gone} == set(SYMBOLS)
+
+
+def test_half_of_the_equity_gone_leaves_no_decision_uncounted(
+    folder: Path, replay: Callable[..., tuple[int, dict[str, Any]]]
+) -> None:
+    change(folder, "DELETE FROM equity WHERE time_ms > (SELECT (min(time_ms) + max(time_ms)) / 2 FROM equity)")
+    code, found = replay()
+    assert (code, found["decisions"]) == (1, 50)
+    assert len([one for one in found["differences"] if "its equity row is gone" in one["cause"]]) == 24
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "words"),
+    [
+        ("bar_close_ms", "bar_close_ms + 1800000", "no 1h bar closes"),
+        ("symbol", "'SOLUSDT'", "does not trade this asset"),
+        ("features", "features", "a second decision on this bar"),
+    ],
+)
+def test_a_decision_that_was_added_is_named(
+    folder: Path, replay: Callable[..., tuple[int, dict[str, Any]]], column: str, value: str, words: str
+) -> None:
+    with closing(sqlite3.connect(folder / "var" / "ledger.sqlite")) as connection:
+        names = [row[1] for row in connection.execute("PRAGMA table_info(decisions)")]
+    forged = {"id": "'d-forged'", column: value}
+    picked = ", ".join(forged.get(name, name) for name in names)
+    change(folder, f"INSERT INTO decisions SELECT {picked} FROM decisions ORDER BY bar_close_ms DESC LIMIT 1")
+    code, found = replay()
+    assert (code, found["decisions"]) == (1, 51)
+    assert any(words in one["cause"] for one in found["differences"])
+
+
 @pytest.mark.parametrize(
     ("arguments", "words", "expected"),
     [

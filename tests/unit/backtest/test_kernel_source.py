@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.backtest import kernel, kernel_account, kernel_orders
@@ -46,6 +46,7 @@ def bits(value: float) -> bytes:
     return b"nan" if math.isnan(value) else struct.pack("<d", value)
 
 
+@settings(deadline=None)  # the first call may compile
 @given(MIXED, MIXED, MIXED, MIXED, MIXED, MIXED, POLICIES)
 def test_the_policy(
     score: float, held: float, volatility: float, atr: float, multiplier: float, cap: float, policy: PolicyParams
@@ -55,6 +56,7 @@ def test_the_policy(
     assert [bits(value) for value in plain] == [bits(value) for value in fast]
 
 
+@settings(deadline=None)  # the first call may compile
 @given(MIXED, MIXED)
 def test_the_limits(limit: float, target: float) -> None:
     assert bits(within(limit, target)) == bits(kernel._within(limit, target))
@@ -62,6 +64,7 @@ def test_the_limits(limit: float, target: float) -> None:
     assert bits(without_new_risk(limit, target)) == bits(kernel._without_new_risk(limit, target))
 
 
+@settings(deadline=None)  # the first call may compile
 @given(st.integers(0, 10**6), USUAL, st.floats(0, 1), st.floats(0.01, 1), st.floats(0, 5000), st.floats(0, 5))
 def test_kelly(count: int, mean: float, variance: float, fraction: float, prior: float, leverage: float) -> None:
     inputs = (count, mean, variance, fraction, prior, leverage)
@@ -70,11 +73,13 @@ def test_kelly(count: int, mean: float, variance: float, fraction: float, prior:
     assert bits(sizing_cap(count, plain, 500, 0.25, leverage)) == bits(kernel._sizing_cap(count, plain, 500, 0.25, leverage))
 
 
+@settings(deadline=None)  # the first call may compile
 @given(st.floats(0, 1), st.floats(0, 1), st.lists(st.floats(0, 1), max_size=4).map(sorted))
 def test_the_breakers(drawdown: float, before: float, levels: list[float]) -> None:
     assert crossed_level(drawdown, before, levels) == kernel._crossed_level(drawdown, before, np.array(levels))
 
 
+@settings(deadline=None)  # the first call may compile
 @given(SIZES, SIZES, st.floats(0, 100), st.floats(0, 1000), st.sampled_from([1, -1]))
 def test_the_costs(notional: float, traded: float, impact: float, most: float, sign: int) -> None:
     assert bits(fee(notional, impact)) == bits(kernel_account._fee(notional, impact))
@@ -83,6 +88,7 @@ def test_the_costs(notional: float, traded: float, impact: float, most: float, s
     assert bits(market_impact_bps(*inputs)) == bits(kernel_account._impact_bps(*inputs))
 
 
+@settings(deadline=None)  # the first call may compile
 @given(SIZES, st.sampled_from([(1.0, 1000.0), (1.0, 10.0), (5.0, 1.0)]), st.sampled_from([1, -1]))
 def test_the_grid(value: float, step: tuple[float, float], sign: int) -> None:
     assert bits(steps_within(value, *step)) == bits(kernel_orders._steps_within(value, *step))
@@ -98,12 +104,27 @@ print([digest_of(random_run(seed)) for seed in range(6)])
 """
 
 
+BAR_BY_BAR = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from engine_inputs import digest_of, random_run
+from shared.backtest import kernel
+kernel.end_of_flat_bars = lambda market, signals, i, blocked: i
+kernel.mark_held_bars = lambda *inputs: (inputs[8], inputs[16], inputs[18])
+print([digest_of(random_run(seed)) for seed in range(6)])
+"""
+
+
+def printed(script: str, disabled: str) -> str:
+    """What a script prints in a process with or without the compiler."""
+    environment = {**os.environ, "NUMBA_DISABLE_JIT": disabled, "PYTHONPATH": str(REPOSITORY)}
+    command = [sys.executable, "-W", "ignore", "-c", script, str(Path(__file__).parent)]
+    return subprocess.run(command, env=environment, check=True, capture_output=True, text=True, timeout=120).stdout
+
+
 def test_a_whole_backtest_is_the_same_to_the_bit_without_the_compiler() -> None:
-    here = str(Path(__file__).parent)
+    assert printed(SCRIPT, "1") == printed(SCRIPT, "0")
 
-    def printed(disabled: str) -> str:
-        environment = {**os.environ, "NUMBA_DISABLE_JIT": disabled, "PYTHONPATH": str(REPOSITORY)}
-        command = [sys.executable, "-W", "ignore", "-c", SCRIPT, here]
-        return subprocess.run(command, env=environment, check=True, capture_output=True, text=True, timeout=120).stdout
 
-    assert printed("1") == printed("0")
+def test_passing_over_quiet_bars_changes_no_bit() -> None:
+    assert printed(BAR_BY_BAR, "1") == printed(SCRIPT, "0")

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from shared.calibration.audit import Audit, Finding, audit, subjects_of
+from shared.backtest.market import AssetMarket
+from shared.backtest.venue_rules import symbol_spec
+from shared.calibration.audit import Audit, Finding, audit, refuse_lookahead
+from shared.calibration.audit_subjects import plugin_subjects, subjects_of
+from shared.data.curation import Series, curate
 from shared.data.params import CurationParams
 from shared.data.rolling import window_mean
+from shared.domain.asset import Asset
 from shared.domain.candles import Candles, FloatArray
-from shared.domain.errors import NotEnoughData
+from shared.domain.errors import NotEnoughData, UsageError
 from shared.domain.frame import Frame
 from shared.strategy.params import StrategyParams
 from shared.strategy.plugins import Plugin
@@ -142,12 +149,88 @@ def test_a_memory_of_longer_histories_does_not_hide_the_future(judge: Callable[.
         (lambda frame: np.zeros(3), "shape \\(3,\\)"),
         (lambda frame: frame["close"] + {}, "failed at test_audit.py"),
         (lambda frame: frame["close"].sort(), "read-only"),
+        (lambda frame: sys.exit(0), "failed at test_audit.py.*SystemExit"),
     ],
 )
 def test_an_answer_that_is_none_is_a_finding(judge: Callable[..., Audit], compute: Callable[..., Any], words: str) -> None:
     finding = only(judge(compute))
     assert finding.check == "answer"
     assert re.search(words, finding.cause)
+
+
+def test_a_plugin_that_reads_what_another_one_saw_is_found(candles: Candles) -> None:
+    seen: dict[int, float] = {}
+
+    def honest(frame: Frame) -> FloatArray:
+        seen.update(zip(frame.open_time.tolist(), frame["close"].tolist(), strict=True))
+        return np.zeros(len(frame))
+
+    def thief(frame: Frame) -> FloatArray:
+        after = np.array([seen.get(time + frame.interval.ms, np.nan) for time in frame.open_time.tolist()])
+        return np.nan_to_num(np.sign(after - frame["close"]))
+
+    for order in (1, -1):
+        seen.clear()
+        plugins = [Plugin("honest", honest, 2), Plugin("thief", thief, 2)][::order]
+        result = audit(candles, plugin_subjects(plugins), CURATION, cuts=8, windows=4)
+        assert {finding.subject for finding in result.findings} == {"thief"}
+
+
+@pytest.mark.parametrize("column", ["open_interest", "funding_rate"])
+def test_a_shift_of_a_column_without_a_source_is_found(judge: Callable[..., Audit], column: str) -> None:
+    def shifted(frame: Frame) -> FloatArray:
+        values = frame[column]
+        return np.sign(np.nan_to_num(np.append(values[8:], np.full(8, np.nan)) - values))
+
+    assert only(judge(shifted)).check == "prefix"
+
+
+def test_a_feature_that_reads_a_rate_before_it_is_known_is_found(candles: Candles, monkeypatch: pytest.MonkeyPatch) -> None:
+    def leaking(part: Candles, params: CurationParams, funding: Series, open_interest: Series) -> Frame:
+        frame = curate(part, params, funding, open_interest)
+        ahead = np.searchsorted(funding[0], frame.close_time, side="left")
+        return replace(frame, columns={**frame.columns, "funding_rate": np.append(funding[1], np.nan)[ahead]})
+
+    stamps = candles.close_time[::8]
+    monkeypatch.setattr("shared.calibration.audit.curate", leaking)
+    features = subjects_of(CURATION, STRATEGY)[:1]
+    result = audit(candles, features, CURATION, funding=(stamps, np.sin(stamps.astype(float))), cuts=8, windows=0)
+    assert only(result).column == "funding_rate"
+
+
+def lifted(frame: Frame) -> FloatArray:
+    frame["close"].flags.writeable = True
+    frame["close"][:] = 1.0
+    return np.zeros(len(frame))
+
+
+def reordered(frame: Frame) -> FloatArray:
+    frame.open_time.flags.writeable = True
+    frame.open_time[:] = frame.open_time[::-1].copy()
+    return np.zeros(len(frame))
+
+
+@pytest.mark.parametrize(("compute", "column"), [(lifted, "close"), (reordered, "open_time")])
+def test_a_write_is_found_and_reaches_nobody_else(
+    candles: Candles, compute: Callable[[Frame], FloatArray], column: str
+) -> None:
+    before = candles.close.copy(), candles.open_time.copy()
+    plugins = [Plugin("vandal", compute, 2), Plugin("honest", lambda frame: np.sign(change(frame)), 2)]
+    result = audit(candles, plugin_subjects(plugins), CURATION, cuts=4, windows=4)
+    assert only(result).subject == "vandal"
+    assert f"wrote into {column}" in only(result).cause
+    assert np.array_equal(candles.close, before[0])
+    assert np.array_equal(candles.open_time, before[1])
+
+
+def test_an_oracle_is_refused_before_it_is_measured(candles: Candles) -> None:
+    market = AssetMarket(Asset("binanceusdm", "BTCUSDT"), candles, symbol_spec("BTCUSDT", 100.0))
+    oracle = Plugin("oracle", lambda frame: np.sign(np.append(np.diff(frame["close"]), 0.0)), 2)
+    honest = Plugin("honest", lambda frame: np.sign(change(frame)), 2)
+    refuse_lookahead([market], [honest], CURATION)
+    with pytest.raises(UsageError, match=r"plug-in oracle fails the prefix check at .* of BTCUSDT: it reads 1 bar ahead"):
+        refuse_lookahead([market], [honest, oracle], CURATION)
+    refuse_lookahead([replace(market, candles=candles[:10])], [], CURATION)
 
 
 def test_too_few_bars_are_refused(candles: Candles) -> None:

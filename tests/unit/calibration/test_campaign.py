@@ -15,6 +15,8 @@ from shared.backtest.system import RegimeMode
 from shared.backtest.venue_rules import symbol_spec
 from shared.calibration import campaign, selection
 from shared.calibration.campaign_data import data_id, freeze_market, frozen_market
+from shared.calibration.ml import with_walk_forward_ml
+from shared.calibration.ml_params import MlParams
 from shared.calibration.params import CampaignParams
 from shared.calibration.run import CampaignPorts, CampaignRequest, register_campaign, run_campaign
 from shared.calibration.search import search
@@ -23,6 +25,7 @@ from shared.calibration.significance.params import SignificanceParams
 from shared.calibration.spec import CampaignSpec
 from shared.calibration.task import CampaignWorker, TaskResult, load_prepared, run_task
 from shared.calibration.variants import with_changes
+from shared.data.curation import curate
 from shared.data.generated import generate_market
 from shared.domain.asset import Asset
 from shared.domain.errors import ConfigError, DataNotFound, MalformedData, StorageError, UsageError
@@ -103,6 +106,7 @@ def test_a_campaign_is_named_by_its_content(market, ports):
     for change in (
         {"origin": {"recalibration": "r-1"}},
         {"code_version": "other"},
+        {"ml": MlParams(regularisation=0.01)},
         {"points": POINTS[:2]},
         {"account": BacktestParams(capital=5000)},
         {"end_ms": END - DAY_MS},
@@ -258,6 +262,17 @@ def test_no_variant_that_trades_is_a_decision_too(market, ports):
     outcome = run_campaign(request(market, points=lazy), ports).outcome
     assert outcome["promoted"] is False
     assert outcome["reason"] == "no significant improvement: no variant was active on 10% of the test days"
+
+
+def test_a_campaign_trains_the_ml_alpha_as_the_settings_say(market, ports):
+    points = [{"strategy.trend_hunter.weights.ml_confidence": 0.5}]
+    ml = MlParams(min_train_samples=200, horizon_bars=6, retrain_days=56)
+    spec, prepared = register_campaign(request(market, points=points, ml=ml), ports)
+    assert CampaignSpec.from_dict(ports.research.campaign(spec.id).spec) == spec
+    frame = curate(market.candles, BASE.curation, market.funding)
+    expected = with_walk_forward_ml(frame, market.asset, ml, BASE.curation)["ml_score"]
+    assert np.isfinite(expected).any()
+    assert np.array_equal(prepared.frame["ml_score"], expected, equal_nan=True)
 
 
 def test_the_same_parameters_on_other_data_are_no_new_trial():

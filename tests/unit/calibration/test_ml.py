@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from skl2onnx import to_onnx
 
 from shared.adapters.local.bucket import FolderBucket
 from shared.calibration.ml import labels, logistic_pipeline, models_of, train_all, training_instants, with_walk_forward_ml
@@ -22,7 +24,7 @@ from shared.domain.interval import DAY_MS, Interval
 from shared.strategy.alphas import ALPHAS
 from shared.strategy.ml_features import ML_FEATURES, ml_features
 from shared.strategy.ml_model import MlModel, ModelCard, ml_scores, probabilities_up, with_ml_scores, with_newest_ml_score
-from shared.strategy.ml_store import copy_ml_models, folder, load_ml_models, save_ml_model
+from shared.strategy.ml_store import OtherModel, copy_ml_models, folder, load_ml_models, save_ml_model
 from shared.strategy.params import StrategyParams
 from shared.trading.ml_models import with_stored_ml
 from shared.trading.params import SystemParams
@@ -175,6 +177,81 @@ def test_a_stored_model_comes_back_and_an_altered_one_is_named(tmp_path, models:
     assert "checksum" in altered.problems[0]
     bucket.delete(onnx)
     assert "ONNX file is missing" in load_ml_models(bucket, ASSET, Interval.H1).problems[0]
+
+
+def test_an_instant_has_one_model_and_another_one_replaces_it_only_when_told(
+    tmp_path, frame: Frame, models: tuple[MlModel, ...]
+) -> None:
+    bucket = FolderBucket(tmp_path)
+    other = models_of(train_all(frame, ASSET, replace(PARAMS, regularisation=0.001), CURATION))[0]
+    assert other.card.valid_from_ms == models[0].card.valid_from_ms
+    save_ml_model(bucket, ASSET, models[0])
+    with pytest.raises(OtherModel, match=f"already has the model {models[0].card.id}, this one is {other.card.id}"):
+        save_ml_model(bucket, ASSET, other)
+    assert load_ml_models(bucket, ASSET, Interval.H1).models == models[:1]
+    save_ml_model(bucket, ASSET, other, replace=True)
+    assert load_ml_models(bucket, ASSET, Interval.H1).models == (other,)
+    assert len(bucket.list(folder(ASSET, Interval.H1))) == 2
+
+
+def test_of_two_models_of_one_instant_none_is_used_and_it_is_said(tmp_path, frame: Frame, models: tuple[MlModel, ...]) -> None:
+    one, other = FolderBucket(tmp_path / "one"), FolderBucket(tmp_path / "other")
+    save_ml_model(one, ASSET, models_of(train_all(frame, ASSET, replace(PARAMS, regularisation=0.001), CURATION))[0])
+    for model in models[:2]:
+        save_ml_model(other, ASSET, model)
+    copy_ml_models(one, other, ASSET, Interval.H1)
+    found = load_ml_models(other, ASSET, Interval.H1)
+    assert found.models == models[1:2]
+    assert "several models" in found.problems[0]
+
+
+def test_a_model_of_another_asset_or_interval_is_not_used(tmp_path, models: tuple[MlModel, ...]) -> None:
+    bucket, ether = FolderBucket(tmp_path), Asset("binanceusdm", "ETHUSDT")
+    with pytest.raises(ModelError, match="was trained on binanceusdm:BTCUSDT 1h, this is binanceusdm:ETHUSDT 1h"):
+        save_ml_model(bucket, ether, models[0])
+    save_ml_model(bucket, ASSET, models[0])
+    for name in bucket.list(folder(ASSET, Interval.H1)):
+        content = bucket.read(name).content
+        bucket.write(name.replace("BTCUSDT", "ETHUSDT"), content)
+        bucket.write(name.replace("/1h/", "/4h/"), content)
+    for found in (load_ml_models(bucket, ether, Interval.H1), load_ml_models(bucket, ASSET, Interval.H4)):
+        assert found.models == ()
+        assert "was trained on binanceusdm:BTCUSDT 1h" in found.problems[0]
+
+
+@pytest.fixture(scope="module")
+def misshapen(models: tuple[MlModel, ...]) -> MlModel:
+    """A model of three features under a card that promises ours, with the right checksum."""
+    inputs = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32)
+    fitted = logistic_pipeline(PARAMS).fit(inputs, (inputs[:, 0] > 0).astype(int))
+    onnx = to_onnx(fitted, inputs[:1], options={"zipmap": False}, target_opset=18).SerializeToString()
+    return MlModel(replace(models[0].card, checksum=hashlib.sha256(onnx).hexdigest()), onnx)
+
+
+def test_a_model_of_another_shape_is_refused_when_it_is_stored_or_read(
+    tmp_path, models: tuple[MlModel, ...], misshapen: MlModel
+) -> None:
+    bucket = FolderBucket(tmp_path)
+    with pytest.raises(ModelError, match=f"cannot score {len(ML_FEATURES)} features"):
+        save_ml_model(bucket, ASSET, misshapen)
+    stem = save_ml_model(bucket, ASSET, models[1]).removesuffix(".json")
+    bucket.write(f"{stem}.onnx", misshapen.onnx)
+    card = replace(models[1].card, checksum=misshapen.card.checksum)
+    bucket.write(f"{stem}.json", card.to_json().encode())
+    found = load_ml_models(bucket, ASSET, Interval.H1)
+    assert found.models == ()
+    assert "cannot score" in found.problems[0]
+
+
+def test_a_model_that_fails_while_it_scores_is_neutral_and_says_why(
+    frame: Frame, models: tuple[MlModel, ...], misshapen: MlModel
+) -> None:
+    broken = MlModel(replace(misshapen.card, valid_from_ms=models[-1].card.valid_from_ms, expires_ms=2**62), misshapen.onnx)
+    scores = ml_scores(frame, [models[0], broken], CURATION)
+    assert "cannot score" in scores.problem
+    assert np.isnan(scores.score[-1])
+    assert np.isfinite(scores.score).any()
+    assert not (scores.model_index == 1).any()
 
 
 def test_models_are_copied_as_they_are(tmp_path, models: tuple[MlModel, ...]) -> None:

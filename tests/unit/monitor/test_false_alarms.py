@@ -7,7 +7,7 @@ import pytest
 
 from shared.domain.interval import DAY_MS
 from shared.monitor.false_alarms import Plan, _looks, count_alarms, detection, false_alarms
-from shared.monitor.laws import Law, clustered_scales, draw_returns
+from shared.monitor.laws import Law, draw_returns
 from shared.monitor.params import MonitorParams
 from shared.monitor.performance import Baseline, check_performance
 
@@ -52,11 +52,6 @@ def test_laws_have_the_same_mean_and_deviation(law: Law, steps: int) -> None:
     daily = draw_returns(law, rng(), 60_000, steps, 0.1).sum(axis=1)
     assert daily.mean() == pytest.approx(0.001, abs=2e-4)
     assert daily.std() == pytest.approx(0.01, rel=0.1)
-
-
-def test_clustered_scales_follow_their_shocks() -> None:
-    quiet = clustered_scales(np.ones(300), np.zeros(300), rng())
-    assert quiet[-1] ** 2 == pytest.approx(0.02 / (1 - 0.90))
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,9 @@ def test_unknown_values_are_neutral(trend: Callable[..., Frame]) -> None:
     [
         {"name": "momentum"},
         {"name": "trend_hunter"},
+        {"name": "consensus"},
+        {"name": "curation"},
+        {"name": "regime"},
         {"name": "my alpha"},
         {"lookback_bars": 0},
         {"lookback_bars": True},
@@ -57,6 +60,7 @@ def test_the_template_is_two_plugins_that_answer(tmp_path: Path, trend: Callable
         ({}, "holds no Python file"),
         ({"a.py": "x = 1\n"}, "holds no Python file"),
         ({"a.py": "1 / 0\n"}, "a.py failed: ZeroDivisionError"),
+        ({"a.py": "import sys; sys.exit(0)\n"}, "a.py failed: SystemExit"),
         ({"a.py": "def broken(:\n"}, "a.py failed: SyntaxError"),
         ({"a.py": "PLUGINS = [1]\n"}, "must be a list of"),
         (dict.fromkeys(("a.py", "b.py"), f"{HEAD}PLUGINS = [Plugin('same', np.zeros, 1)]\n"), "two plug-ins"),

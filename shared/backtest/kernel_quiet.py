@@ -1,0 +1,110 @@
+"""Stretches of bars on which the kernel has nothing to decide: passed over in loops of a few operations each.
+
+Most bars of a year of minutes are quiet: the account is flat and no score reaches an entry, or one position is held and only
+has to be marked. Both loops write the same marks as `kernel.simulate` would, and stop before the first bar on which anything
+could happen, so that the order of events has one source. Invariant: a run has the same bits with and without them (tested).
+"""
+
+from __future__ import annotations
+
+import math
+
+from shared.backtest.kernel_types import LAST_CLOSE, PRICE, MarketArrays, SignalArrays
+from shared.compiled import compiled
+from shared.domain.candles import FloatArray
+
+ENTRY_THRESHOLD = 0  # place of `entry_threshold` in `PolicyParams`
+_MARGIN = 1e-9  # equity this much (relatively) above a breaker's level is above it in any rounding
+
+
+@compiled
+def end_of_flat_bars(market: MarketArrays, signals: SignalArrays, i: int, blocked: int) -> int:
+    """First bar from `i` on at which a flat account might trade; the last bar if none does. Bars before `blocked` may not.
+
+    From flat the policy opens nothing below its entry threshold, and a NaN or zero target wants nothing.
+    """
+    closes, wanted, is_policy = market.close, signals.wanted, signals.is_policy
+    assets, bars = closes.shape
+    i = max(i, min(blocked, bars - 1))
+    while i < bars - 1:
+        for a in range(assets):
+            want = wanted[a, i]
+            if is_policy[a]:
+                decides = abs(want) >= signals.policies[a, signals.policy_index[a, i], ENTRY_THRESHOLD]
+            else:
+                decides = abs(want) > 0.0
+            if decides and not math.isnan(closes[a, i]):
+                return i
+        i += 1
+    return i
+
+
+@compiled
+def pass_flat_bars(
+    market: MarketArrays, state: FloatArray, traded: FloatArray, paths: FloatArray, first: int, end: int, wallet: float
+) -> None:
+    """Mark a flat account at the bars [first, end), and bring prices and traded notionals to the last of them."""
+    paths[:2, first:end] = wallet
+    paths[2:, first:end] = 0.0
+    for a in range(traded.shape[0]):
+        newest = end - 1
+        while newest >= first and math.isnan(market.close[a, newest]):
+            newest -= 1
+        if newest >= first:
+            state[LAST_CLOSE, a] = market.close[a, newest]
+            traded[a] = market.volume[a, newest] * market.close[a, newest]
+        following = market.open[a, end]
+        state[PRICE, a] = state[LAST_CLOSE, a] if math.isnan(following) else following
+
+
+@compiled
+def mark_held_bars(
+    opens: FloatArray,
+    highs: FloatArray,
+    lows: FloatArray,
+    closes: FloatArray,
+    wanted: FloatArray,
+    paid_inside: FloatArray,
+    paid_at_close: FloatArray,
+    paths: FloatArray,
+    i: int,
+    wallet: float,
+    cash: float,
+    quantity: float,
+    cost: float,
+    stop: float,
+    margin_ratio: float,
+    shallow: float,
+    peak: float,
+    equity: float,
+    error: float,
+) -> tuple[int, float, float]:
+    """Mark the held position of the only asset from bar `i` up to the first on which anything could happen; returns that bar.
+
+    Quiet is: no decision, no funding, no gap, the stop not reached (NaN: there is none), equity well above the margin, no
+    drawdown beyond `shallow` that grows. `equity` is that of the bar before. A drawdown costs a division, so it is worked out
+    only where equity is not clearly above the level. No row is taken out of an array: numba would count a reference to each.
+    """
+    last, pays, clear, held = closes.shape[1] - 1, paid_inside.shape[1] > 0, (1.0 - shallow) * (1.0 + _MARGIN), abs(quantity)
+    side = 1.0 if quantity > 0.0 else -1.0
+    while 0 <= i < last:
+        worst, close, price, want = lows[0, i] if side > 0.0 else highs[0, i], closes[0, i], opens[0, i + 1], wanted[0, i]
+        if want == want or close != close or price != price or side * (worst - stop) <= 0.0:
+            break
+        if pays and (paid_inside[0, i] != 0.0 or paid_at_close[0, i] != 0.0):
+            break
+        lowest = quantity * worst
+        if wallet + (lowest - cost) <= abs(lowest) * margin_ratio:
+            break
+        value = quantity * price
+        now = wallet + (value - cost)
+        top = max(peak, now)
+        if now < top * clear:
+            fallen = 1.0 - now / top
+            if fallen > shallow and fallen > 1.0 - equity / peak:
+                break
+        peak, equity = top, now
+        error = max(error, abs(equity - (cash + value)))
+        paths[0, i], paths[1, i], paths[2, i], paths[3, i] = equity, wallet, held * close, quantity
+        i += 1
+    return i, peak, error
