@@ -24,7 +24,7 @@ from shared.domain.ids import digest
 Function = TypeVar("Function", bound=Callable[..., Any])
 ErrorModel = Literal["python", "numpy"]
 
-CACHE_ROOT = Path(os.environ.get("OST_COMPILED", Path.home() / ".cache" / "one-smart-trade" / "compiled"))
+CACHE_ROOT = Path(os.environ.get("OST_COMPILED") or Path.home() / ".cache" / "one-smart-trade" / "compiled")
 """Where compiled code is kept between processes; `OST_COMPILED` moves it."""
 
 

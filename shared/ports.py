@@ -335,7 +335,9 @@ class Research(Protocol):
     def promote(self, champion: Champion, now_ms: int) -> Champion | None:
         """Make it the active champion of its asset and deactivate the one before, in one transaction; return that one.
 
-        The active one again changes nothing and returns `None`. Raises `Conflict` where another promotion was faster.
+        The active one again changes nothing and returns `None`. Raises `UsageError` where its lineage does not name the
+        `predecessor` that it was compared with (`None`: no champion), `Conflict` where another one is active by then, or where
+        the id is that of an earlier reign or of another asset.
         """
         ...
 

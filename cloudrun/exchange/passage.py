@@ -3,7 +3,8 @@
 Time moves in stretches that never cross a bar of the base grid. Within a stretch: (1) conditional orders, stops before
 take-profits, at the opening price where it is already beyond the trigger, else at the trigger, plus slippage; (2) resting
 limits that the price trades through, at their own price; (3) liquidation, where equity at the worst prices of the stretch
-does not cover the maintenance margin; funding at its stamp on what is held then. Nothing that happens can depend on how the
+does not cover the maintenance margin; funding at its stamp on what is held then. Where a bar opens beyond the margin, the venue
+liquidates at that price before anybody can send an order. Nothing that happens can depend on how the
 caller cut the time into commands, except that a bar which is passed in one piece counts as that bar and not as its path.
 """
 
@@ -24,6 +25,7 @@ def advance(core: Core, to_ms: int) -> None:
     account = core.account
     while account.now_ms < to_ms:
         if not (account.open_orders or account.open_algos or any(core.held())):
+            _insure(core, account.now_ms)
             account.now_ms = to_ms
             return
         grid = core.market.interval
@@ -47,6 +49,8 @@ def _pass(core: Core, start_ms: int, end_ms: int) -> None:
     for symbol, market in core.market.symbols.items():
         for stamp, rate in market.fundings(end_ms - 1, end_ms):
             clearing.pay_funding(core, symbol, rate, stamp)
+    if core.market.interval.is_open_time(end_ms):
+        _liquidate(core, {}, end_ms - 1)
 
 
 def _reached(algo: AlgoOrder, part: Stretch) -> Decimal | None:
@@ -121,8 +125,12 @@ def _cushion(core: Core, marks: dict[str, Decimal]) -> Decimal:
 
 
 def _liquidate(core: Core, stretches: dict[str, Stretch], time_ms: int) -> None:
-    """Close everything at the prices at which equity meets the maintenance margin (linear between opening and worst)."""
+    """Close everything at the prices at which equity meets the maintenance margin (linear between opening and worst).
+
+    A symbol without a stretch counts at its price now.
+    """
     if not any(core.held()):
+        _insure(core, time_ms)
         return
     worst = _cushion(core, _marks(core, stretches, Decimal(1)))
     if worst > 0:
@@ -136,8 +144,12 @@ def _liquidate(core: Core, stretches: dict[str, Stretch], time_ms: int) -> None:
         clearing.finish_algo(core, algo, "CANCELED", time_ms)
     for position in list(core.held()):
         _close_out(core, position.symbol, marks[position.symbol], time_ms)
+    _insure(core, time_ms)
+
+
+def _insure(core: Core, time_ms: int) -> None:
+    """The insurance fund takes what an account without positions cannot pay."""
     if core.account.wallet < 0:
-        # The insurance fund takes what the account cannot pay.
         core.account.record_income("", "INSURANCE_CLEAR", -core.account.wallet, time_ms)
         core.events.append(stream_payloads.account_update(core, "INSURANCE_CLEAR", (), ZERO, time_ms))
 

@@ -1,7 +1,7 @@
 """The backtest: markets and signals in, one account's history out.
 
 Decide at the close of a bar, fill at the open of the next one, on one account over all assets. The rules, in their order, are
-in `kernel.py`; what comes out is what a session on the paper exchange would have done (tests/integration/backtest).
+in `kernel.py`; what comes out is what a session on the paper exchange would have done (tests/e2e/test_backtest_parity.py).
 Invariants: the ledger identity holds on every bar; cutting off the end of the candles changes nothing before the last instant,
 at which no open follows and the close is the price.
 """

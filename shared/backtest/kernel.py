@@ -1,9 +1,10 @@
 """The backtest kernel: one account over several assets, bar by bar, as the live session on the paper exchange runs it.
 
 At each instant, which closes one bar and opens the next: what happened inside the bar (funding, stops, liquidation), the
-account marked, breakers, and then for each asset in turn policy, limits, sizing, order, fill and stop. Policy, limits, Kelly,
-breakers and costs are compiled from the source that live calls. The price at an instant is the open of the bar that begins
-there, else (a gap, the end) the newest close: it marks the account and is what an order fills at.
+account marked (and liquidated, where the market opens beyond the margin), breakers, and then for each asset in turn policy,
+limits, sizing, order, fill and stop. Policy, limits, Kelly, breakers and costs are compiled from the source that live calls.
+The price at an instant is the open of the bar that begins there, else (a gap, the end) the newest close: it marks the account
+and is what an order fills at.
 Invariant: wallet + open profit (from average costs) = cash + market value (from raw fills) at every instant; the largest
 difference is returned.
 """
@@ -14,7 +15,7 @@ import math
 
 import numpy as np
 
-from shared.backtest.kernel_account import cushion, fill_stop, liquidate
+from shared.backtest.kernel_account import NOW, cushion, fill_stop, insure, liquidate, liquidation_part
 from shared.backtest.kernel_orders import place_order
 from shared.backtest.kernel_quiet import end_of_flat_bars, mark_held_bars, pass_flat_bars
 from shared.backtest.kernel_types import (
@@ -168,9 +169,10 @@ def simulate(
                 if margin > 0.0 and money[WALLET] + reserve <= margin:
                     lowest = cushion(market, tiers, state, money, i, 1.0)
                     if lowest <= 0.0:
-                        liquidate(market, rules, tiers, account, state, money, log, i, lowest)
+                        part = liquidation_part(market, tiers, state, money, i, lowest)
+                        liquidate(market, rules, account, state, money, log, i, part)
 
-            value, invested = 0.0, 0.0  # the account at instant i
+            value, invested, margin = 0.0, 0.0, 0.0  # the account at instant i
             for a in range(assets):
                 close = closes[a, i]
                 if not math.isnan(close):
@@ -184,9 +186,18 @@ def simulate(
                         funding[a] += amount
                         money[WALLET] += amount
                         money[CASH] += amount
-                    value += quantity[a] * prices[a]
+                    worth = quantity[a] * prices[a]
+                    value += worth
                     invested += cost[a]
+                    margin += abs(worth) * tiers[a, -1, 1]
             equity = money[WALLET] + (value - invested)
+            if equity <= margin:  # beyond the margin at the prices now: the venue acts before anybody decides
+                if margin > 0.0 and cushion(market, tiers, state, money, i, NOW) <= 0.0:
+                    liquidate(market, rules, account, state, money, log, i, NOW)
+                    value, equity = 0.0, money[WALLET]
+                elif equity < 0.0:  # the last stop or order left a debt
+                    insure(state, money, log)
+                    equity = money[WALLET]
             error = max(error, abs(equity - (money[CASH] + value)))
             equity_path[i], wallet_path[i] = equity, money[WALLET]
 

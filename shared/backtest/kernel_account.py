@@ -45,6 +45,10 @@ _impact_bps = compiled(market_impact_bps)
 _against_taker = compiled(against_taker)
 
 
+NOW = -1.0
+"""in place of a part of a bar: the prices at the instant that follows it"""
+
+
 @compiled
 def quantity_of(rules: FloatArray, a: int, units: float) -> float:
     """Base units of a number of steps."""
@@ -139,7 +143,10 @@ def maintenance_margin(tiers: FloatArray, a: int, notional: float) -> float:
 
 @compiled
 def mark_between(market: MarketArrays, state: FloatArray, i: int, a: int, part: float) -> float:
-    """Price `part` of the way from the open of bar `i` to its worst price for the position; the price now in a gap."""
+    """Price `part` of the way from the open of bar `i` to its worst for the position; for `NOW`, or in a gap, the price now."""
+    if part == NOW:
+        now: float = state[PRICE, a]
+        return now
     first: float = market.open[a, i]
     worst: float = market.low[a, i] if state[UNITS, a] > 0.0 else market.high[a, i]
     if math.isnan(first):
@@ -159,23 +166,26 @@ def cushion(market: MarketArrays, tiers: FloatArray, state: FloatArray, money: F
 
 
 @compiled
+def liquidation_part(
+    market: MarketArrays, tiers: FloatArray, state: FloatArray, money: FloatArray, i: int, worst: float
+) -> float:
+    """Where between the open and the worst price of bar `i` equity meets the margin; `worst` is the cushion at the latter."""
+    first = cushion(market, tiers, state, money, i, 0.0)
+    return 0.0 if first <= 0.0 else first / (first - worst)
+
+
+@compiled
 def liquidate(
     market: MarketArrays,
     rules: FloatArray,
-    tiers: FloatArray,
     account: AccountNumbers,
     state: FloatArray,
     money: FloatArray,
     log: FloatArray,
     i: int,
-    worst: float,
+    part: float,
 ) -> None:
-    """Close everything where equity meets the maintenance margin, between the open and the worst price of bar `i`.
-
-    The insurance fund takes what the account cannot pay: that much less is charged for the last fill.
-    """
-    first = cushion(market, tiers, state, money, i, 0.0)
-    part = 0.0 if first <= 0.0 else first / (first - worst)
+    """Close everything at the prices `part` of the way through bar `i`, or now."""
     for a in range(state.shape[1]):
         held = state[UNITS, a]
         if held == 0.0:
@@ -186,7 +196,13 @@ def liquidate(
         charge = _fee(notional, account.taker_fee_bps) + _fee(notional, account.liquidation_fee_bps)
         book_fill(rules, state, money, log, i, a, -held, price, mark, charge, LIQUIDATION)
         state[FROZEN, a] = 1.0
-    if money[WALLET] < 0.0:
+    insure(state, money, log)
+
+
+@compiled
+def insure(state: FloatArray, money: FloatArray, log: FloatArray) -> None:
+    """The insurance fund takes what an account without positions cannot pay: that much less is charged for the last fill."""
+    if money[WALLET] < 0.0 and not state[UNITS].any():
         rescue = -money[WALLET]
         log[int(money[FILLS]) - 1, FEE] -= rescue
         money[WALLET] = 0.0

@@ -98,6 +98,8 @@ def mark_held_bars(
             break
         value = quantity * price
         now = wallet + (value - cost)
+        if now <= abs(value) * margin_ratio:
+            break
         top = max(peak, now)
         if now < top * clear:
             fallen = 1.0 - now / top

@@ -77,7 +77,7 @@ class RunSummary:
     """from 100 days on"""
     cvar_99: float | None = None
     tail_ratio: float | None = None
-    """95 % quantile / |5 % quantile| of daily returns"""
+    """95 % quantile / |5 % quantile| of daily returns, where the one is a gain and the other a loss"""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values by field name, ready for JSON."""
@@ -149,8 +149,8 @@ def _summary(time_ms: IntArray, equity: FloatArray, initial: float | None, deali
     changes = period_returns(curve)
     per_year = periods_per_year(time_ms)
     span_ms = int(time_ms[-1] - time_ms[0])
-    if initial is not None and len(time_ms) > 1:
-        span_ms += round(YEAR_MS / per_year) if per_year else 0
+    if len(curve) > len(time_ms) and per_year:
+        span_ms += round(YEAR_MS / per_year)
     growth = cagr(float(curve[0]), float(curve[-1]), span_ms)
     worst = max_drawdown(curve)
     _, by_day = returns_by_day(time_ms, equity, float(curve[0]), int(time_ms[0]))
@@ -186,7 +186,11 @@ def _summary(time_ms: IntArray, equity: FloatArray, initial: float | None, deali
 
 
 def _with_initial(time_ms: IntArray, equity: FloatArray, initial: float | None) -> FloatArray:
-    """The checked curve, the starting capital in front of it where one is given."""
+    """The checked curve, the starting capital in front of it where one is given.
+
+    A first point that still is the starting capital is that start: the account was marked before its first trade, and a bar
+    before it would count as one in which nothing moved.
+    """
     if len(equity) == 0 or len(equity) != len(time_ms):
         raise MalformedData(
             f"an equity curve needs as many instants as values and at least one, found {len(time_ms)}, {len(equity)}"
@@ -196,4 +200,4 @@ def _with_initial(time_ms: IntArray, equity: FloatArray, initial: float | None) 
     first = float(equity[0]) if initial is None else initial
     if not first > 0:
         raise MalformedData(f"an equity curve must start above 0, found {first}")
-    return equity if initial is None else np.concatenate([[initial], equity])
+    return equity if initial is None or first == equity[0] else np.concatenate([[initial], equity])

@@ -7,11 +7,12 @@ its close; what follows from it is filled at the next open.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 
-from shared.domain.candles import BoolArray, FloatArray
+from shared.domain.candles import BoolArray, Candles, FloatArray
 from shared.strategy.params import PolicyParams
 
 
@@ -42,3 +43,25 @@ class TargetPath:
     """(n,)"""
     stop_distance: FloatArray
     """(n,) distance of the protective stop as a fraction of the close; 0 is no stop"""
+
+
+AnySignal = TypeVar("AnySignal", SignalPath, TargetPath)
+
+
+def closed_at_the_end(signal: AnySignal, candles: Candles, end_ms: int) -> AnySignal:
+    """The signal of an asset whose candles (n bars) end before `end_ms` and that is not traded after its last bar.
+
+    Its last row wants no position. No open follows, so that what is held is closed at the last close, with costs. A signal
+    whose candles reach `end_ms` is returned as it is.
+    """
+    if not len(candles) or int(candles.close_time[-1]) >= end_ms:
+        return signal
+    if isinstance(signal, SignalPath):
+        return replace(signal, score=_zero_at_last(signal.score))
+    return replace(signal, fraction=_zero_at_last(signal.fraction))
+
+
+def _zero_at_last(values: FloatArray) -> FloatArray:
+    changed = values.copy()
+    changed[-1] = 0.0
+    return changed

@@ -109,14 +109,14 @@ def annual(value: float | None, per_year: float | None) -> float | None:
 
 
 def tail_ratio(changes: FloatArray) -> float | None:
-    """|95 % quantile| / |5 % quantile| of returns (type 7): above 1 the good days are larger than the bad ones.
+    """95 % quantile / |5 % quantile| of returns (type 7): above 1 the good days are larger than the bad ones.
 
-    `None` for too few returns, or where the 5 % quantile is 0.
+    `None` for too few returns, and where the quantiles are no gain and no loss: then they are no two tails.
     """
     if len(changes) < TAIL_OBSERVATIONS:
         return None
     low, high = np.quantile(changes, (0.05, 0.95))
-    return abs(float(high)) / abs(float(low)) if abs(low) > _STILL else None
+    return float(high) / -float(low) if high > _STILL and low < -_STILL else None
 
 
 def returns_by_day(

@@ -19,7 +19,7 @@ import numpy as np
 from shared.backtest.market import AssetMarket
 from shared.backtest.memo import SignalMemo
 from shared.backtest.result import BacktestResult, Int8Array
-from shared.backtest.signals import SignalPath, TargetPath
+from shared.backtest.signals import SignalPath, TargetPath, closed_at_the_end
 from shared.data.anomalies import frozen_rows
 from shared.data.curation import curate
 from shared.domain.asset import Asset
@@ -200,10 +200,18 @@ def backtest_system(
     label: str = "system",
     strategies: Mapping[Asset, StrategyParams] | None = None,
 ) -> BacktestResult:
-    """One account over prepared assets. `strategies` replaces `params.strategy` for the assets that it names."""
+    """One account over prepared assets. `strategies` replaces `params.strategy` for the assets that it names.
+
+    An asset whose candles end before `end_ms` is closed at its last bar.
+    """
     from shared.backtest.engine import backtest
 
     own = strategies or {}
-    signals = [signal_path(asset, own.get(asset.market.asset, params.strategy), params.risk, memo) for asset in prepared]
+    signals = [
+        closed_at_the_end(
+            signal_path(asset, own.get(asset.market.asset, params.strategy), params.risk, memo), asset.market.candles, end_ms
+        )
+        for asset in prepared
+    ]
     markets = [asset.market for asset in prepared]
     return backtest(markets, signals, account, params.risk, start_ms=start_ms, end_ms=end_ms, label=label)

@@ -125,13 +125,13 @@ def attribute(
     Frames that carry ML scores (`with_ml_scores`) let the ML alpha take part. Raises `NotEnoughData` for an empty period or one
     that is too short for its ablations. Plug-ins are believed: `audit.refuse_lookahead` asks whether they may be.
     """
-    if ablate:
-        check_period(start_ms, end_ms)
     assets = [scored(one, params, plugins, start_ms, end_ms) for one in prepared]
     if not any(asset.inside.any() for asset in assets):
         raise NotEnoughData(
             f"no bar with a regime between {format_ms(start_ms)} and {format_ms(end_ms)}; choose another period"
         )
+    if ablate:
+        check_period(start_ms, end_ms)
     kinds = dict.fromkeys(ALPHAS, "alpha") | dict.fromkeys(AGENT_NAMES, "agent")
     kinds |= {plugin.name: "plug-in" for plugin in plugins} | {"consensus": "system"}
     known = tuple(information(name, assets, HORIZONS, MAIN_HORIZON) for name in kinds)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from shared.backtest.params import BacktestParams
 from shared.backtest.system import PreparedAsset, RegimeMode, signal_path
 from shared.calibration import selection
 from shared.calibration.campaign_data import write_once
+from shared.calibration.champions import system_of
 from shared.calibration.folds import plan_folds
 from shared.calibration.ml_params import DEFAULT_ML, MlParams
 from shared.calibration.params import CampaignParams
@@ -59,6 +61,7 @@ def plan_campaign(
     champion: Champion | None = None,
     mode: RegimeMode = RegimeMode.HMM,
     ml: MlParams = DEFAULT_ML,
+    significance: SignificanceParams,
     origin: Mapping[str, Any] | None = None,
 ) -> CampaignSpec:
     """The campaign that tries `points` (changes against `base`) on the frozen market `data`.
@@ -90,6 +93,7 @@ def plan_campaign(
         incumbent="" if champion is None else champion.id,
         mode=mode,
         ml=ml,
+        significance=significance,
         origin=dict(origin or {}),
     )
 
@@ -98,7 +102,8 @@ def incumbent_variant(base: SystemParams, champion: Champion | None) -> Variant:
     """The champion against `base`, or `base` itself. Raises `ConfigError` where a champion needs other features or regimes."""
     if champion is None:
         return Variant({}, base.version)
-    system = with_changes(SystemParams(max_decision_age=base.max_decision_age), champion.params)
+    # Frozen bars are never late: the age limit changes nothing in a campaign.
+    system = replace(system_of(champion, base), max_decision_age=base.max_decision_age)
     changes = changes_between(base, system)
     other = [name for name in changes if name.split(".")[0] not in VARIED]
     if other:
@@ -202,7 +207,6 @@ def conclude(
     *,
     bucket: Bucket,
     research: Research,
-    significance: SignificanceParams,
     clock: Clock,
 ) -> dict[str, Any]:
     """The decision with its statistical record, stored as the campaign's outcome; every variant becomes a trial on record."""
@@ -218,7 +222,7 @@ def conclude(
         confirm = _confirmation(prepared, spec, winner), _confirmation(prepared, spec, 0)
         write_once(bucket, _confirmation_name(spec), json.dumps([part.tolist() for part in confirm]).encode())
     known, campaigns = research.trials(spec.asset), research.campaigns(spec.asset)
-    outcome = selection.outcome(spec, found, winner, confirm, known, campaigns, significance)
+    outcome = selection.outcome(spec, found, winner, confirm, known, campaigns, spec.significance)
     research.finish_campaign(spec.id, outcome, now_ms)
     return outcome
 

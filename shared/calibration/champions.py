@@ -3,7 +3,8 @@
 The baseline that drift is measured from is the confirmation: days that chose nothing. The test windows chose the winner as the
 best of many, so its Sharpe ratio there is too good by construction (quant.md, "The best of many"); only the shape of returns
 (skewness, tails, clustering) is taken from them, because it needs many days. A promotion by hand is possible, says so in its
-lineage, and carries a warning where the verdict did not pass.
+lineage, and carries a warning where the verdict did not pass. A machine promotes only what was measured as it will trade: with
+the regimes of the hidden Markov model, at no lower costs than the settings say.
 """
 
 from __future__ import annotations
@@ -12,11 +13,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from shared.backtest.params import CostParams
+from shared.backtest.system import RegimeMode
 from shared.calibration import selection
 from shared.calibration.spec import CampaignSpec
 from shared.calibration.variants import flattened, with_changes
 from shared.domain.candles import FloatArray
-from shared.domain.errors import UsageError
+from shared.domain.errors import ConfigError, UsageError
 from shared.domain.ids import content_id
 from shared.domain.research import CampaignRecord, Champion
 from shared.monitor.performance import Baseline
@@ -27,6 +30,9 @@ SHAPE_WINDOW_DAYS = 30
 
 HAND, CAMPAIGN, RECALIBRATION = "hand", "campaign", "recalibration"
 """who promoted: `lineage["by"]`"""
+
+_AGE = "run.max_decision_age"
+"""the setting that a run takes its age limit from"""
 
 _SHAPE = ("skewness", "kurtosis", "clustering")
 
@@ -72,13 +78,14 @@ def propose(
     reason: str,
     now_ms: int,
     active: Champion | None,
+    costs: CostParams,
     recalibration: str | None = None,
 ) -> Proposal:
     """The winner of a concluded campaign as the next champion, in the place of `active`.
 
     `test_returns` (d,): the winner's daily returns over all test windows; without them the shape of its returns is not known,
-    and the monitor will not judge its volatility. Raises `UsageError` where the campaign has no winner that could be promoted,
-    or where it did not pass and `by` is not `hand`.
+    and the monitor will not judge its volatility. `costs`: those of the settings. Raises `UsageError` where the campaign has no
+    winner that could be promoted, or where `by` is not `hand` and it did not pass or was measured otherwise than it will trade.
     """
     outcome = record.outcome
     if outcome is None:
@@ -88,8 +95,11 @@ def propose(
     if by != HAND and not outcome["promoted"]:
         raise UsageError(f"campaign {record.id} may not promote its winner: {outcome['reason']}")
     spec = CampaignSpec.from_dict(record.spec)
+    otherwise = measured_otherwise(spec.mode, spec.account.costs, costs)
+    if by != HAND and otherwise:
+        raise UsageError(f"campaign {record.id} may not promote its winner: {'; '.join(otherwise)}")
     made = selection.champion(spec, dict(outcome), dict(record.regime), reason, now_ms)
-    lineage = {**made.lineage, "by": by}
+    lineage = {**made.lineage, "by": by, "regime_mode": spec.mode.value, "costs": asdict(spec.account.costs)}
     if by == HAND:  # a person may pass over what it was compared with; a machine may not, and the ledger refuses it
         lineage["predecessor"] = None if active is None else active.id
     if recalibration is not None:
@@ -101,7 +111,26 @@ def propose(
         statistical_test=dict(outcome["verdict"] or {}),
         lineage=lineage,
     )
-    return Proposal(champion, _warnings(spec, outcome, active))
+    return Proposal(champion, (*_warnings(spec, outcome, active), *otherwise))
+
+
+def measured_otherwise(mode: RegimeMode, measured: CostParams, configured: CostParams) -> tuple[str, ...]:
+    """Why a winner of such a campaign did not show that it would earn live: another classifier, lower costs. Empty: it did."""
+    found = [] if mode is RegimeMode.HMM else [f"it was measured with regimes from {mode.value!r}, trading uses 'hmm'"]
+    charged, due = _charges(measured), _charges(configured)
+    found += [
+        f"it was measured at lower costs: {name} {charged[name]:g} bps, the settings say {due[name]:g}"
+        for name in due
+        if charged[name] < due[name] - 1e-9
+    ]
+    return tuple(found)
+
+
+def _charges(costs: CostParams) -> dict[str, float]:
+    """What can be compared: a taker pays fee and half-spread together, however they are divided."""
+    parts = asdict(costs)
+    taker = parts.pop("taker_fee_bps") + parts.pop("half_spread_bps")
+    return {"taker_fee_bps + half_spread_bps": taker, **parts}
 
 
 def restore(former: Champion, *, active: Champion | None, reason: str, now_ms: int) -> Proposal:
@@ -142,12 +171,36 @@ def differences(before: Champion, after: Champion) -> ChampionDiff:
 
 
 def system_of(champion: Champion, base: SystemParams) -> SystemParams:
-    """The parameters that a champion stands for; how orders are sent and the age limit stay those of `base`.
+    """The parameters that a champion stands for, whatever the settings say today; how orders are sent stays that of `base`.
 
-    Raises `ConfigError` where a parameter that it names exists no more.
+    Their version is the champion's `params_version` as long as the defaults are those that it was made with. Raises
+    `ConfigError` where a parameter that it names exists no more.
     """
-    fresh = SystemParams(execution=base.execution, max_decision_age=base.max_decision_age)
-    return with_changes(fresh, champion.params)
+    return with_changes(SystemParams(execution=base.execution), champion.params)
+
+
+def settings_of(champion: Champion) -> dict[str, Any]:
+    """Settings, as in `ost.yaml`, with which a run trades what the champion trades.
+
+    Raises `ConfigError` where these would be other parameters, because the defaults have changed since.
+    """
+    version = system_of(champion, SystemParams()).version
+    if version != champion.params_version:
+        raise ConfigError(
+            f"{champion.id} was made with other defaults: its parameters are {champion.params_version}, today they would be "
+            f"{version}; a new campaign can find the champion of today"
+        )
+    nested: dict[str, Any] = {
+        "interval": champion.interval.value,
+        "universe": {"venue": champion.asset.venue, "symbols": [champion.asset.symbol]},
+    }
+    for name, value in champion.params.items():
+        *path, leaf = (_AGE if name == "max_decision_age" else name).split(".")
+        inner = nested
+        for part in path:
+            inner = inner.setdefault(part, {})
+        inner[leaf] = value
+    return nested
 
 
 def _metrics(measured: Mapping[str, Any], outcome: Mapping[str, Any], test_returns: FloatArray | None) -> dict[str, Any]:

@@ -7,7 +7,7 @@ A failure keeps its error in the ledger and may run again. Invariant: an event m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,11 +19,8 @@ from shared.domain.asset import Asset
 from shared.domain.candles import FloatArray
 from shared.domain.errors import DataNotFound, OstError
 from shared.domain.ids import content_id
-from shared.domain.research import Champion, RecalibrationEvent
+from shared.domain.research import FINAL, Champion, RecalibrationEvent
 from shared.ports import Bucket, Research
-
-FINAL = ("champion", "no_improvement")
-"""statuses that nothing changes any more"""
 
 Log = Callable[[str, str, Mapping[str, Any]], None]
 """level, message, context: where outcomes are told to people"""
@@ -52,17 +49,6 @@ def manual_event(
 def data_end_ms(event: RecalibrationEvent) -> int:
     """Where the data of an event's campaign end: when it was opened, unless it says otherwise."""
     return int(event.measured.get("end_ms", event.created_ms))
-
-
-def unfinished_events(events: Sequence[RecalibrationEvent]) -> list[RecalibrationEvent]:
-    """Events that can go on, oldest first: open, running (their process was killed) and failed ones.
-
-    A failed one counts only while its asset has no newer event.
-    """
-    newest = {event.asset: event.id for event in events}
-    return [
-        event for event in events if event.status not in FINAL and (event.status != "failed" or newest[event.asset] == event.id)
-    ]
 
 
 def recalibrate(
@@ -121,9 +107,9 @@ def _crowned(event: RecalibrationEvent, finished: FinishedCampaign, ports: Campa
     active = next(iter(ports.research.champions(event.asset, active=True)), None)
     now_ms = ports.clock.now_ms()
     returns = winner_returns(finished.spec, finished.outcome, ports.bucket)
-    reason = str(finished.outcome["reason"])
+    reason, costs = str(finished.outcome["reason"]), finished.spec.account.costs  # those of the settings
     champion = propose(
-        record, returns, by=RECALIBRATION, reason=reason, now_ms=now_ms, active=active, recalibration=event.id
+        record, returns, by=RECALIBRATION, reason=reason, now_ms=now_ms, active=active, costs=costs, recalibration=event.id
     ).champion
     ports.research.promote(champion, now_ms)
     return champion

@@ -15,7 +15,13 @@ from typing import Any
 from shared.backtest.report.figure import Figure, marked_generated
 from shared.backtest.report.tables import html_table, number, percent
 from shared.calibration.campaign import confirmation, evidence
-from shared.calibration.report_figures import confirmation_figure, distribution_figure, equity_figure, scatter_figure
+from shared.calibration.report_figures import (
+    confirmation_figure,
+    distribution_figure,
+    equity_figure,
+    overfitting_figure,
+    scatter_figure,
+)
 from shared.calibration.significance.returns import YEAR_ROOT
 from shared.calibration.spec import CampaignSpec
 from shared.domain.interval import format_ms
@@ -70,6 +76,9 @@ def _body(record: CampaignRecord, bucket: Bucket) -> str:
         plots.append(("Confirmation", "the days that chose nothing", confirmation_figure(spec, confirmed)))
     plots.append(("Sharpe of all variants", "annual, over all test windows", distribution_figure(found, record.outcome)))
     plots.append(("Training against test", "annual Sharpe of each variant", scatter_figure(spec, found)))
+    if record.outcome["verdict"] is not None and record.outcome["verdict"]["record"]["pbo"] is not None:
+        about = "the best variant of one half of the test days in the other half: at or below 0 it is no better than the median"
+        plots.append(("Backtest overfitting", about, overfitting_figure(found, spec.significance.pbo_slices)))
     drawn = [_figure(caption, about, plot, generated) for caption, about, plot in plots]
     return "\n".join(
         [head, _decision(record.outcome), *drawn, _variants(record.outcome), _folds(record.outcome), _details(record)]

@@ -10,6 +10,7 @@ import numpy as np
 from shared.backtest.report.figure import Figure
 from shared.backtest.report.series import numbers
 from shared.calibration.selection import Evidence
+from shared.calibration.significance.overfitting import logits
 from shared.calibration.significance.returns import YEAR_ROOT
 from shared.calibration.spec import CampaignSpec
 from shared.domain.candles import FloatArray
@@ -77,6 +78,31 @@ def distribution_figure(found: Evidence, outcome: Mapping[str, Any]) -> Figure:
         "height": 320,
     }
     return {"columns": {}, "data": [{**bars, "marker": {"color": "accent"}}, *lines], "layout": layout}
+
+
+def overfitting_figure(found: Evidence, slices: int) -> Figure:
+    """Where the best variant of one half of the days ranks in the other half: logit of its rank, all divisions of the days.
+
+    `slices`: of the days, `significance.pbo_slices`. Only candidates that traded, as the verdict has it.
+    """
+    candidates = found.test_returns[1:]
+    values = logits(candidates[candidates.any(axis=1)].T, slices=slices)
+    counts, edges = np.histogram(values, bins=40)
+    middle = (edges[1:] + edges[:-1]) / 2
+    bars = {
+        "type": "bar",
+        "name": "divisions",
+        "x": numbers(middle, 5),
+        "y": numbers(counts / len(values), 6),
+        "marker": {"color": ["warn" if value <= 0 else "accent" for value in middle]},
+        "showlegend": False,
+    }
+    layout = {
+        "xaxis": {"type": "linear", "title": {"text": "logit of the rank out of sample"}, "showspikes": False},
+        "yaxis": {"title": {"text": "share of divisions"}, "fixedrange": True},
+        "height": 320,
+    }
+    return {"columns": {}, "data": [bars], "layout": layout}
 
 
 def scatter_figure(spec: CampaignSpec, found: Evidence) -> Figure:

@@ -29,6 +29,8 @@ from shared.trading.params import SystemParams
 
 Say = Callable[[str, int, int], None]
 """What is being done (`regimes`, `search`, `tasks`), how much of it is done, how much there is."""
+OnPlan = Callable[[CampaignSpec], None]
+"""Told the plan as soon as it is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +82,13 @@ class FinishedCampaign:
 
 
 def run_campaign(
-    request: CampaignRequest, ports: CampaignPorts, say: Say = lambda stage, done, total: None
+    request: CampaignRequest,
+    ports: CampaignPorts,
+    say: Say = lambda stage, done, total: None,
+    on_plan: OnPlan = lambda spec: None,
 ) -> FinishedCampaign:
     """The campaign that answers `request`, continued or new. Errors: as `campaign.plan_campaign` and `Jobs.run`."""
-    spec, prepared = register_campaign(request, ports, say)
+    spec, prepared = register_campaign(request, ports, say, on_plan)
     todo = campaign.unfinished(spec, ports.bucket, ports.research)
     known = len(spec.tasks) - len(todo)
     say("tasks", known, len(spec.tasks))
@@ -101,14 +106,16 @@ def run_campaign(
         prepared,
         bucket=ports.bucket,
         research=ports.research,
-        significance=request.significance,
         clock=ports.clock,
     )
     return FinishedCampaign(spec, outcome, campaign.regime_snapshot(prepared), len(todo), known)
 
 
 def register_campaign(
-    request: CampaignRequest, ports: CampaignPorts, say: Say = lambda stage, done, total: None
+    request: CampaignRequest,
+    ports: CampaignPorts,
+    say: Say = lambda stage, done, total: None,
+    on_plan: OnPlan = lambda spec: None,
 ) -> tuple[CampaignSpec, PreparedAsset]:
     """Everything before the tasks: afterwards any process that has bucket and ledger can do them, by the campaign's id."""
     champion = next(iter(ports.research.champions(request.market.asset, active=True)), None)
@@ -119,6 +126,7 @@ def register_campaign(
         prepared = _prepared(draft, ports.bucket, say)
         request = replace(request, points=_searched(request, draft, prepared, ports.bucket, say))
     spec = planned(request, data, champion)
+    on_plan(spec)
     prepared = prepared or _prepared(spec, ports.bucket, say)
     campaign.register(ports.research, spec, prepared, ports.clock)
     return spec, prepared
@@ -140,6 +148,7 @@ def planned(request: CampaignRequest, data: str, champion: Champion | None) -> C
         champion=champion,
         mode=request.mode,
         ml=request.ml,
+        significance=request.significance,
         origin=request.origin,
     )
 

@@ -1,7 +1,8 @@
-"""A campaign as a value: which data, which folds, which variants, at which costs, by which code. Its id is its content.
+"""A campaign as a value: which data, folds and variants, at which costs, by which code and rule. Its id is its content.
 
-The same command on the same data therefore continues the same campaign, and a change of anything makes another one. The form in
-the ledger (`as_dict`) is enough to do any of its tasks in another process: `CampaignSpec.from_dict(spec.as_dict()) == spec`.
+The same command on the same data therefore continues the same campaign, and a change of anything makes another one, with a
+verdict of its own. Its arrays are kept under `work`, what they are computed from: another rule alone computes nothing again.
+The form in the ledger (`as_dict`) is enough to do any of its tasks in another process: `from_dict(spec.as_dict()) == spec`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from shared.backtest.system import RegimeMode
 from shared.calibration.folds import Fold, FoldPlan, Window
 from shared.calibration.ml_params import DEFAULT_ML, MlParams
 from shared.calibration.params import CampaignParams
+from shared.calibration.significance.params import SignificanceParams
 from shared.calibration.variants import Variant, changes_between, with_changes
 from shared.domain.asset import Asset
 from shared.domain.errors import MalformedData, OstError
@@ -59,6 +61,8 @@ class CampaignSpec:
     mode: RegimeMode = RegimeMode.HMM
     ml: MlParams = DEFAULT_ML
     """how the ML alpha is trained where a variant gives it a weight"""
+    significance: SignificanceParams = field(default_factory=SignificanceParams)
+    """the promotion rule that judges the winner"""
     origin: Mapping[str, Any] = field(default_factory=dict)
     """where the variants come from: default grid, file or search"""
 
@@ -70,6 +74,12 @@ class CampaignSpec:
         return content_id("k", {**content, "origin": origin})
 
     @cached_property
+    def work(self) -> str:
+        """Content id of what the results depend on: not the rule that judges them, nor where the variants come from."""
+        content = {name: value for name, value in self.as_dict().items() if name not in ("significance", "origin")}
+        return content_id("w", content)
+
+    @cached_property
     def tasks(self) -> tuple[Task, ...]:
         """The work, in order."""
         size = self.params.variants_per_task
@@ -78,6 +88,18 @@ class CampaignSpec:
 
     def _task(self, position: int, variants: tuple[Variant, ...]) -> Task:
         return Task(content_id("t", self.id, [variant.version for variant in variants]), position, variants)
+
+    def shortfalls(self) -> tuple[str, ...]:
+        """Which windows have fewer days than the promotion rule wants: such a campaign cannot promote whatever it finds."""
+        wanted = (
+            (self.plan.test_days, self.significance.minimum_days, "test days", "minimum_days"),
+            (self.plan.confirm.days, self.significance.minimum_confirm_days, "days of confirmation", "minimum_confirm_days"),
+        )
+        return tuple(
+            f"{days} {what}, the promotion rule needs {least} (significance.{name})"
+            for days, least, what, name in wanted
+            if days < least
+        )
 
     def system(self, variant: Variant) -> SystemParams:
         """The parameters of a variant."""
@@ -101,6 +123,7 @@ class CampaignSpec:
             "incumbent": self.incumbent,
             "mode": self.mode.value,
             "ml": asdict(self.ml),
+            "significance": asdict(self.significance),
             "origin": dict(self.origin),
         }
 
@@ -125,6 +148,7 @@ class CampaignSpec:
                 incumbent=stored["incumbent"],
                 mode=RegimeMode(stored["mode"]),
                 ml=MlParams(**stored["ml"]),
+                significance=SignificanceParams(**stored["significance"]),
                 origin=stored["origin"],
             )
         except (KeyError, TypeError, ValueError, OstError) as error:

@@ -184,8 +184,9 @@ def _stored_or_run(bucket: Bucket, spec: CampaignSpec, load: Load, memo: SignalM
 
 
 def artefact_name(spec: CampaignSpec, task: Task) -> str:
-    """Object of a task's arrays."""
-    return f"campaigns/{spec.id}/tasks/{task.id}.npz"
+    """Object of a task's arrays: under the work that they are, so that another promotion rule finds them again."""
+    versions = [variant.version for variant in task.variants]
+    return f"campaigns/{spec.work}/tasks/{content_id('t', spec.work, versions)}.npz"
 
 
 def stored_result(bucket: Bucket, spec: CampaignSpec, task: Task) -> TaskResult | None:

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import itertools
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from shared.domain.errors import ConfigError, OstError
-from shared.domain.ids import canonical_json
 from shared.trading.params import SystemParams
 
 ROOMS = ("curation", "regime", "strategy", "risk")
@@ -108,49 +107,6 @@ def as_variants(base: SystemParams, points: Sequence[Mapping[str, Any]], *, limi
     return tuple(variants)
 
 
-def points_of(content: Any, origin: str) -> list[dict[str, Any]]:
-    """The points that a variants file describes: a grid (`name: [values]`), a list of points, or `grid:` and `variants:`.
-
-    Names are dotted or nested. Raises `ConfigError` naming `origin`.
-    """
-    if isinstance(content, Mapping) and content and set(content) <= {"grid", "variants"}:
-        parts = [points_of(content[key], f"{origin}: {key}") for key in ("grid", "variants") if key in content]
-        return [point for part in parts for point in part]
-    if isinstance(content, Mapping):
-        axes = dict(_dotted(content))
-        empty = [name for name, values in axes.items() if isinstance(values, list) and not values]
-        if empty or not axes:
-            raise ConfigError(f"{origin}: the grid has no values for {', '.join(empty) or 'anything'}; name at least one")
-        twice = [name for name, values in axes.items() if isinstance(values, list) and _has_twins(values)]
-        if twice:
-            raise ConfigError(f"{origin}: a value stands twice in {', '.join(twice)}; delete one")
-        return grid(axes)
-    if isinstance(content, list):
-        wrong = [str(place) for place, point in enumerate(content, start=1) if not isinstance(point, Mapping)]
-        if wrong:
-            raise ConfigError(
-                f"{origin}: entry {', '.join(wrong)} is no set of `name: value`; expected e.g. {{strategy.stop_atr: 4}}"
-            )
-        return [dict(_dotted(point)) for point in content]
-    raise ConfigError(
-        f"{origin} holds a {type(content).__name__}; expected a grid `strategy.stop_atr: [2, 3]` or a list of variants"
-    )
-
-
-def grid(axes: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Every combination of the values of `axes`; a value that is no list is fixed."""
-    values = [value if isinstance(value, list) else [value] for value in axes.values()]
-    return [dict(zip(axes, combination, strict=True)) for combination in itertools.product(*values)]
-
-
-def _dotted(content: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in content.items():
-        if isinstance(value, Mapping):
-            yield from _dotted(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
-
-
 def _leaves(value: Any) -> Iterator[tuple[str, Any]]:
     for entry in dataclasses.fields(value):
         inner = getattr(value, entry.name)
@@ -179,15 +135,16 @@ def _replaced(value: Any, changes: Mapping[str, Any]) -> Any:
 def _typed(name: str, value: Any, current: Any) -> Any:
     """`value` in the type of the current one, so that 3 and 3.0 are one setting. Raises `ConfigError`."""
     if isinstance(current, list):
-        if isinstance(value, list | tuple):
+        if isinstance(value, list | tuple) and all(isinstance(part, str) or _is_number(part) for part in value):
             return tuple(value)
         raise ConfigError(f"{name} is {value!r}; expected a list such as {current}")
     if isinstance(current, str):
         if isinstance(value, str):
             return value
         raise ConfigError(f"{name} is {value!r}; expected a text such as {current!r}")
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ConfigError(f"{name} is {value!r}; expected a number such as {current}")
+    if not _is_number(value):
+        advice = "; YAML reads an exponent only with point and sign, as in 1.0e+9" if _is_exponent(value) else ""
+        raise ConfigError(f"{name} is {value!r}; expected a number such as {current}{advice}")
     if isinstance(current, int):
         if value != round(value):
             raise ConfigError(f"{name} is {value}; expected a whole number such as {current}")
@@ -195,15 +152,22 @@ def _typed(name: str, value: Any, current: Any) -> Any:
     return float(value)
 
 
+def _is_number(value: Any) -> bool:
+    """Whether it is a finite number that a float can hold."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return abs(value) < 1e300 if isinstance(value, int) else math.isfinite(value)
+
+
+def _is_exponent(value: Any) -> bool:
+    """Whether it is a text such as 1e9, which YAML does not read as a number."""
+    return isinstance(value, str) and re.fullmatch(r"[-+]?[0-9.]+[eE][-+]?[0-9]+", value) is not None
+
+
 def _unknown(name: str, known: Iterable[str]) -> str:
     nearest = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     advice = f"did you mean {nearest[0]}?" if nearest else "`ost config show` lists the known ones"
     return f"unknown parameter {name}; {advice}"
-
-
-def _has_twins(values: list[Any]) -> bool:
-    texts = [canonical_json(float(value) if isinstance(value, int) else value) for value in values]
-    return len(set(texts)) < len(texts)
 
 
 def _point(point: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""`ost audit`: proof by cutting that no feature, alpha, agent or plug-in sees the future or remembers more than it says."""
+"""`ost audit`: looks, by cutting histories, for what sees the future or remembers more than it says; an example plug-in."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from shared.data.curation import Series
     from shared.domain.candles import Candles
 
-app = typer.Typer(no_args_is_help=True, help="Prove that a strategy does not see the future; write an example plug-in.")
+app = typer.Typer(no_args_is_help=True, help="Look for scores that see the future; write an example plug-in.")
 
 _COLUMNS = ("open", "high", "low", "close", "volume")
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from shared.domain.errors import UsageError
+from shared.domain.interval import MAX_DAYS
 
 
 def backtest(
@@ -19,7 +20,7 @@ def backtest(
     interval: Annotated[str | None, typer.Option("--interval", "-i", help="Bars that are traded on: 15m to 1d.")] = None,
     start: Annotated[str | None, typer.Option(help="First day, YYYY-MM-DD (default: as early as the data allow).")] = None,
     end: Annotated[str | None, typer.Option(help="Trade up to this day, YYYY-MM-DD (default: the newest bar).")] = None,
-    days: Annotated[int | None, typer.Option(help="Days that end at --end (instead of --start).", min=1)] = None,
+    days: Annotated[int | None, typer.Option(help="Days that end at --end (instead of --start).", min=1, max=MAX_DAYS)] = None,
     strategy: Annotated[str, typer.Option(help="system, regime-only, sma-cross or buy-and-hold.")] = "system",
     regime: Annotated[str, typer.Option(help="Who says what the regime is: hmm, jump or off.")] = "hmm",
     capital: Annotated[str | None, typer.Option(help="Starting wallet, quote currency.")] = None,

@@ -14,7 +14,8 @@ from shared.backtest.metrics import RunSummary, daily_returns, summarise
 from shared.backtest.params import BacktestParams
 from shared.backtest.result import BacktestResult
 from shared.backtest.system import PreparedAsset, RegimeMode
-from shared.calibration.variants import changes_between, with_changes
+from shared.calibration.champions import system_of
+from shared.calibration.variants import changes_between
 from shared.cli import output, wiring
 from shared.cli.backtest_trade import COMPARISON, NAMES, REGIME_ONLY, SYSTEM, prepared_assets, risk_of, simple, traded, with_ml
 from shared.cli.backtest_trials import counted_trials
@@ -106,6 +107,7 @@ class Done:
             "identity_error": self.result.identity_error,
             "trials": self.trials,
             "problems": list(self.found.problems),
+            "notes": list(self.found.notes),
         }
 
 
@@ -123,6 +125,7 @@ def run(settings: Settings, wanted: Wanted) -> Done:
         days=wanted.days,
         warmup_bars=system.warmup_bars,
         history_bars=system.window_bars(settings.interval) if uses_regimes else None,
+        keep_ended=True,
     )
     for problem in found.problems:
         output.note(problem)
@@ -155,7 +158,7 @@ def record(done: Done, settings: Settings) -> RunRecord:
     from shared.backtest.report.from_backtest import backtest_record
 
     found = done.found
-    notes = [*found.problems, *([done.trials] if done.trials else [])]
+    notes = [*found.problems, *found.notes, *([done.trials] if done.trials else [])]
     return backtest_record(
         done.result,
         found.markets,
@@ -191,8 +194,7 @@ def _system(settings: Settings, champion: str | None) -> SystemParams:
     known = wiring.research(settings).champion(champion)
     if known is None:
         raise DataNotFound(f"there is no champion {champion}; `ost champions list` shows them")
-    # What is stored of a champion are its differences from the defaults, whatever the settings say today.
-    return with_changes(SystemParams(execution=settings.system.execution), known.params)
+    return system_of(known, settings.system)
 
 
 def _label(wanted: Wanted, found: ResearchMarkets, system: SystemParams, account: BacktestParams) -> str:

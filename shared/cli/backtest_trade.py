@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from shared.backtest.engine import backtest
 from shared.backtest.result import BacktestResult
-from shared.backtest.signals import TargetPath
+from shared.backtest.signals import TargetPath, closed_at_the_end
 from shared.backtest.strategies import STRATEGIES
 from shared.backtest.system import PreparedAsset, RegimeMode, backtest_system, prepare, regime_only
 from shared.cli import output, wiring
@@ -63,17 +64,14 @@ def traded(
     if name == SYSTEM:
         return backtest_system(prepared, system, account, start_ms=found.start_ms, end_ms=found.end_ms, label=label)
     if name == REGIME_ONLY:
-        targets = [_shared(regime_only(item), len(prepared)) for item in prepared]
-        risk = risk_of(name, system.risk)
-        return backtest(found.markets, targets, account, risk, start_ms=found.start_ms, end_ms=found.end_ms, label=label)
+        return _in_parts(name, [regime_only(item) for item in prepared], found, system, account, label)
     return simple(name, found, system, account, label)
 
 
 def simple(name: str, found: ResearchMarkets, system: SystemParams, account: BacktestParams, label: str) -> BacktestResult:
     """A strategy by name on equal parts of the account."""
-    targets = [_shared(STRATEGIES[name].path(market, start_ms=found.start_ms), len(found.markets)) for market in found.markets]
-    risk = risk_of(name, system.risk)
-    return backtest(found.markets, targets, account, risk, start_ms=found.start_ms, end_ms=found.end_ms, label=label)
+    targets = [STRATEGIES[name].path(market, start_ms=found.start_ms) for market in found.markets]
+    return _in_parts(name, targets, found, system, account, label)
 
 
 def risk_of(name: str, risk: RiskParams) -> RiskParams:
@@ -83,6 +81,18 @@ def risk_of(name: str, risk: RiskParams) -> RiskParams:
     return replace(risk, pause_drawdowns=(), pause_hours=(), max_drawdown=0.999)
 
 
-def _shared(target: TargetPath, assets: int) -> TargetPath:
-    """A target for one of several assets: an equal part of the account."""
-    return replace(target, fraction=target.fraction / assets)
+def _in_parts(
+    name: str,
+    targets: Sequence[TargetPath],
+    found: ResearchMarkets,
+    system: SystemParams,
+    account: BacktestParams,
+    label: str,
+) -> BacktestResult:
+    """Each target on an equal part of the account; an asset whose candles end before the period does is closed there."""
+    parts = [
+        closed_at_the_end(replace(target, fraction=target.fraction / len(targets)), market.candles, found.end_ms)
+        for target, market in zip(targets, found.markets, strict=True)
+    ]
+    risk = risk_of(name, system.risk)
+    return backtest(found.markets, parts, account, risk, start_ms=found.start_ms, end_ms=found.end_ms, label=label)

@@ -17,6 +17,7 @@ def view(done: Done, files: list[str]) -> Any:
     from rich.markup import escape
 
     from shared.cli import output
+    from shared.cli.backtest_trade import SYSTEM
 
     found = done.found
     kind = "GENERATED market, not real prices: " if found.generated else ""
@@ -24,7 +25,9 @@ def view(done: Done, files: list[str]) -> Any:
     symbols = " ".join(asset.symbol for asset in done.result.assets)
     title = escape(f"{done.wanted.strategy} on {symbols}, {period}; {kind}{found.label}")
     columns = ("", done.wanted.strategy, "buy and hold")
+    others = "buy and hold trades" if done.wanted.strategy == SYSTEM else "both trade"
     parts: list[Any] = [output.table(columns, _rows(done.summary, done.comparison), title=title, right=columns[1:])]
+    parts.append(f"{others} without breakers, within the same limits and with the same costs")
     shown = ("asset", "before costs", "fees", "slippage", "funding", "profit", "round trips", "won")
     parts.append(output.table(shown, _cost_rows(done), right=shown[1:]))
     if done.regimes:

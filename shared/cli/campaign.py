@@ -64,7 +64,7 @@ def campaign(
     """
     if context.invoked_subcommand is not None:
         return
-    from shared.cli import campaign_run, output, wiring
+    from shared.cli import campaign_run, campaign_views, output, wiring
 
     if variants is not None and search is not None:
         raise UsageError("--variants and --search both say what to try; give one of them")
@@ -72,14 +72,10 @@ def campaign(
     if cost_bps is not None:
         overrides |= {"costs.taker_fee_bps": cost_bps, "costs.maker_fee_bps": cost_bps, "costs.half_spread_bps": 0.0}
     settings = wiring.settings(overrides)
-    wanted = campaign_run.Wanted(asset, start, end, variants, search, data, regime, promote)
-    if plan_only:
-        plans = campaign_run.plan_all(settings, wanted, _jobs(backend, workers))
-        output.emit(plans, as_json, view="\n".join(f"{one['asset']}: {one['id']}, {one['tasks']} tasks" for one in plans))
-        return
+    wanted = campaign_run.Wanted(asset, start, end, variants, search, data, regime, promote, plan_only)
     finished = campaign_run.run_all(settings, wanted, _jobs(backend, workers))
-    shown = [campaign_run.summarised(one) for one in finished.campaigns]
-    output.emit({"campaigns": shown, "problems": list(finished.problems)}, as_json, view=campaign_run.view(shown))
+    view = campaign_views.plans if plan_only else campaign_views.decisions
+    output.emit({"campaigns": finished.campaigns, "problems": finished.problems}, as_json, view=view(finished.campaigns))
     for problem in finished.problems:
         output.print_error(problem)
     if finished.problems:

@@ -7,27 +7,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from shared.backtest.params import BacktestParams
 from shared.backtest.system import RegimeMode
 from shared.calibration import campaign as planning
-from shared.calibration.champions import CAMPAIGN, propose
+from shared.calibration.champions import CAMPAIGN, measured_otherwise, propose
 from shared.calibration.grids import default_points
 from shared.calibration.recalibration import winner_returns
 from shared.calibration.report import render
 from shared.calibration.run import CampaignPorts, CampaignRequest, FinishedCampaign, register_campaign, run_campaign
-from shared.calibration.spec import MARKET
-from shared.calibration.variants import as_variants, points_of
-from shared.cli import campaign_views, output, wiring
+from shared.calibration.spec import MARKET, CampaignSpec
+from shared.calibration.variants import as_variants
+from shared.cli import output, wiring
 from shared.cli.research_market import ResearchMarkets, load_markets, parse_symbols
 from shared.cli.run_report import write_report
-from shared.domain.errors import ConfigError, DataError, UsageError
+from shared.cli.variants_file import read_points
+from shared.domain.errors import DataError, UsageError
 from shared.version import code_version
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
     from shared.config.settings import Settings
     from shared.domain.research import CampaignRecord
     from shared.ports import Jobs
@@ -45,6 +42,7 @@ class Wanted:
     data: Path | None
     regime: str
     promote: bool
+    plan_only: bool = False
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -59,34 +57,54 @@ class Done:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class AllDone:
-    """All campaigns of a command, and what kept the others from being run."""
+    """What a command says of each of its campaigns, and what kept the others from being run."""
 
-    campaigns: tuple[Done, ...]
+    campaigns: tuple[Mapping[str, Any], ...]
     problems: tuple[str, ...]
 
 
 def run_all(settings: Settings, wanted: Wanted, jobs: Jobs) -> AllDone:
-    """One campaign for each asset. An asset without enough data is named and does not stop the others."""
+    """One campaign for each asset, or with `plan_only` its plan. An asset whose data do not do is named; the others go on."""
+    if wanted.promote:
+        _refuse_promotion(settings, wanted)
     found, requests = _requests(settings, wanted)
-    ports = _ports(settings, jobs)
+    ports = CampaignPorts(wiring.bucket(settings), wiring.research(settings), jobs, wiring.clock())
     done, problems = [], list(found.problems)
     for request in requests:
         try:
-            done.append(_one(settings, request, ports, wanted))
+            done.append(_plan(request, ports) if wanted.plan_only else summarised(_one(settings, request, ports, wanted)))
         except DataError as error:
             problems.append(f"{request.market.asset.symbol}: {error}")
+        except KeyboardInterrupt:
+            output.note("stopped; what is finished is kept: the same command goes on where this one ended")
+            raise
     return AllDone(tuple(done), tuple(problems))
 
 
-def plan_all(settings: Settings, wanted: Wanted, jobs: Jobs) -> list[dict[str, Any]]:
-    """Register one campaign for each asset: id and number of tasks."""
-    ports = _ports(settings, jobs)
-    specs = [register_campaign(request, ports)[0] for request in _requests(settings, wanted)[1]]
-    return [{"asset": str(spec.asset), "id": spec.id, "tasks": len(spec.tasks)} for spec in specs]
+def _plan(request: CampaignRequest, ports: CampaignPorts) -> dict[str, Any]:
+    """Register the campaign: id and number of tasks."""
+    spec, _ = register_campaign(request, ports, on_plan=_warn)
+    return {"asset": str(spec.asset), "id": spec.id, "tasks": len(spec.tasks)}
 
 
-def _ports(settings: Settings, jobs: Jobs) -> CampaignPorts:
-    return CampaignPorts(wiring.bucket(settings), wiring.research(settings), jobs, wiring.clock())
+def _warn(spec: CampaignSpec) -> None:
+    """Say before the work that its days cannot be enough for a promotion."""
+    for shortfall in spec.shortfalls():
+        output.note(f"warning: {spec.asset.symbol}: {shortfall}; whatever the campaign finds, nothing can be promoted")
+
+
+def _refuse_promotion(settings: Settings, wanted: Wanted) -> None:
+    """Raise `UsageError` where a winner could not be promoted, before anything runs."""
+    if wanted.plan_only:
+        raise UsageError(
+            "--plan-only decides nothing, so there is nothing to promote; give --promote with the command that decides"
+        )
+    otherwise = measured_otherwise(_mode(wanted.regime), settings.costs, wiring.settings().costs)
+    if otherwise:
+        raise UsageError(
+            f"--promote: the winner would not be promoted: {'; '.join(otherwise)}. Leave --promote out; a person who knows why "
+            "may promote the winner with `ost champions promote`"
+        )
 
 
 def _requests(settings: Settings, wanted: Wanted) -> tuple[ResearchMarkets, list[CampaignRequest]]:
@@ -134,7 +152,7 @@ def _one(settings: Settings, request: CampaignRequest, ports: CampaignPorts, wan
                 stages[stage] = bar.add_task(f"{symbol} {stage}", total=total, detail="")
             bar.update(stages[stage], completed=done, total=total)
 
-        finished = run_campaign(request, ports, say)
+        finished = run_campaign(request, ports, say, on_plan=_warn)
     output.note(
         f"{symbol}: campaign {finished.spec.id}: {finished.tasks_done} tasks done now, {finished.tasks_known} before; "
         f"{finished.outcome['reason']}"
@@ -154,7 +172,8 @@ def _promoted(record: CampaignRecord, finished: FinishedCampaign, ports: Campaig
     now_ms, reason = ports.clock.now_ms(), str(finished.outcome["reason"])
     active = next(iter(ports.research.champions(record.asset, active=True)), None)
     returns = winner_returns(finished.spec, finished.outcome, ports.bucket)
-    champion = propose(record, returns, by=CAMPAIGN, reason=reason, now_ms=now_ms, active=active).champion
+    costs = wiring.settings().costs  # without the costs that this command was asked to assume
+    champion = propose(record, returns, by=CAMPAIGN, reason=reason, now_ms=now_ms, active=active, costs=costs).champion
     ports.research.promote(champion, now_ms)
     return champion.id
 
@@ -174,14 +193,7 @@ def _points(settings: Settings, wanted: Wanted) -> tuple[list[dict[str, Any]], d
         return [], {"variants": "search", "trials": wanted.search}
     if wanted.variants is None:
         return default_points(settings.system), {"variants": "default grid"}
-    try:
-        content = yaml.safe_load(wanted.variants.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
-        raise ConfigError(f"cannot read the variants file {wanted.variants}: {reason}") from None
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{wanted.variants} is no YAML or JSON: {str(error).splitlines()[0]}") from None
-    return points_of(content, str(wanted.variants)), {"variants": "file"}
+    return read_points(wanted.variants, settings.campaign.max_variants), {"variants": "file"}
 
 
 def summarised(done: Done) -> dict[str, Any]:
@@ -198,8 +210,3 @@ def summarised(done: Done) -> dict[str, Any]:
         "regime": finished.regime,
         "outcome": finished.outcome,
     }
-
-
-def view(shown: Sequence[Mapping[str, Any]]) -> RenderableType:
-    """The decisions of all campaigns and where their reports are."""
-    return campaign_views.decisions(shown)

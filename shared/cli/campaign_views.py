@@ -35,13 +35,29 @@ def list_table(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
     """Campaigns, one line each."""
     if not rows:
         return "no campaigns yet; start one with: ost campaign --asset BTCUSDT"
-    columns = ("id", "asset", "start", "end", "variants", "created", "state")
-    return output.table(columns, [[row[column] for column in columns] for row in rows], right=_RIGHT)
+    columns = ("campaign", "asset", "start", "end", "variants", "state")  # 80 characters wide
+    lines = [
+        (
+            row["id"][:12],  # a unique prefix is enough for `campaign show`
+            row["asset"].partition(":")[2],
+            row["start"][:10],
+            row["end"][:10],
+            row["variants"],
+            row["state"],
+        )
+        for row in rows
+    ]
+    return output.table(columns, lines, right=_RIGHT)
 
 
 def shown(record: CampaignRecord) -> dict[str, Any]:
     """Everything about a campaign, for `--json`."""
     return {**listed(record), "regime": record.regime, "spec": record.spec, "outcome": record.outcome}
+
+
+def plans(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
+    """Registered campaigns, one line each."""
+    return "\n".join(f"{row['asset']}: {row['id']}, {row['tasks']} tasks" for row in rows)
 
 
 def decisions(rows: Sequence[Mapping[str, Any]]) -> RenderableType:

@@ -1,4 +1,4 @@
-"""`ost champions`: which parameters may trade an asset, how they earned it, how two of them differ, and promotion by hand.
+"""`ost champions`: which parameters have earned an asset, how they earned it, how two of them differ, and promotion by hand.
 
 Exit codes: 0 ok, 1 the ledger refuses or another promotion was faster, 2 an id that is not there or cannot be promoted.
 """
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from shared.domain.research import Champion
     from shared.ports import Research
 
-app = typer.Typer(no_args_is_help=True, help="Champions: the parameters that earned the right to trade an asset.")
+app = typer.Typer(no_args_is_help=True, help="Champions: the parameters that earned an asset.")
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 ChampionArgument = Annotated[str, typer.Argument(metavar="ID", help="A champion, or a symbol for its active one.")]
@@ -29,7 +29,7 @@ ChampionArgument = Annotated[str, typer.Argument(metavar="ID", help="A champion,
 
 @app.callback()
 def champions() -> None:
-    """Champions: the parameters that earned the right to trade an asset."""
+    """Champions: the parameters that earned an asset."""
 
 
 @app.command("list")
@@ -52,14 +52,29 @@ def list_champions(
 
 
 @app.command()
-def show(champion: ChampionArgument, as_json: JsonOption = False) -> None:
+def show(
+    champion: ChampionArgument,
+    as_settings: Annotated[
+        bool, typer.Option("--settings", help="Print it as a settings file, to trade it: ost --config FILE run.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
     """One champion: parameters, baseline, the test that it passed, where it comes from.
 
     Example: ost champions show BTCUSDT
+
+    Example: ost champions show BTCUSDT --settings > btc.yaml && ost --config btc.yaml run
     """
     from shared.cli import output, wiring
 
     found = _find(wiring.research(wiring.settings()), champion)
+    if as_settings:
+        from shared.calibration.champions import settings_of
+
+        settings = settings_of(found)
+        # A file, not text for people: nothing may wrap its lines.
+        typer.echo(output.to_json(settings) if as_json else _yaml(found, settings))
+        return
     output.emit({**_row(found), **_record(found)}, as_json, view=None if as_json else _champion_view(found))
 
 
@@ -124,7 +139,7 @@ def _proposal(settings: Settings, research: Research, wanted: str, reason: str) 
         returns = None
         if record.outcome is not None:
             returns = winner_returns(CampaignSpec.from_dict(record.spec), record.outcome, wiring.bucket(settings))
-        proposal = propose(record, returns, by=HAND, reason=reason, now_ms=now_ms, active=active)
+        proposal = propose(record, returns, by=HAND, reason=reason, now_ms=now_ms, active=active, costs=settings.costs)
         former = research.champion(proposal.champion.id)
         if former is None:
             return proposal
@@ -140,6 +155,14 @@ def _find(research: Research, wanted: str) -> Champion:
     if found is None:
         raise UsageError(f"there is no champion {wanted!r}; see `ost champions list`")
     return found
+
+
+def _yaml(champion: Champion, settings: Mapping[str, Any]) -> str:
+    """A settings file. A run starts with it as with any other; what it does not name keeps its default."""
+    import yaml
+
+    head = f"# Champion {champion.id}\n# of {champion.asset}, {champion.interval} bars, parameters {champion.params_version}\n"
+    return (head + yaml.safe_dump(dict(settings), sort_keys=False)).rstrip()
 
 
 def _row(champion: Champion) -> dict[str, Any]:
@@ -175,7 +198,7 @@ def _list_view(found: list[Champion]) -> RenderableType:
     from shared.cli import output
 
     if not found:
-        return "no champion yet: every asset trades with the settings. A campaign can find one: ost campaign --promote"
+        return "no champion yet. A campaign can find one: ost campaign --promote"
     columns = ("champion", "asset", "state", "annual Sharpe", "days", "by", "since", "reason")
     rows = [
         (
@@ -237,4 +260,6 @@ def _text(value: Any) -> str:
 
 
 def _annual(value: float | None) -> float | None:
-    return value * 365.0**0.5 if isinstance(value, int | float) else None
+    from shared.monitor.statistics import YEAR_ROOT
+
+    return value * YEAR_ROOT if isinstance(value, int | float) else None

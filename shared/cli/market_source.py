@@ -53,7 +53,7 @@ def resolve(
     """
     if data is not None:
         return _from_folder(settings, data, interval, symbols, say)
-    reason = _venue_problem(settings)
+    reason = venue_problem(settings)
     if reason is None:
         return _from_venue(settings, interval, symbols, days)
     say(f"{reason}; using a GENERATED market instead (your own candles: --data DIR, or make run DATA=DIR)")
@@ -115,7 +115,7 @@ def _from_folder(settings: Settings, data: Path, interval: Interval, symbols: Se
     return MarketSource(files, universe, interval, spans, f"files in {data}", generated=False, problems=tuple(problems))
 
 
-def _venue_problem(settings: Settings) -> str | None:
+def venue_problem(settings: Settings) -> str | None:
     """Why the venue cannot be asked, in one line; `None` where it can."""
     from shared.adapters.exchange.probe import probe_venue
 
@@ -138,7 +138,7 @@ def _from_venue(settings: Settings, interval: Interval, symbols: Sequence[str], 
     venue = settings.universe.venue
     universe = Universe.of(venue, tuple(symbols) or settings.universe.symbols)
     now_ms = wiring.clock().now_ms() // DAY_MS * DAY_MS  # whole days: the same command on the same day is the same run
-    since_ms = now_ms - days * DAY_MS - settings.system.window_bars(interval) * interval.ms
+    since_ms = _since_1970(now_ms - days * DAY_MS - settings.system.window_bars(interval) * interval.ms, days)
     market, bucket, clock = wiring.market(settings), wiring.bucket(settings), wiring.clock()
     report = asyncio.run(ingest(market, bucket, clock, universe, [interval], since_ms, settings.ingest))
     failed = {asset.asset: asset.error for asset in report.failed}
@@ -168,7 +168,15 @@ def _generated(settings: Settings, interval: Interval, symbols: Sequence[str], d
     seed = settings.run.seed
     bars = round(days * interval.bars_per_day) + settings.system.window_bars(interval)
     end_ms = interval.floor(GENERATED_END_MS)
-    market = generate_market(np.random.default_rng(seed), chosen, interval, end_ms - bars * interval.ms, bars)
+    since_ms = _since_1970(end_ms - bars * interval.ms, days)
+    market = generate_market(np.random.default_rng(seed), chosen, interval, since_ms, bars)
     spans = {symbol: market.span(symbol, interval) for symbol in chosen}
     universe = Universe.of(GENERATED_VENUE, chosen)
     return MarketSource(market, universe, interval, spans, f"GENERATED market (seed {seed})", generated=True)
+
+
+def _since_1970(since_ms: int, days: int) -> int:
+    """Where the history begins; raises `UsageError` where no market was."""
+    if since_ms < 0:
+        raise UsageError(f"{days} days and the history before them begin before 1970; choose fewer days")
+    return since_ms

@@ -1,11 +1,13 @@
 """`ost monitor`: has a book drifted from its champions' baselines, beyond chance; and how often the trigger errs.
 
-Exit codes: 0 nothing is due, 1 the ledger cannot be read, 2 usage, 3 a recalibration is due (an event is open in the ledger).
+Exit codes: 0 nothing is due, 1 the ledger cannot be read, 2 usage, 3 a recalibration is due: opened
+by this look, or by one before and not brought to its end yet (`ost recalibrate`).
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,6 +23,11 @@ if TYPE_CHECKING:
 app = typer.Typer(invoke_without_command=True)
 
 EXIT_DUE = 3
+
+CHAMPION_DAYS, CHAMPION_SHAPE_DAYS = 292, 701
+"""confirmation and test days of a campaign on four years: what a champion's baseline is measured on (docs/recalibration.md)"""
+PASSING_Z = 1.645
+"""of the confirmation's Sharpe ratio against 0: what a one-sided test at 5 % asks of a champion that replaces cash"""
 
 _NEWEST_DECISIONS = 1000
 
@@ -83,7 +90,7 @@ def monitor(
         own_history=baseline == HISTORY,
         open_events=not dry_run,
     )
-    due = [look for look in looks if look.event is not None]
+    due = [look for look in looks if look.waiting is not None]
     checks = {look.asset.symbol: look.check for look in looks}
     view = None if as_json else looks_view(name, checks, [f"{look.asset.symbol}: {look.reason}" for look in looks])
     output.emit({"book": name, "due": len(due), "looks": [look.as_dict() for look in looks]}, as_json, view=view)
@@ -123,10 +130,15 @@ def simulate(
 ) -> None:
     """Measure false alarms (days between them where nothing has changed) and detection (where something has).
 
-    Beside them, what the plain rule "15 % relative change" does on the same accounts.
+    Champion-like: the baseline is that of 292 days which it passed a test on, its shape that of 701 days before. Beside
+    them, what the plain rule "15 % relative change" does on the same accounts.
 
     Example: ost monitor simulate --paths 200 --hourly
     """
+    if not (math.isfinite(sharpe) and sharpe >= 0):
+        raise UsageError(f"--sharpe is {sharpe}; expected a number of at least 0 such as 1.5, as champions have")
+    if not math.isfinite(years):
+        raise UsageError(f"--years is {years}; expected a finite number such as 10")
     import numpy as np
 
     from shared.cli import output, wiring
@@ -135,25 +147,29 @@ def simulate(
     from shared.monitor.laws import Law
 
     params = wiring.settings().monitor
-    plan = Plan(paths, years, baseline_days, sharpe, hourly)
+    plan = Plan(paths, years, baseline_days, sharpe, hourly=hourly)
+    champions = replace(plan, baseline_days=CHAMPION_DAYS, shape_days=CHAMPION_SHAPE_DAYS, passing_z=PASSING_Z)
     changes: list[tuple[float | None, float]] = [(sharpe - drop, 1.0) for drop in (3.0, 6.0, 12.0)]
     changes += [(None, factor) for factor in (0.5, 2.0, 3.0)]
-    rates, found = [], []
+    rates, likely, found = [], [], []
+    thresholds = (2.0, 2.5, 3.0, 3.5, 4.0)
     with output.progress(unit="") as bar:
         task = bar.add_task("laws of returns", total=len(Law), detail="")
         for law in Law:
-            rates.append(false_alarms(law, params, plan, (2.0, 2.5, 3.0, 3.5, 4.0), np.random.default_rng(seed)))
+            rates.append(false_alarms(law, params, plan, thresholds, np.random.default_rng(seed)))
+            likely.append(false_alarms(law, params, champions, thresholds, np.random.default_rng(seed)))
             for new_sharpe, factor in changes:
                 rng = np.random.default_rng(seed)
                 found.append(detection(law, params, plan, rng, sharpe=new_sharpe, volatility_factor=factor))
             bar.advance(task)
-    data = {"plan": plan, "monitor": params, "false_alarms": rates, "detection": found}
-    output.emit(data, as_json, view=None if as_json else simulation_view(plan, rates, found))
+    data = {"plan": plan, "monitor": params, "false_alarms": rates, "champion_like": likely, "detection": found}
+    output.emit(data, as_json, view=None if as_json else simulation_view(plan, rates, likely, found))
 
 
 def parse_baseline(text: str) -> Baseline:
     """`sharpe=1.2,volatility=0.3,days=700[,clustering=10]`, annual figures, as a baseline per day. Raises `UsageError`."""
     from shared.monitor.performance import Baseline
+    from shared.monitor.statistics import YEAR_ROOT
 
     expected = "expected e.g. sharpe=1.2,volatility=0.3,days=700 (annual; clustering=10 to judge the volatility as well)"
     parts = dict(part.strip().partition("=")[::2] for part in text.split(",") if part.strip())
@@ -164,9 +180,8 @@ def parse_baseline(text: str) -> Baseline:
     needed = {"sharpe", "volatility", "days"}
     if not needed <= values.keys() <= needed | {"clustering"} or not all(map(math.isfinite, values.values())):
         raise UsageError(f"--baseline {text!r} does not say what it must; {expected}")
-    root = math.sqrt(365.0)
     clustering = values.get("clustering")
-    return Baseline(values["sharpe"] / root, values["volatility"] / root, int(values["days"]), clustering=clustering)
+    return Baseline(values["sharpe"] / YEAR_ROOT, values["volatility"] / YEAR_ROOT, int(values["days"]), clustering=clustering)
 
 
 def _assets(ledger: Ledger, book: str, wanted: tuple[str, ...]) -> list[Asset]:

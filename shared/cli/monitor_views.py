@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 from shared.cli import output
 from shared.domain.interval import format_ms
+from shared.monitor.statistics import YEAR_ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from shared.monitor.false_alarms import Detection, FalseAlarms, Plan
     from shared.monitor.performance import Finding, PerformanceCheck
-
-DAYS_PER_YEAR = 365.0
 
 
 def looks_view(name: str, checks: Mapping[str, PerformanceCheck], reasons: Sequence[str]) -> RenderableType:
@@ -35,7 +33,7 @@ def looks_view(name: str, checks: Mapping[str, PerformanceCheck], reasons: Seque
 
 
 def _cells(finding: Finding) -> tuple[str, ...]:
-    root = math.sqrt(DAYS_PER_YEAR)
+    root = YEAR_ROOT
     form = "{:+.2f}" if finding.metric == "sharpe" else "{:.1%}"
     values = ("" if value is None else form.format(value * root) for value in (finding.current, finding.baseline))
     change = "" if finding.relative_change is None else f"{finding.relative_change:+.0%}"
@@ -44,25 +42,16 @@ def _cells(finding: Finding) -> tuple[str, ...]:
     return finding.metric, *values, change, z, f"{finding.threshold:g}", verdict
 
 
-def simulation_view(plan: Plan, rates: list[FalseAlarms], found: list[Detection]) -> RenderableType:
+def simulation_view(plan: Plan, rates: list[FalseAlarms], likely: list[FalseAlarms], found: list[Detection]) -> RenderableType:
     """Days between false alarms, and how soon changes are found."""
     from rich.console import Group
 
-    """Days between false alarms, and how soon changes are found."""
     looks = f"{plan.paths} accounts x {plan.years:g} years, {'hourly' if plan.hourly else 'daily'} looks"
-    thresholds = list(rates[0].sharpe_days)
-    columns = ("returns", "metric", *(f"z {z}" for z in thresholds), "plain 15 %")
-    rows = []
-    for rate in rates:
-        rows.append((rate.law, "Sharpe", *map(_days, rate.sharpe_days.values()), f"{rate.plain_sharpe:.0%} of looks"))
-        rows.append(("", "volatility", *map(_days, rate.volatility_days.values()), f"{rate.plain_volatility:.0%} of looks"))
-        rows.append(
-            ("", "both, configured", *([""] * (len(thresholds) - 1)), _days(rate.configured_days), f"{rate.plain_either:.0%}")
-        )
     within = list(found[0].shares)
     hits = [(one.law, one.change, *(f"{share:.0%}" for share in one.shares.values())) for one in found]
     return Group(
-        output.table(columns, rows, title=f"Days between false alarms: {looks}", right=columns[2:]),
+        _rates_table(f"Days between false alarms: {looks}", rates),
+        _rates_table(f"The same with baselines like champions': few days, passed as a test: {looks}", likely),
         output.table(
             ("returns", "change", *(f"{days} days" for days in within)),
             hits,
@@ -70,6 +59,20 @@ def simulation_view(plan: Plan, rates: list[FalseAlarms], found: list[Detection]
             right=[f"{days} days" for days in within],
         ),
     )
+
+
+def _rates_table(title: str, rates: list[FalseAlarms]) -> RenderableType:
+    thresholds = list(rates[0].sharpe_days)
+    columns = ("returns", "metric", *(f"z {z}" for z in thresholds), "configured", "plain 15 %")
+    rows = []
+    for rate in rates:
+        sharpe, volatility = map(_days, rate.sharpe_days.values()), map(_days, rate.volatility_days.values())
+        rows.append(
+            (rate.law, f"Sharpe, baseline {rate.baseline_sharpe:.2f}", *sharpe, "", f"{rate.plain_sharpe:.0%} of looks")
+        )
+        rows.append(("", "volatility", *volatility, "", f"{rate.plain_volatility:.0%} of looks"))
+        rows.append(("", "both", *([""] * len(thresholds)), _days(rate.configured_days), f"{rate.plain_either:.0%}"))
+    return output.table(columns, rows, title=title, right=columns[2:])
 
 
 def _days(value: float | None) -> str:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from shared.domain.research import RecalibrationEvent
     from shared.ports import Ledger, Research
 
+_REASON = "asked for by hand"
 _OWN_BOOK = "research"
 """book of the agent log for recalibrations that no book asked for"""
 
@@ -33,14 +34,16 @@ _OWN_BOOK = "research"
 def recalibrate(
     asset: Annotated[str | None, typer.Option(help="This symbol: its waiting event, or a new one by hand.")] = None,
     event: Annotated[str | None, typer.Option(help="This event; a unique beginning of its id is enough.")] = None,
-    reason: Annotated[str, typer.Option(help="Why, for a new event by hand.")] = "asked for by hand",
+    reason: Annotated[str | None, typer.Option(help=f"Why, for a new event by hand (default: {_REASON!r}).")] = None,
     data: Annotated[
-        Path | None, typer.Option(help="Folder with candles (default: the venue, else a generated market).")
+        Path | None, typer.Option(help="Folder with candles (default: the venue; a generated market is refused).")
     ] = None,
     start: Annotated[
         str | None, typer.Option(help="First day of the campaign (default: monitor.history_days before its end).")
     ] = None,
-    end: Annotated[str | None, typer.Option(help="Day after the last one, for a new event by hand (default: today).")] = None,
+    end: Annotated[
+        str | None, typer.Option(help="Day after the last one, for a new event by hand (default: the end of the candles).")
+    ] = None,
     search: Annotated[int | None, typer.Option(help="Let Optuna look for so many variants.", min=1)] = None,
     workers: Annotated[int | None, typer.Option(help="Processes (default: one for each processor).", min=1)] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done; write nothing.")] = False,
@@ -55,10 +58,13 @@ def recalibrate(
     from shared.adapters.local.jobs import ProcessJobs
     from shared.calibration.run import CampaignPorts
     from shared.cli import output, wiring
+    from shared.domain.research import FINAL
 
     settings = wiring.settings()
     ledger, research = wiring.ledger(settings), wiring.research(settings)
-    events = _events(settings, ledger, research, asset, event, end, reason)
+    events = _events(settings, ledger, research, asset, event, end, reason, data)
+    if data is None and any(one.status not in FINAL for one in events):
+        _check_venue(settings)  # now, and not as the failure of an event
     jobs = ProcessJobs(workers or os.cpu_count() or 1)
     ports = CampaignPorts(wiring.bucket(settings), research, jobs, wiring.clock())
     rows, problems = [], []
@@ -66,7 +72,7 @@ def recalibrate(
         try:
             rows.append(_one(settings, ledger, ports, one, data, start, search, dry_run=dry_run))
         except OstError as error:
-            problems.append(f"{one.asset.symbol}: {error}")
+            problems.append(_prefixed(one.asset.symbol, str(error)))
     if as_json or rows or not problems:
         shown = None if as_json else view(rows, dry_run=dry_run)
         output.emit({"recalibrations": rows, "problems": problems}, as_json, view=shown)
@@ -83,15 +89,19 @@ def _events(
     symbol: str | None,
     wanted: str | None,
     end: str | None,
-    reason: str,
+    reason: str | None,
+    data: Path | None,
 ) -> list[RecalibrationEvent]:
     """What there is to do. Raises `UsageError`."""
-    from shared.calibration.recalibration import data_end_ms, manual_event, unfinished_events
+    from shared.calibration.recalibration import data_end_ms, manual_event
     from shared.cli import wiring
+    from shared.domain.research import unfinished_events
     from shared.monitor.watch import regime_snapshot
 
     if symbol is not None and wanted is not None:
         raise UsageError("--asset and --event both say what to do; give one of them")
+    if symbol is None and (end is not None or reason is not None):
+        raise UsageError("--end and --reason are for a new event by hand; name its --asset as well")
     known = research.recalibrations()
     if wanted is not None:
         found = [one for one in known if one.id == wanted] or [one for one in known if wanted and one.id.startswith(wanted)]
@@ -106,15 +116,43 @@ def _events(
         return waiting
     asset = Asset(settings.universe.venue, symbol.strip().upper())
     own = [one for one in waiting if one.asset == asset]
-    if own and end is None:
+    if own and end is None and reason in (None, own[-1].measured.get("reason")):  # the same command goes on
         return own[-1:]
     if own and own[-1].status != "failed":
-        raise UsageError(f"{own[-1].id} waits already and ends at {format_ms(data_end_ms(own[-1]))[:10]}; leave --end out")
+        raise UsageError(
+            f"{own[-1].id} waits already and ends at {format_ms(data_end_ms(own[-1]))[:10]}; leave --end and --reason out"
+        )
     books = [book.book for book in ledger.books()]
     states = [state for book in books if (state := ledger.last_regime(book, asset)) is not None]
     newest = max(states, key=lambda state: state.bar_close_ms, default=None)
-    end_ms = None if end is None else parse_date_ms(end)
-    return [manual_event(asset, wiring.clock().now_ms(), regime_snapshot(newest), reason, end_ms)]
+    end_ms = _newest_day_ms(settings, asset, data) if end is None else parse_date_ms(end)
+    return [manual_event(asset, wiring.clock().now_ms(), regime_snapshot(newest), reason or _REASON, end_ms)]
+
+
+def _newest_day_ms(settings: Settings, asset: Asset, data: Path | None) -> int:
+    """End of the newest complete day of an asset's candles. Raises `UsageError` for a generated market."""
+    from shared.cli import output
+    from shared.cli.market_source import resolve
+
+    if data is None:
+        _check_venue(settings)
+    days = settings.monitor.history_days
+    source = resolve(settings, settings.interval, data=data, symbols=(asset.symbol,), days=days, say=output.note)
+    return source.spans[asset.symbol][1] // DAY_MS * DAY_MS
+
+
+def _check_venue(settings: Settings) -> None:
+    """Raise `UsageError` where candles could only be generated: nothing that trades may be decided on them."""
+    from shared.cli.market_source import venue_problem
+
+    reason = venue_problem(settings)
+    if reason is not None:
+        raise UsageError(f"{reason}; a recalibration needs recorded candles: name a folder with --data DIR, or try again later")
+
+
+def _prefixed(symbol: str, problem: str) -> str:
+    """The problem with the symbol in front, once."""
+    return problem if problem.startswith(f"{symbol}:") else f"{symbol}: {problem}"
 
 
 def _one(
@@ -128,9 +166,9 @@ def _one(
     *,
     dry_run: bool,
 ) -> dict[str, Any]:
-    from shared.calibration.recalibration import FINAL
     from shared.calibration.recalibration import recalibrate as run
     from shared.cli import output
+    from shared.domain.research import FINAL
 
     def request() -> CampaignRequest:
         return _request(settings, event, data, start, search)

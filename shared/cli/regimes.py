@@ -30,7 +30,7 @@ def compare(
         int | None, typer.Option(help="Compare on so many generated markets instead, whose regimes are known.", min=1)
     ] = None,
     days: Annotated[int, typer.Option(help="Days of each generated market, after the warm-up.", min=30)] = 365,
-    report: Annotated[Path | None, typer.Option(help="Where the HTML page goes (default: regimes.html).")] = None,
+    report: Annotated[Path | None, typer.Option(help="Where the HTML page goes (default: below storage.root).")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
 ) -> None:
     """How right, how restless, how late each classifier is, and what each one does to a backtest.
@@ -69,7 +69,7 @@ def compare(
             for problem in markets.problems:
                 output.note(problem)
             result = on_markets(settings, markets, telling)
-    path = report or Path("regimes.html")
+    path = report or settings.storage.root / "regimes" / "regimes.html"
     write_report(path, render_comparison(result))
     output.emit({"report": path, **result.as_dict()}, as_json, view=_view(result, path))
 

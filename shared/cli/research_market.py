@@ -32,6 +32,8 @@ class ResearchMarkets:
     """content hash of the candles by symbol"""
     problems: tuple[str, ...]
     """assets that were left out, one line each"""
+    notes: tuple[str, ...] = ()
+    """what the data of the others leave out inside the period, one line each"""
 
 
 def parse_symbols(text: str | None) -> tuple[str, ...]:
@@ -52,16 +54,19 @@ def load_markets(
     warmup_bars: int,
     days: int | None = None,
     history_bars: int | None = None,
+    keep_ended: bool = False,
 ) -> ResearchMarkets:
     """Markets of `symbols` (default: the configured universe) from `start` to `end` (YYYY-MM-DD; default: all that there is).
 
-    An asset that does not reach over the period is left out and named. Where there are more candles before the period than
-    the warm-up needs, up to `history_bars` (default: the warm-up) are given. Raises `UsageError` for dates that make no sense,
-    `NotEnoughData` where no asset reaches over the period.
+    An asset that does not reach over the period is left out and named; with `keep_ended` one stays whose candles end inside it
+    (who drops those trades with hindsight). Where there are more candles before the period than the warm-up needs, up to
+    `history_bars` (default: the warm-up) are given. What is missing inside the period is noted on stderr as well. Raises
+    `UsageError` for dates that make no sense, `NotEnoughData` where no asset reaches over the period.
     """
     from shared.backtest.market import AssetMarket
     from shared.backtest.venue_rules import symbol_spec
     from shared.cli import output
+    from shared.cli.market_caveats import early_end, missing_bars, missing_funding
     from shared.cli.market_source import resolve
     from shared.domain.ids import candles_hash
 
@@ -69,12 +74,18 @@ def load_markets(
     start_ms, end_ms = (parse_date_ms(day) if day else None for day in (start, end))
     if start_ms is not None and end_ms is not None and end_ms <= start_ms:
         raise UsageError(f"the period would end ({end}) before it starts ({start})")
-    wanted_days = days or ((end_ms or start_ms or 0) - (start_ms or 0)) // DAY_MS or settings.run.days
+    if start_ms is not None and start_ms < warmup_bars * interval.ms:
+        raise UsageError(f"{warmup_bars} {interval} bars of warm-up come before {start}, and that is before 1970; start later")
+    wanted_days = days or settings.run.days
+    if start_ms is not None and end_ms is not None:
+        wanted_days = (end_ms - start_ms) // DAY_MS
     source = resolve(settings, interval, data=data, symbols=symbols, days=max(wanted_days, 1), say=output.note)
-    last = end_ms or max(span[1] for span in source.spans.values())
+    last = max(span[1] for span in source.spans.values()) if end_ms is None else end_ms
     if start_ms is None and days is not None:
         start_ms = last - days * DAY_MS
-    problems, markets, hashes = list(source.problems), [], {}
+        if start_ms < warmup_bars * interval.ms:
+            raise UsageError(f"{days} days before {format_ms(last)} and their warm-up begin before 1970; choose fewer days")
+    problems, notes, markets, hashes = list(source.problems), [], [], {}
     firsts = {symbol: first + warmup_bars * interval.ms for symbol, (first, _) in source.spans.items()}
     begin = start_ms if start_ms is not None else max(firsts.values())
     begin, last = interval.ceil(begin), interval.floor(last)
@@ -86,7 +97,8 @@ def load_markets(
         )
     for asset in source.universe:
         first, newest = source.spans[asset.symbol]
-        if newest < last or firsts[asset.symbol] > begin:
+        until = min(newest, last) if keep_ended else last
+        if newest < until or until <= begin or firsts[asset.symbol] > begin:
             problems.append(
                 f"{asset.symbol}: left out: candles from {format_ms(first)} to {format_ms(newest)}, needed from "
                 f"{format_ms(begin - warmup_bars * interval.ms)} ({warmup_bars} bars of warm-up) to {format_ms(last)}"
@@ -95,9 +107,19 @@ def load_markets(
         from_ms = begin - max(warmup_bars, history_bars or 0) * interval.ms
         candles = asyncio.run(source.market.candles(asset.symbol, interval, from_ms, last))
         funding = asyncio.run(source.market.funding_rates(asset.symbol, from_ms, last + 1))
+        try:
+            notes += missing_bars(asset.symbol, candles, begin, until)
+        except NotEnoughData as error:
+            problems.append(f"{error}: left out")
+            continue
+        notes += early_end(asset.symbol, newest, last) + missing_funding(asset.symbol, funding, begin, until)
         spec = symbol_spec(asset.symbol, float(candles.open[0]))
         markets.append(AssetMarket(asset, candles, spec, funding if len(funding[0]) else None))
         hashes[asset.symbol] = candles_hash(candles)
     if not markets:
         raise NotEnoughData("\n".join(problems))
-    return ResearchMarkets(tuple(markets), interval, begin, last, source.label, source.generated, hashes, tuple(problems))
+    for note in notes:
+        output.note(note)
+    return ResearchMarkets(
+        tuple(markets), interval, begin, last, source.label, source.generated, hashes, tuple(problems), tuple(notes)
+    )

@@ -40,7 +40,13 @@ def _of_book(ledger: Ledger, wanted: str | None) -> BookNow:
     """A book as of its last bar: positions at the price of their newest decision."""
     from shared.cli.lineage import chosen_book
 
-    record = chosen_book(ledger.books(), wanted)
+    books = ledger.books()
+    if not books:
+        raise NotEnoughData(
+            "the ledger holds no book yet; make one with `ost run --days 30`, or look at a backtest: "
+            "`ost backtest --parquet out`, then `ost risk --backtest out`"
+        )
+    record = chosen_book(books, wanted)
     points = ledger.equity(record.book)
     if not points:
         raise NotEnoughData(f"book {record.book} has no bar yet; go on with the run and look again")

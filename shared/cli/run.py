@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from shared.domain.errors import UsageError
+from shared.domain.interval import MAX_DAYS
 
 if TYPE_CHECKING:
     from shared.cli.paper_run import PaperRun, RunEnd
@@ -24,7 +25,7 @@ def run(
     ] = None,
     symbols: Annotated[str | None, typer.Option(help="Comma-separated symbols (default: the configured universe).")] = None,
     interval: Annotated[str | None, typer.Option("--interval", "-i", help="Bars that are traded on: 15m to 1d.")] = None,
-    days: Annotated[int | None, typer.Option(help="Days to trade, ending at the newest bar.", min=1)] = None,
+    days: Annotated[int | None, typer.Option(help="Days to trade, ending at the newest bar.", min=1, max=MAX_DAYS)] = None,
     start: Annotated[str | None, typer.Option(help="First day to trade, YYYY-MM-DD (instead of --days).")] = None,
     end: Annotated[str | None, typer.Option(help="Trade up to this day, YYYY-MM-DD.")] = None,
     capital: Annotated[str | None, typer.Option(help="Starting wallet, quote currency.")] = None,

@@ -103,7 +103,7 @@ def _read_yaml(path: Path) -> Mapping[str, Any]:
         reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
         raise ConfigError(f"cannot read the settings file {path}: {reason}; name another one with --config") from None
     except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is no YAML: {_one_line(error)}") from None
+        raise ConfigError(f"{path} is no YAML: {one_line(error)}") from None
     if values is None:
         return {}
     if not isinstance(values, dict):
@@ -111,7 +111,8 @@ def _read_yaml(path: Path) -> Mapping[str, Any]:
     return values
 
 
-def _one_line(error: yaml.YAMLError) -> str:
+def one_line(error: yaml.YAMLError) -> str:
+    """Where YAML stopped to understand a text, and why."""
     mark = getattr(error, "problem_mark", None)
     problem = getattr(error, "problem", None) or "it cannot be parsed"
     return f"line {mark.line + 1}, column {mark.column + 1}: {problem}" if mark else str(problem)

@@ -19,6 +19,11 @@ DAY_MS = 24 * HOUR_MS
 WEEK_MS = 7 * DAY_MS
 YEAR_MS = 365 * DAY_MS
 
+FIRST_YEAR, LAST_YEAR = 1970, 2200
+"""Years that a date may name."""
+MAX_DAYS = 36_500
+"""Days that a period may be long."""
+
 # 1970-01-01 was a Thursday: the first Monday is four days later.
 _MONDAY_OFFSET_MS = 4 * DAY_MS
 
@@ -94,12 +99,14 @@ STORED_INTERVALS = (Interval.M15, Interval.M30, Interval.H1, Interval.H4, Interv
 def parse_date_ms(text: str) -> int:
     """Midnight UTC of `YYYY-MM-DD`, or the instant of an ISO time (UTC where it names no zone).
 
-    Raises `UsageError` for anything else.
+    Raises `UsageError` for anything else, and for years before 1970 or after 2200: a mistyped year is no instant of a market.
     """
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
         raise UsageError(f"cannot read the date {text!r}; write YYYY-MM-DD, e.g. 2025-07-01") from None
+    if not FIRST_YEAR <= moment.year <= LAST_YEAR:
+        raise UsageError(f"the date {text!r} lies outside the years {FIRST_YEAR} to {LAST_YEAR}; check the year")
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     return round(moment.timestamp() * 1000)

@@ -6,12 +6,15 @@ instants are ms UTC; Sharpe ratios are per day, not annualised.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from shared.domain.asset import Asset
 from shared.domain.interval import Interval
+
+FINAL = ("champion", "no_improvement")
+"""statuses of a recalibration that nothing changes any more; a failed one may run again"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +72,10 @@ class TaskRecord:
 
 @dataclass(frozen=True, slots=True)
 class Champion:
-    """Parameters that earned the right to trade an asset. At most one per asset is active; the database holds that."""
+    """Parameters that earned an asset. At most one per asset is active; the database holds that.
+
+    A run trades the settings; it trades a champion where they are the champion's (`ost champions show ID --settings`).
+    """
 
     id: str
     asset: Asset
@@ -98,7 +104,7 @@ class RecalibrationEvent:
     asset: Asset
     created_ms: int
     trigger: str
-    """`sharpe`, `volatility`, `regime` or `manual`"""
+    """`sharpe`, `volatility` or `manual`"""
     measured: Mapping[str, Any]
     """current, baseline, relative change, z, threshold"""
     regime: Mapping[str, Any]
@@ -106,6 +112,17 @@ class RecalibrationEvent:
     """`open`, `running`, `champion`, `no_improvement` or `failed`"""
     finished_ms: int | None = None
     outcome: Mapping[str, Any] | None = None
+
+
+def unfinished_events(events: Sequence[RecalibrationEvent]) -> list[RecalibrationEvent]:
+    """Events that can go on, in the order of `events` (oldest first): open, running (perhaps killed) and failed ones.
+
+    A failed one counts only while its asset has no newer event.
+    """
+    newest = {event.asset: event.id for event in events}
+    return [
+        event for event in events if event.status not in FINAL and (event.status != "failed" or newest[event.asset] == event.id)
+    ]
 
 
 @dataclass(frozen=True, slots=True)

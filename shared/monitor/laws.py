@@ -1,8 +1,8 @@
 """Laws that daily returns are drawn from, all with the same deviation and Sharpe ratio: what false alarms are measured on.
 
-Normal; heavy (Student's t, 4 degrees of freedom); clustered (the GARCH(1, 1) of
-`calibration/significance/clustering.py`: volatility that rises and falls over weeks, as in crypto). The hours of a day share its scale, so that their sum
-follows the law exactly.
+Normal; heavy (Student's t, 4 degrees of freedom); clustered (the GARCH(1, 1) of `calibration/significance/clustering.py`:
+volatility that rises and falls over weeks, as in crypto). The hours of a day share its scale, so that their sum follows the
+law exactly.
 """
 
 from __future__ import annotations

@@ -19,9 +19,8 @@ from shared.domain.candles import FloatArray, IntArray
 from shared.domain.errors import MalformedData
 from shared.domain.interval import DAY_MS, format_ms
 from shared.monitor.params import MonitorParams
-from shared.monitor.statistics import DAYS_PER_YEAR, clustering, log_variance_error, moments, sharpe_difference_error
+from shared.monitor.statistics import YEAR_ROOT, clustering, log_variance_error, moments, sharpe_difference_error
 
-_YEAR_ROOT = math.sqrt(DAYS_PER_YEAR)
 _NORMAL_KURTOSIS = 3.0
 
 
@@ -175,19 +174,19 @@ def _sharpe(window: FloatArray, baseline: Baseline, params: MonitorParams) -> Fi
     before, current = baseline.sharpe_daily, float(moments(window).sharpe)
     sharpe, skewness, kurtosis = (np.asarray(value) for value in (before, baseline.skewness, baseline.kurtosis))
     error = float(sharpe_difference_error(sharpe, skewness, kurtosis, len(window), baseline.days))
-    change = (current - before) / max(abs(before), params.sharpe_floor / _YEAR_ROOT)
+    change = (current - before) / max(abs(before), params.sharpe_floor / YEAR_ROOT)
     z = (current - before) / error if error > 0 else 0.0
     effect, threshold = params.minimum_effect, params.sharpe_z
     fired = change < -effect and z < -threshold
-    shown = f"Sharpe {current * _YEAR_ROOT:+.2f} against {before * _YEAR_ROOT:+.2f}"
+    shown = f"Sharpe {current * YEAR_ROOT:+.2f} against {before * YEAR_ROOT:+.2f}"
     why = f"{shown} {_why(change, z, effect, threshold, fired=fired, bad=change < 0)}"
     return Finding("sharpe", current, before, change, effect, z, threshold, error, fired, why)
 
 
 def _volatility(window: FloatArray, baseline: Baseline, params: MonitorParams) -> Finding:
     before, current = baseline.volatility_daily, float(moments(window).deviation)
-    change = (current - before) / max(before, params.volatility_floor / _YEAR_ROOT)
-    shown = f"volatility {current * _YEAR_ROOT:.1%} against {before * _YEAR_ROOT:.1%}"
+    change = (current - before) / max(before, params.volatility_floor / YEAR_ROOT)
+    shown = f"volatility {current * YEAR_ROOT:.1%} against {before * YEAR_ROOT:.1%}"
     effect, threshold = params.minimum_effect, params.volatility_z
     if baseline.clustering is None:
         why = f"{shown}: not judged, the baseline does not say how much the volatility of a window varies by itself"

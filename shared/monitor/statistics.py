@@ -7,6 +7,7 @@ the mean of m consecutive z², so that clustered volatility counts (Bartlett wei
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,7 @@ import numpy as np
 from shared.domain.candles import FloatArray
 
 DAYS_PER_YEAR = 365.0
+YEAR_ROOT = math.sqrt(DAYS_PER_YEAR)
 
 _STILL = 1e-14  # a deviation of returns below this is rounding, not movement
 _NORMAL = 2.0  # variance of z² of a normal variable: daily returns are never less dispersed

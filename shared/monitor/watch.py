@@ -4,22 +4,25 @@ The clock is the book's own (its newest equity point), so that a look at a book 
 and the same look again changes nothing. Windows end at UTC midnight, like the daily returns that baselines are made of: hourly
 looks at windows that end at the look would only multiply false alarms (docs/recalibration.md). Every outcome goes to the book's
 log with its reason.
+
+A champion is held to its promise only for days on which the book traded it: its parameters, its bars, since its activation.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from shared.domain.asset import Asset
-from shared.domain.candles import FloatArray
+from shared.domain.candles import BoolArray, FloatArray
+from shared.domain.decision import Decision
 from shared.domain.ids import content_id
-from shared.domain.interval import DAY_MS
+from shared.domain.interval import DAY_MS, format_ms
 from shared.domain.records import RegimeState
-from shared.domain.research import Champion, RecalibrationEvent
+from shared.domain.research import Champion, RecalibrationEvent, unfinished_events
 from shared.monitor.contribution import contribution
 from shared.monitor.params import MonitorParams
 from shared.monitor.performance import Baseline, PerformanceCheck, check_performance, rolling_returns
@@ -28,7 +31,7 @@ from shared.ports import Ledger, Research
 SOURCE = "monitor"
 """who these entries of the agent log are by"""
 UNFINISHED = ("open", "running")
-"""statuses of a recalibration that still has to come to an end"""
+"""statuses of a recalibration beside which no other one is opened"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,8 @@ class AssetLook:
     check: PerformanceCheck
     event: RecalibrationEvent | None
     """opened by this look"""
+    waiting: str | None
+    """id of the recalibration that still has to come to its end, opened by this look or by one before (`ost recalibrate`)"""
     reason: str
     """what came of it, in one line"""
 
@@ -55,6 +60,7 @@ class AssetLook:
             "baseline": None if self.baseline is None else self.baseline.as_dict(),
             "check": self.check.as_dict(),
             "event": None if self.event is None else self.event.id,
+            "waiting": self.waiting,
             "reason": self.reason,
         }
 
@@ -93,8 +99,12 @@ def look_at_book(
         days = max((at_ms - points[0].time_ms) // DAY_MS, params.window_days)
         returns = rolling_returns(time_ms, curve, at_ms, days)
         champion = None if baseline or own_history else next(iter(research.champions(asset, active=True)), None)
+        traded = None if champion is None else champion_days(decisions, champion, at_ms, days)
+        returns = returns if traded is None else np.where(traded, returns, np.nan)
         expected = baseline or (history_baseline(returns, params) if own_history else _measured(champion))
-        look = _look(research, book, asset, champion, expected, returns, params, now_ms, ledger.last_regime(book, asset))
+        obstacle = None if champion is None or traded is None else _not_traded(traded, decisions, champion, params)
+        check, known = _checked(research, asset, expected, returns, params, now_ms, obstacle)
+        look = _look(check, known, book, asset, champion, expected, now_ms, ledger.last_regime(book, asset))
         if open_events:
             _write(ledger, research, look, now_ms)
         looks.append(look)
@@ -105,6 +115,44 @@ def history_baseline(returns: FloatArray, params: MonitorParams) -> Baseline | N
     """What the daily returns (n,) before the window promised; `None` where they do not move or are too few."""
     before = returns[: -params.window_days]
     return Baseline.of(before[np.isfinite(before)], params.window_days)
+
+
+def champion_days(decisions: Sequence[Decision], champion: Champion, at_ms: int, days: int) -> BoolArray:
+    """Which of the `days` days (days,) that end at `at_ms` count for a champion.
+
+    Those that begin at its activation or later, and whose `decisions` (oldest first), with the one in force when the day began,
+    all carry its parameters and its interval.
+    """
+    time_ms = np.array([decision.bar_close_ms for decision in decisions], dtype=np.int64)
+    carries = np.array([_is_of(decision, champion) for decision in decisions], dtype=np.bool_)
+    edges = at_ms - DAY_MS * np.arange(days, -1, -1, dtype=np.int64)
+    first = np.maximum(np.searchsorted(time_ms, edges[:-1], side="right") - 1, 0)
+    end = np.searchsorted(time_ms, edges[1:], side="left")
+    wrong = np.concatenate([[0], np.cumsum(~carries)])
+    active = edges[:-1] >= (at_ms if champion.activated_ms is None else champion.activated_ms)
+    return np.asarray(active & (end > first) & (wrong[end] == wrong[np.minimum(first, end)]))
+
+
+def _is_of(decision: Decision, champion: Champion) -> bool:
+    return decision.params_version == champion.params_version and decision.interval is champion.interval
+
+
+def _not_traded(traded: BoolArray, decisions: Sequence[Decision], champion: Champion, params: MonitorParams) -> str | None:
+    """Why too few days of the window are the champion's, or `None`."""
+    days = int(traded[-params.window_days :].sum())
+    if days >= params.minimum_days:
+        return None
+    if decisions and not _is_of(newest := decisions[-1], champion):
+        return (
+            f"the book does not trade champion {champion.id} (it trades params {newest.params_version} on {newest.interval}, "
+            f"the champion is {champion.params_version} on {champion.interval}); "
+            f"see `ost champions show {champion.id} --settings`"
+        )
+    since = "never" if champion.activated_ms is None else format_ms(champion.activated_ms)
+    return (
+        f"not enough data: the book traded champion {champion.id} (active since {since}) on {days} whole days of the window, "
+        f"needed {params.minimum_days}"
+    )
 
 
 def regime_snapshot(state: RegimeState | None) -> dict[str, Any]:
@@ -123,29 +171,47 @@ def _measured(champion: Champion | None) -> Baseline | None:
     return None if champion is None else Baseline.from_metrics(champion.metrics)
 
 
-def _look(
+def _checked(
     research: Research,
-    book: str,
     asset: Asset,
-    champion: Champion | None,
     expected: Baseline | None,
     returns: FloatArray,
     params: MonitorParams,
     now_ms: int,
-    regime: RegimeState | None,
-) -> AssetLook:
-    at_ms = now_ms // DAY_MS * DAY_MS
+    obstacle: str | None,
+) -> tuple[PerformanceCheck, list[RecalibrationEvent]]:
+    """The comparison, and the asset's recalibrations up to now, oldest first."""
     known = [event for event in research.recalibrations(asset) if event.created_ms <= now_ms]
     last_ms = max((event.created_ms for event in known), default=None)
-    check = check_performance(returns, expected, params, at_ms, last_ms)
+    check = check_performance(returns, expected, params, now_ms // DAY_MS * DAY_MS, last_ms)
+    # Without a baseline the check itself says what is missing.
+    if obstacle is not None and expected is not None:
+        check = replace(check, findings=(), trigger=None, reason=obstacle)
+    return check, known
+
+
+def _look(
+    check: PerformanceCheck,
+    known: Sequence[RecalibrationEvent],
+    book: str,
+    asset: Asset,
+    champion: Champion | None,
+    expected: Baseline | None,
+    now_ms: int,
+    regime: RegimeState | None,
+) -> AssetLook:
+    """What comes of a check: a new event, one that waits already, or nothing."""
     champion_id = None if champion is None else champion.id
+    unfinished = unfinished_events(known)
+    waiting = unfinished[-1].id if unfinished else None
     if check.trigger is None:
-        return AssetLook(book, asset, champion_id, expected, check, None, f"no recalibration: {check.reason}")
-    identity = content_id("r", str(asset), check.trigger, at_ms)
+        reason = f"no recalibration: {check.reason}" + ("" if waiting is None else f"; {waiting} still waits: ost recalibrate")
+        return AssetLook(book, asset, champion_id, expected, check, None, waiting, reason)
+    identity = content_id("r", str(asset), check.trigger, check.at_ms)
     before = next((one for one in known if one.status in UNFINISHED or one.id == identity), None)
     if before is not None:
         reason = f"recalibration {before.id} is {before.status} already: {check.reason}"
-        return AssetLook(book, asset, champion_id, expected, check, None, reason)
+        return AssetLook(book, asset, champion_id, expected, check, None, waiting, reason)
     event = RecalibrationEvent(
         id=identity,
         asset=asset,
@@ -155,7 +221,8 @@ def _look(
         regime=regime_snapshot(regime),
         status="open",
     )
-    return AssetLook(book, asset, champion_id, expected, check, event, f"recalibration {event.id} is due: {check.reason}")
+    reason = f"recalibration {event.id} is due: {check.reason}"
+    return AssetLook(book, asset, champion_id, expected, check, event, event.id, reason)
 
 
 def _write(ledger: Ledger, research: Research, look: AssetLook, now_ms: int) -> None:

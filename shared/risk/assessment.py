@@ -117,7 +117,9 @@ def assess(
     moves = {symbol: daily_moves(bars) for symbol, bars in candles.items()}
     together = covariation(moves, tuple(book.positions), params)
     if book.positions and not together.days:
-        notes.append("too few common days of candles: correlation and beta are taken as 1")
+        notes.append(
+            "too few common days of candles: beta is taken as 1, and the shocks of volatility and correlation are left out"
+        )
     elif book.positions and REFERENCE not in candles:
         notes.append(f"no candles of {REFERENCE}: beta is taken as 1")
     betas = dict(zip(together.symbols, together.beta.tolist(), strict=True))

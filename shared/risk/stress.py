@@ -141,7 +141,10 @@ def _moves(candles: Candles | None, window: StressWindow, grid: np.ndarray) -> F
 
 
 def shocks(positions: Mapping[str, float], together: Covariation, params: RiskReportParams) -> list[StressResult]:
-    """Hypothetical scenarios of one day: every price at once, volatility, correlation, funding."""
+    """Hypothetical scenarios of one day: every price at once, volatility, correlation, funding.
+
+    Without common days of candles nothing is known of volatility: those scenarios are left out, a loss of 0 would be a lie.
+    """
     held = np.array([positions.get(symbol, 0.0) for symbol in together.symbols])
     net = float(sum(positions.values()))
     results = [
@@ -155,10 +158,14 @@ def shocks(positions: Mapping[str, float], together: Covariation, params: RiskRe
     factor = params.volatility_factor
     paid = -float(sum(abs(part) for part in positions.values())) * params.funding_spike * params.funding_stamps
     losses = (
-        ("usual volatility", "loss of one day in a hundred, normal distribution", -z * usual),
-        (f"volatility x {factor:g}", "the same, every asset that much more volatile", -z * usual * factor),
-        ("correlation 1", "the same, every position losing on the same day", -z * joint),
-        (f"volatility x {factor:g}, correlation 1", "both", -z * joint * factor),
-        ("funding spike", f"{params.funding_spike:.2%} x {params.funding_stamps} stamps against every position", paid),
+        ()
+        if not together.days
+        else (
+            ("usual volatility", "loss of one day in a hundred, normal distribution", -z * usual),
+            (f"volatility x {factor:g}", "the same, every asset that much more volatile", -z * usual * factor),
+            ("correlation 1", "the same, every position losing on the same day", -z * joint),
+            (f"volatility x {factor:g}, correlation 1", "both", -z * joint * factor),
+        )
     )
-    return [*results, *(StressResult(name, about, loss, loss) for name, about, loss in losses)]
+    funding = ("funding spike", f"{params.funding_spike:.2%} x {params.funding_stamps} stamps against every position", paid)
+    return [*results, *(StressResult(name, about, loss, loss) for name, about, loss in (*losses, funding))]

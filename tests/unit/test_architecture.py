@@ -24,7 +24,13 @@ FORBIDDEN_CALLS = {
     "pickle.loads",
     "joblib.load",
 }
-GENERATOR_MAKERS = {"np.random.Generator", "np.random.default_rng", "np.random.PCG64", "np.random.SeedSequence", "np.random.SeedSequence(seed).spawn"}
+GENERATOR_MAKERS = {
+    "np.random.Generator",
+    "np.random.default_rng",
+    "np.random.PCG64",
+    "np.random.SeedSequence",
+    "np.random.SeedSequence(seed).spawn",
+}
 
 
 def calls(source: str) -> list[tuple[int, str]]:

@@ -2,6 +2,7 @@
 
 A promotion names in its lineage the champion that it was compared with (`predecessor`, `None` for none). Where another one is
 active by then the comparison says nothing any more, and the promotion is refused: of two promotions at once, one wins.
+A reign is a record of its own: one that has ended is not activated again, its parameters come back under another id.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from sqlalchemy import Connection, RowMapping, select, update
 from shared.adapters.sql.research_models import ChampionRow
 from shared.adapters.sql.statements import asset_columns, insert_missing, row_by_id, table, with_asset
 from shared.domain.asset import Asset
-from shared.domain.errors import Conflict
+from shared.domain.errors import Conflict, UsageError
 from shared.domain.research import Champion
 
 _CHAMPIONS = table(ChampionRow)
@@ -46,20 +47,25 @@ def promote(connection: Connection, champion: Champion, now_ms: int) -> Champion
     if before is not None and before.id == champion.id:
         return None
     _check_predecessor(champion, before)
+    if connection.execute(select(_CHAMPIONS.c.id).where(_CHAMPIONS.c.id == champion.id)).first() is not None:
+        raise Conflict(
+            f"{asset.symbol}: {champion.id} is in the ledger already and not active any more; promote it again under an id of "
+            f"its own, as `ost champions promote {champion.id}` does"
+        )
     if before is not None:
         retired = update(_CHAMPIONS).where(_CHAMPIONS.c.id == before.id)
         connection.execute(retired.values(active=False, deactivated_ms=now_ms))
-    if connection.execute(select(_CHAMPIONS.c.id).where(_CHAMPIONS.c.id == champion.id)).first() is not None:
-        again = update(_CHAMPIONS).where(_CHAMPIONS.c.id == champion.id)
-        connection.execute(again.values(active=True, activated_ms=now_ms, deactivated_ms=None))
-    elif not insert_missing(connection, ChampionRow, _row(champion, now_ms)):
+    if not insert_missing(connection, ChampionRow, _row(champion, now_ms)):
         raise Conflict(f"{asset.symbol}: another promotion was faster; look at `{_LISTING}` and decide again")
     return before
 
 
 def _check_predecessor(champion: Champion, active: Champion | None) -> None:
     if "predecessor" not in champion.lineage:
-        return
+        raise UsageError(
+            f"{champion.asset.symbol}: the lineage of {champion.id} does not name the champion that it was compared with; "
+            "expected `predecessor` (None where there was none)"
+        )
     expected, found = champion.lineage["predecessor"], None if active is None else active.id
     if expected != found:
         raise Conflict(

@@ -14,12 +14,11 @@ from shared.adapters.sql.research_models import RecalibrationRow
 from shared.adapters.sql.statements import asset_columns, insert_missing, table, with_asset
 from shared.domain.asset import Asset
 from shared.domain.errors import Conflict, LedgerError, UsageError
-from shared.domain.research import RecalibrationEvent
+from shared.domain.research import FINAL, RecalibrationEvent
 
 _EVENTS = table(RecalibrationRow)
 _STATUSES = ("open", "running", "champion", "no_improvement", "failed")
-_FINAL = ("champion", "no_improvement")
-_ENDS = (*_FINAL, "failed")
+_ENDS = (*FINAL, "failed")
 
 
 def record(connection: Connection, event: RecalibrationEvent) -> None:
@@ -51,7 +50,7 @@ def advance(
     row = connection.execute(select(_EVENTS).where(_EVENTS.c.id == event_id).with_for_update()).mappings().one_or_none()
     if row is None:
         raise LedgerError(f"recalibration {event_id} cannot become {status}: it was never recorded")
-    if row["status"] in _FINAL:
+    if row["status"] in FINAL:
         if row["status"] != status:
             raise Conflict(f"recalibration {event_id} ended as {row['status']} and cannot become {status}; start another one")
         return RecalibrationEvent(**with_asset(row))

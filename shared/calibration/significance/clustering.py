@@ -1,7 +1,7 @@
 """The law of clustered volatility that every simulation here draws from: a GARCH(1, 1) whose shocks are those of the returns.
 
-Level(t + 1) = 1 - a - b + a · shock(t)² · level(t) + b · level(t) (Bollerslev 1986), reaction a = 0.08 and persistence b = 0.90,
-near what daily crypto returns show, with Student's t of 5 degrees of freedom. Unconditional variance 1.
+Level(t + 1) = 1 - a - b + a · shock(t)² · level(t) + b · level(t) (Bollerslev 1986) with reaction a = 0.08 and persistence
+b = 0.90, near what daily crypto returns show, and Student's t of 5 degrees of freedom. Unconditional variance 1.
 """
 
 from __future__ import annotations

@@ -35,6 +35,18 @@ class Overfitting:
     """share of divisions in which the best of the one half loses money in the other"""
 
 
+@dataclass(frozen=True, eq=False, slots=True)
+class _Divisions:
+    """The best of one half in the other half, for each division."""
+
+    logit: FloatArray
+    inside: FloatArray
+    """Sharpe ratio where it was chosen"""
+    outside: FloatArray
+    """Sharpe ratio of the same variant in the other half"""
+    variants: int
+
+
 def pbo(returns: ArrayLike, *, slices: int = 16) -> Overfitting:
     """Probability of Backtest Overfitting of the variants in `returns` (t, N).
 
@@ -43,6 +55,25 @@ def pbo(returns: ArrayLike, *, slices: int = 16) -> Overfitting:
 
     Raises: `NotEnoughData` for fewer than two variants or two days a slice, `MalformedData` as `checked_panel`.
     """
+    found = _divided(returns, slices)
+    spread = found.inside - found.inside.mean()
+    power = float(spread @ spread)
+    return Overfitting(
+        float(np.mean(found.logit <= 0)),
+        float(np.median(found.logit)),
+        len(found.logit),
+        found.variants,
+        float(spread @ found.outside) / power if power > 0 else 0.0,
+        float(np.mean(found.outside < 0)),
+    )
+
+
+def logits(returns: ArrayLike, *, slices: int = 16) -> FloatArray:
+    """λ of each division (C(S, S/2),), of which `pbo` is the share at or below 0: for a plot. Errors: as `pbo`."""
+    return _divided(returns, slices).logit
+
+
+def _divided(returns: ArrayLike, slices: int) -> _Divisions:
     panel = checked_panel(returns, "the candidate set")
     days, variants = panel.shape
     if slices < 2 or slices % 2:
@@ -60,17 +91,7 @@ def pbo(returns: ArrayLike, *, slices: int = 16) -> Overfitting:
     parts = [_judge(first, second, chosen[at : at + _ROWS_AT_ONCE], half) for at in range(0, len(chosen), _ROWS_AT_ONCE)]
     rank, inside, outside = (np.concatenate(column) for column in zip(*parts, strict=True))
     relative = rank / (variants + 1)
-    logit = np.log(relative / (1 - relative))
-    spread = inside - inside.mean()
-    power = float(spread @ spread)
-    return Overfitting(
-        float(np.mean(logit <= 0)),
-        float(np.median(logit)),
-        len(chosen),
-        variants,
-        float(spread @ outside) / power if power > 0 else 0.0,
-        float(np.mean(outside < 0)),
-    )
+    return _Divisions(np.log(relative / (1 - relative)), inside, outside, variants)
 
 
 def _halves(slices: int) -> BoolArray:

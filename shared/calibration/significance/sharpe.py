@@ -1,15 +1,14 @@
-"""Is one Sharpe ratio really higher than another one, or than zero, or than the luckiest of many tries?
+"""Is one Sharpe ratio really higher than another one, or than zero?
 
 Difference of two: Ledoit and Wolf (2008), studentised circular block bootstrap ("bootstrap", for decisions), HAC ("hac", fast),
 Jobson-Korkie with Memmel's (2003) correction ("jkm", the i.i.d. normal reference). One: the Probabilistic Sharpe Ratio and
-Minimum Track Record Length of Bailey and Lopez de Prado (2012), the Deflated Sharpe Ratio (2014). Sharpe ratios are per day;
-365 days make a year where a field says annual. Kurtosis is raw: 3 for the normal distribution.
+Minimum Track Record Length of Bailey and Lopez de Prado (2012). Than the luckiest of many tries: `deflation.py`. Sharpe ratios
+are per day; 365 days make a year where a field says annual. Kurtosis is raw: 3 for the normal distribution.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -22,7 +21,6 @@ from shared.domain.candles import FloatArray
 from shared.domain.errors import MalformedData, NotEnoughData
 
 Method = Literal["bootstrap", "hac", "jkm"]
-_EULER_GAMMA = 0.5772156649015329
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,59 +134,6 @@ def probabilistic_sharpe(returns: ArrayLike, benchmark: float = 0.0) -> float:
 def probabilistic_sharpe_of(ratio: float, benchmark: float, days: int, skewness: float, kurtosis: float) -> float:
     """`probabilistic_sharpe` of given moments; `kurtosis` raw."""
     return _normal_cdf((ratio - benchmark) * math.sqrt(days - 1) / math.sqrt(_shape_factor(ratio, skewness, kurtosis)))
-
-
-def expected_maximum_sharpe(trials: int, variance: float) -> float:
-    """Expected largest Sharpe ratio of `trials` worthless strategies whose estimates have `variance` (both per day).
-
-    √V ((1 - γ) Φ⁻¹(1 - 1/N) + γ Φ⁻¹(1 - 1/(N e))), γ Euler's constant; Bailey and Lopez de Prado (2014), equation 2. 0 for one.
-    """
-    if trials < 1 or not variance >= 0:
-        raise MalformedData(f"{trials} trials with variance {variance}; expected at least one trial and a variance >= 0")
-    if trials == 1:
-        return 0.0
-    upper, far = _normal_quantile(1 - 1 / trials), _normal_quantile(1 - 1 / (trials * math.e))
-    return math.sqrt(variance) * ((1 - _EULER_GAMMA) * upper + _EULER_GAMMA * far)
-
-
-def deflated_sharpe(returns: ArrayLike, trials: Sequence[float | None], dates: Sequence[int] = ()) -> float:
-    """Probability that the Sharpe ratio of `returns` (t,) is above what the best of all `trials` shows by luck alone.
-
-    `trials` holds the per-day Sharpe ratio of every variant ever tried, the chosen one included; `None` where nothing moved: it
-    counts as a trial and adds nothing to their variance. Bailey and Lopez de Prado (2014), equation 9: PSR(SR0). `dates`: as in
-    `deflation_benchmark`.
-    """
-    return probabilistic_sharpe(returns, deflation_benchmark(trials, dates))
-
-
-def deflation_benchmark(trials: Sequence[float | None], dates: Sequence[int] = ()) -> float:
-    """SR0 of `deflated_sharpe`, per day: the luckiest Sharpe ratio to expect among `trials`, oldest first.
-
-    `dates` says how many of them were known at earlier dates; the largest SR0 of all dates is taken. The paper's V is the
-    variance across all trials, and a search around one variant adds trials that are alike: V falls faster than the expected
-    maximum of N rises, and the bar would be lower for having tried more. What was tried later cannot undo earlier luck.
-
-    Raises:
-        NotEnoughData: no trial. MalformedData: one that is not finite, or dates that `trials` does not reach.
-    """
-    if not trials:
-        raise NotEnoughData(
-            "no trial is recorded; the winner itself is one: expected the Sharpe ratio of every variant ever tried"
-        )
-    known = np.asarray([trial for trial in trials if trial is not None], dtype=np.float64)
-    if not np.isfinite(known).all():
-        raise MalformedData(
-            "a recorded trial has a Sharpe ratio that is not finite; expected a number, or None where nothing moved"
-        )
-    if dates and not (min(dates) >= 1 and max(dates) <= len(trials)):
-        raise MalformedData(f"dates after {min(dates)} to {max(dates)} trials; expected 1 to {len(trials)}")
-    return max(_luck_of(trials[:count]) for count in {*dates, len(trials)})
-
-
-def _luck_of(trials: Sequence[float | None]) -> float:
-    """SR0 of trials that were all known at once."""
-    known = np.asarray([trial for trial in trials if trial is not None], dtype=np.float64)
-    return expected_maximum_sharpe(len(trials), float(known.var(ddof=1)) if len(known) > 1 else 0.0)
 
 
 def minimum_track_record(returns: ArrayLike, benchmark: float = 0.0, confidence: float = 0.95) -> float:

@@ -136,7 +136,10 @@ def _campaign(scenario: Scenario, params: SignificanceParams, rng: np.random.Gen
     ratios = sharpe_ratio(variants)
     chosen = int(ratios.argmax())
     confirm = returns[scenario.days :, 1 + chosen], returns[scenario.days :, 0]
-    verdict = judge(variants, champion, chosen=chosen, confirm=confirm, trials=ratios.tolist(), params=params, rng=rng)
+    trials = ratios.tolist()  # of one date: nothing was tried before
+    verdict = judge(
+        variants, champion, chosen=chosen, confirm=confirm, trials=trials, params=params, rng=rng, dates=[len(trials)]
+    )
     annual = verdict.record["annual_sharpe"]
     better = scenario.better_by > 0
     return {

@@ -16,7 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from shared.calibration.significance import spa
+from shared.calibration.significance import conditions, spa
+from shared.calibration.significance.conditions import Condition
+from shared.calibration.significance.deflation import deflation_benchmark
 from shared.calibration.significance.overfitting import pbo
 from shared.calibration.significance.params import SignificanceParams
 from shared.calibration.significance.returns import (
@@ -29,24 +31,12 @@ from shared.calibration.significance.returns import (
     sharpe_ratio,
 )
 from shared.calibration.significance.sharpe import (
-    deflation_benchmark,
     minimum_track_record,
     probabilistic_sharpe,
     sharpe_difference,
 )
 from shared.domain.candles import FloatArray
 from shared.domain.errors import MalformedData, NotEnoughData, UsageError
-
-
-@dataclass(frozen=True, slots=True)
-class Condition:
-    """One thing that promotion needs."""
-
-    name: str
-    value: float
-    threshold: float
-    passed: bool
-    sentence: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +73,7 @@ def judge(
     trials: Sequence[float | None],
     params: SignificanceParams,
     rng: np.random.Generator,
-    dates: Sequence[int] = (),
+    dates: Sequence[int] | None = None,
     earlier_looks: int = 0,
 ) -> Verdict:
     """Judge column `chosen` of `candidates` (t, m) against `champion` (t,): out-of-sample daily returns, the same days.
@@ -114,13 +104,13 @@ def judge(
     comparison = _confirm(new, old, params, earlier_looks, rng)
     luck = deflation_benchmark(trials, dates)
     deflated = probabilistic_sharpe(winner, luck)
-    conditions = (
-        _enough("enough_days", len(panel), params.minimum_days, "out-of-sample days chose the winner"),
-        _enough("enough_confirm_days", len(new), params.minimum_confirm_days, "days that chose nothing confirm it"),
-        _significant("spa", ability.p_consistent, params.alpha, f"SPA test of the best of {len(active)} candidates"),
-        _significant("stepm", float(steps.p_values[at]), params.alpha, "StepM test of the winner among them"),
-        _confirmed(comparison, params),
-        _deflated(deflated, luck, len(trials), params),
+    judged = (
+        conditions.enough("enough_days", len(panel), params.minimum_days, "out-of-sample days chose the winner"),
+        conditions.enough("enough_confirm_days", len(new), params.minimum_confirm_days, "days that chose nothing confirm it"),
+        conditions.significant("spa", ability.p_consistent, params.alpha, f"SPA test of the best of {len(active)} candidates"),
+        conditions.significant("stepm", float(steps.p_values[at]), params.alpha, "StepM test of the winner among them"),
+        conditions.confirmed(comparison, params),
+        conditions.deflated(deflated, luck, len(trials), params),
     )
     record = {
         "candidates": len(active),
@@ -135,7 +125,7 @@ def judge(
         "deflated_sharpe": deflated,
         **_described(panel, winner, base, new, old, luck, params),
     }
-    return Verdict(all(condition.passed for condition in conditions), chosen, conditions, record)
+    return Verdict(all(condition.passed for condition in judged), chosen, judged, record)
 
 
 def _described(
@@ -230,32 +220,6 @@ def _overfitting(panel: FloatArray, params: SignificanceParams) -> dict[str, Any
     if panel.shape[1] < 2 or len(panel) < 2 * params.pbo_slices:
         return None
     return asdict(pbo(panel, slices=params.pbo_slices))
-
-
-def _enough(name: str, days: int, minimum: int, what: str) -> Condition:
-    passed = days >= minimum
-    return Condition(name, days, minimum, passed, f"{days} {what}, {minimum} are needed")
-
-
-def _significant(name: str, p: float, alpha: float, what: str) -> Condition:
-    passed = p <= alpha
-    return Condition(name, p, alpha, passed, f"{what}: p = {p:.4f}, {'at most' if passed else 'above'} {alpha:g}")
-
-
-def _confirmed(comparison: Mapping[str, Any], params: SignificanceParams) -> Condition:
-    what = f"Ledoit-Wolf test of an annual Sharpe improvement above {params.minimum_effect:g} on days that chose nothing"
-    if looks := comparison["earlier_looks"]:
-        what += f" and that {looks} earlier campaign{'s' * (looks != 1)} looked at"
-    return _significant("ledoit_wolf", comparison["p_one_sided"], comparison["alpha"], what)
-
-
-def _deflated(value: float, luck: float, trials: int, params: SignificanceParams) -> Condition:
-    passed = value >= params.deflated_sharpe
-    sentence = (
-        f"Deflated Sharpe Ratio {value:.3f}, {'at least' if passed else 'below'} {params.deflated_sharpe:g} "
-        f"({trials} trials: luck alone gives an annual {luck * YEAR_ROOT:.2f})"
-    )
-    return Condition("deflated_sharpe", value, params.deflated_sharpe, passed, sentence)
 
 
 def _annual(returns: FloatArray) -> float | None:

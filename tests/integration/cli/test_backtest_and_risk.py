@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Callable
 from decimal import Decimal
@@ -20,6 +21,7 @@ from shared.cli.main import app
 from shared.data.generated import generate_market
 from shared.data.tables import candles_to_bytes
 from shared.domain.asset import Asset
+from shared.domain.candles import COLUMNS, Candles
 from shared.domain.interval import DAY_MS, HOUR_MS, Interval, format_ms, parse_date_ms
 from shared.domain.orders import Fill, Side
 from shared.domain.records import EquityPoint
@@ -97,6 +99,52 @@ def test_simple_strategies_trade_equal_parts(ost: Ost, files: Path, strategy: st
         assert list(found["positions"]) == list(SYMBOLS)
 
 
+@pytest.fixture(scope="module")
+def ending(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same candles with a hole of five bars; ETHUSDT ends on 20 March."""
+    folder = tmp_path_factory.mktemp("ending")
+    made = generate_market(np.random.default_rng(5), SYMBOLS, Interval.H1, START_MS, BARS)
+    for symbol, ends in zip(SYMBOLS, ("2026-01-01", "2025-03-20"), strict=True):
+        candles = made.history[symbol].between(None, parse_date_ms(ends))
+        kept = np.abs(candles.open_time - parse_date_ms("2025-03-15")) > 2 * HOUR_MS
+        cut = Candles(Interval.H1, *(getattr(candles, name)[kept] for name in COLUMNS))
+        FolderBucket(folder).write(f"{symbol}/1h.parquet", candles_to_bytes(cut))
+    return folder
+
+
+@pytest.mark.parametrize("strategy", ["system", "regime-only", "buy-and-hold"])
+def test_an_asset_that_ends_is_traded_to_its_last_bar(ost: Ost, ending: Path, tmp_path: Path, strategy: str) -> None:
+    options = ("--start", "2025-03-05", "--strategy", strategy, "--no-report", "--json", "--csv", "out")
+    found = answer(ost("--set", "strategy.entry_threshold=0.12", "backtest", "--data", str(ending), *options))
+    assert found["symbols"] == list(SYMBOLS)
+    assert "ETHUSDT" not in found["positions"]
+    fills = list(csv.DictReader((tmp_path / "out" / "fills.csv").open(encoding="utf-8")))
+    own = [fill for fill in fills if "ETHUSDT" in fill.values()]
+    assert own
+    assert sum(float(fill["quantity"]) for fill in own) == pytest.approx(0.0, abs=1e-9)
+    if strategy == "buy-and-hold":
+        assert len(own) == 2
+        made = generate_market(np.random.default_rng(5), SYMBOLS, Interval.H1, START_MS, BARS)
+        last = made.history["ETHUSDT"].between(None, parse_date_ms("2025-03-20")).close[-1]
+        assert float(own[-1]["price"]) == pytest.approx(float(last), rel=1e-3)  # at the last close, less half-spread and impact
+
+
+def test_what_the_data_leave_out_is_said(ost: Ost, ending: Path) -> None:
+    options = ("--data", str(ending), "--start", "2025-03-05", "--strategy", "buy-and-hold", "--report", "page.html", "--json")
+    result = ost("backtest", *options)
+    found = answer(result)
+    expected = [
+        "BTCUSDT: 5 of 888 bars are missing",
+        "BTCUSDT: no funding rates; counted as 0",
+        "ETHUSDT: 5 of 360 bars are missing",
+        "ETHUSDT: candles end 2025-03-20 00:00: closed there",
+        "ETHUSDT: no funding rates; counted as 0",
+    ]
+    assert found["notes"] == expected
+    assert all(note in result.stderr for note in expected)
+    assert expected[0] in Path("page.html").read_text("utf-8")
+
+
 def test_costs_can_be_set(ost: Ost, files: Path) -> None:
     options = ("--data", str(files), "--days", "30", "--strategy", "sma-cross", "--no-report", "--json")
     cheap, dear = (answer(ost("backtest", *options, "--cost-bps", bps)) for bps in ("0", "50"))
@@ -125,7 +173,7 @@ def champion(url: str, params: dict[str, Any]) -> None:
         "metrics": {},
         "trained_on_regime": {},
         "statistical_test": {},
-        "lineage": {},
+        "lineage": {"predecessor": None},
         "reason": "test",
         "created_ms": 1,
     }
@@ -145,7 +193,7 @@ def test_a_champion_is_its_differences_from_the_defaults(ost: Ost, files: Path, 
 def test_the_table_for_people_names_what_it_wrote(ost: Ost, files: Path) -> None:
     result = ost("backtest", "--data", str(files), "--days", "40", "--strategy", "sma-cross", "--csv", "tables")
     assert result.exit_code == 0, result.output
-    for text in ("max drawdown", "CVaR 95 % of a day", "slippage", "buy and hold", "written: tables", "written: "):
+    for text in ("max drawdown", "CVaR 95 % of a day", "slippage", "buy and hold", "without breakers", "written: tables"):
         assert text in result.stdout
     assert Path("tables/days.csv").is_file()
     assert list(Path("var/backtests").glob("sma-cross-*.html"))
@@ -168,6 +216,10 @@ def test_the_table_for_people_names_what_it_wrote(ost: Ost, files: Path) -> None
         (("--champion", "nobody"), "no champion nobody"),
         (("--report", "a.html", "--no-report"), "contradict"),
         (("--start", "2030-01-01"), "2030"),
+        (("--start", "0999-01-01"), "1970 to 2200"),
+        (("--start", "1970-01-02"), "before 1970"),
+        (("--days", "36000"), "before 1970"),
+        (("--days", "40000"), "36500"),
     ],
 )
 def test_bad_arguments_are_one_clear_error(ost: Ost, files: Path, arguments: tuple[str, ...], message: str) -> None:

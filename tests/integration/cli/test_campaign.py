@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -84,6 +85,13 @@ def only(result: Result) -> dict[str, Any]:
     return dict(campaign)
 
 
+def only_plans(result: Result) -> list[dict[str, Any]]:
+    assert result.exit_code == 0, result.stderr
+    shown = json.loads(result.stdout)
+    assert shown["problems"] == []
+    return list(shown["campaigns"])
+
+
 @pytest.fixture(scope="module")
 def undisturbed(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     """A storage after one campaign that nothing disturbed, and what the command printed."""
@@ -113,7 +121,7 @@ def test_a_campaign_ends_with_a_decision_and_its_full_record(undisturbed: tuple[
     assert set(record.regime) == {"regime", "probabilities", "bar_close_ms"}
     page = Path(campaign["report"]).read_text("utf-8")
     assert campaign["id"] in page
-    assert page.count("<figure>") == 4
+    assert page.count("<figure>") == 5
     assert "http://" not in page.split("<script>")[0]
 
 
@@ -150,6 +158,7 @@ def test_stopped_in_the_middle_it_goes_on_without_doing_anything_twice(
     _, errors = process.communicate()
     assert process.returncode == code
     assert b"Traceback" not in errors
+    assert (b"the same command goes on" in errors) == (kill == signal.SIGINT)
     research = open_research(f"sqlite:///{root / 'ledger.sqlite'}")
     recorded = {task.id for task in research.tasks(undisturbed[1]["id"])}
     finished = {path: path.stat().st_mtime_ns for path in root.glob("lake/campaigns/*/tasks/*.npz")}
@@ -179,7 +188,7 @@ def test_a_place_in_a_job_that_makes_no_sense_is_refused(wrong: dict[str, str]) 
 def test_a_planned_campaign_is_done_by_job_instances_and_decided_by_the_command(
     data: Path, undisturbed: tuple[Path, dict[str, Any]], ost: Ost, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
-    (plan,) = json.loads(ost(*arguments(data, "--plan-only", "--json")).stdout)
+    (plan,) = only_plans(ost(*arguments(data, "--plan-only", "--json")))
     assert plan == {"asset": str(BTC), "id": undisturbed[1]["id"], "tasks": 5}
     monkeypatch.setenv("CLOUD_RUN_TASK_COUNT", "2")
     for index in ("0", "1", "1"):
@@ -232,6 +241,10 @@ def test_list_and_show_tell_what_was_found(
         (["--backend", "cluster"], "expected processes, joblib or joblib:NAME"),
         (["--regime", "weather"], "expected hmm, jump, off"),
         (["--walk-forward-window", "900"], "a campaign needs 3"),
+        (["--walk-forward-window", "900", "--plan-only"], "BTCUSDT: "),
+        (["--promote", "--plan-only"], "nothing to promote"),
+        (["--promote", "--regime", "off"], "regimes from 'off', trading uses 'hmm'"),
+        (["--promote", "--cost-bps", "5"], "taker_fee_bps + half_spread_bps 5 bps, the settings say 6"),
     ],
 )
 def test_options_that_cannot_be_are_refused_in_one_line(data: Path, ost: Ost, more: list[str], message: str) -> None:
@@ -249,6 +262,81 @@ def test_every_problem_of_a_variants_file_is_named_before_anything_runs(data: Pa
     assert "at most 50" in result.stderr
     assert "did you mean strategy.entry_threshold" in result.stderr
     assert not (tmp_path / "var").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("strategy.stop_atr: [2, .nan]", "strategy.stop_atr is nan"),
+        ("strategy.stop_atr: [2024-01-02]", "strategy.stop_atr is the date 2024-01-02"),
+        ("strategy.stop_atr: [2024-13-45]", "month must be in 1..12"),
+        (f"strategy.stop_atr: {10**400}", "strategy.stop_atr is a whole number beyond"),
+        (f"strategy.stop_atr: {'9' * 5000}", "cannot be read as YAML or JSON"),
+        ("strategy: &loop {trend_hunter: *loop}", "nested too deeply"),
+        ("[" * 5000, "nested too deeply"),
+        ("strategy.stop_atr: [2]\nstrategy.stop_atr: [4]", "line 2, column 1: strategy.stop_atr stands twice"),
+        ('{"strategy.stop_atr": 2, "strategy": {"stop_atr": 3}}', "strategy.stop_atr is given twice"),
+        ("strategy.stop_atr: 1e1", "as in 1.0e+9"),
+        ("strategy.stop_atr: [2", "line 1, column"),
+        ("", "holds nothing"),
+        ("\n".join(f"strategy.x{axis}: {list(range(40))}" for axis in range(9)), "more than 1000000000000 combinations"),
+    ],
+)
+def test_whatever_a_variants_file_holds_a_problem_is_one_line(ost: Ost, tmp_path: Path, content: str, message: str) -> None:
+    file = tmp_path / "v.yaml"
+    file.write_text(content)
+    result = ost("campaign", "--variants", str(file))
+    assert result.exit_code == 2, result.exception
+    assert message in " ".join(result.stderr.split())
+    assert not (tmp_path / "var").exists()
+
+
+def test_another_promotion_rule_is_another_campaign_with_its_own_verdict_and_nothing_is_computed_again(
+    data: Path, undisturbed: tuple[Path, dict[str, Any]], ost: Ost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "copy"
+    shutil.copytree(undisturbed[0], root)
+    monkeypatch.setenv("OST_STORAGE__ROOT", str(root))
+    arrays = {path: path.stat().st_mtime_ns for path in root.glob("lake/campaigns/*/tasks/*.npz")}
+    monkeypatch.setenv("OST_SIGNIFICANCE__MINIMUM_CONFIRM_DAYS", "30")
+    laxer = only(ost(*arguments(data, *HERE)))
+    assert laxer["id"] != undisturbed[1]["id"]
+    verdicts = [one["outcome"]["verdict"]["conditions"] for one in (undisturbed[1], laxer)]
+    passed = [{one["name"]: one["passed"] for one in verdict}["enough_confirm_days"] for verdict in verdicts]
+    assert passed == [False, True]
+    assert {path: path.stat().st_mtime_ns for path in root.glob("lake/campaigns/*/tasks/*.npz")} == arrays
+
+
+def test_an_asset_that_does_not_do_stops_no_plan_of_the_others(data: Path, ost: Ost, tmp_path: Path) -> None:
+    folder = tmp_path / "candles"
+    shutil.copytree(data, folder)
+    (folder / "ETHUSDT" / "4h.parquet").write_bytes(candles_to_bytes(waves(700)))
+    words = ["--data", str(folder), "--asset", "ETHUSDT", "--plan-only", "--json"]
+    result = ost(*arguments(data, *words))
+    assert result.exit_code == 1
+    shown = json.loads(result.stdout)
+    assert [one["asset"] for one in shown["campaigns"]] == [str(BTC)]
+    assert shown["problems"][0].startswith("ETHUSDT: left out")
+    assert "ETHUSDT: left out" in result.stderr
+
+
+def test_days_that_cannot_be_enough_are_said_before_the_work(data: Path, ost: Ost) -> None:
+    result = ost(*arguments(data, "--plan-only"))
+    assert result.exit_code == 0
+    said = " ".join(result.stderr.split())
+    assert "the promotion rule needs 180 (significance.minimum_confirm_days)" in said
+    assert "nothing can be promoted" in said
+
+
+def test_the_list_fits_a_narrow_terminal(
+    undisturbed: tuple[Path, dict[str, Any]], ost: Ost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OST_STORAGE__ROOT", str(undisturbed[0]))
+    monkeypatch.setenv("COLUMNS", "80")
+    shown = ost("campaign", "list").stdout
+    (line,) = [line for line in shown.splitlines() if undisturbed[1]["id"][:12] in line]
+    for word in ("BTCUSDT", "2023-01-01", "2025-01-01", "no improvement"):
+        assert word in line
 
 
 def test_an_unknown_campaign_is_no_traceback(ost: Ost) -> None:
@@ -272,13 +360,13 @@ def test_an_edge_that_is_there_is_found_promoted_and_is_the_next_incumbent(
     ost: Ost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "BTCUSDT").mkdir()
-    (tmp_path / "BTCUSDT" / "4h.parquet").write_bytes(candles_to_bytes(waves(1350)))
+    (tmp_path / "BTCUSDT" / "4h.parquet").write_bytes(candles_to_bytes(waves(1600)))
     variants = tmp_path / "variants.yaml"
     variants.write_text("- {strategy.trend_hunter.share: 1, strategy.mean_reversion.share: 0}\n- {strategy.stop_atr: 5}\n")
     for agent in ("TREND_HUNTER", "BREAKOUT_HUNTER", "LIQUIDITY_SURFER"):
         monkeypatch.setenv(f"OST_STRATEGY__{agent}__SHARE", "0")
     monkeypatch.setenv("OST_CAMPAIGN__TEST_DAYS", "60")
-    period = ("--start", "2021-12-28", "--end", "2025-01-01", "--regime", "off")
+    period = ("--start", "2021-12-28", "--end", "2025-01-01")
     words = ["campaign", "--asset", "BTCUSDT", "--data", str(tmp_path), "--variants", str(variants), *period, *HERE]
     first = only(ost(*words, "--promote"))
     assert first["promoted"], first["reason"]
@@ -287,6 +375,8 @@ def test_an_edge_that_is_there_is_found_promoted_and_is_the_next_incumbent(
     (champion,) = research.champions(BTC, active=True)
     assert champion.id == first["champion"]
     assert champion.lineage["campaign"] == first["id"]
+    assert (champion.lineage["by"], champion.lineage["regime_mode"]) == ("campaign", "hmm")
+    assert champion.lineage["costs"]["taker_fee_bps"] == 5.0
     second = only(ost(*words, "--promote"))
     assert second["id"] != first["id"]
     assert second["outcome"]["incumbent"]["params_version"] == champion.params_version

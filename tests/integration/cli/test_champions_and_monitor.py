@@ -21,6 +21,7 @@ from typer.testing import CliRunner, Result
 from shared.adapters.sql import open_ledger, open_research
 from shared.cli.main import app
 from shared.cli.monitor import parse_baseline
+from shared.config.load import load
 from shared.data.generated import generate_market
 from shared.data.tables import candles_to_bytes
 from shared.domain.asset import Asset
@@ -121,6 +122,7 @@ def test_a_collapse_is_due_and_a_recalibration_answers_it(url: str, data: Path) 
     assert looked["due"] == 1
     (look,) = looked["looks"]
     assert look["check"]["trigger"] == "sharpe"
+    assert answer("monitor", "--baseline", GOOD, exit_code=3)["looks"][0]["waiting"] == look["event"]
     planned = answer("recalibrate", "--data", str(data), "--dry-run")["recalibrations"]
     assert [(row["event"], row["status"], row["regime"]) for row in planned] == [(look["event"], "open", "stress")]
     done = answer("recalibrate", "--data", str(data))
@@ -133,6 +135,7 @@ def test_a_collapse_is_due_and_a_recalibration_answers_it(url: str, data: Path) 
     log = open_ledger(url).agent_log("nightly")
     assert [(entry["source"], entry["level"]) for entry in log] == [
         ("monitor", "warning"),
+        ("monitor", "info"),
         ("recalibration", "info"),
         ("monitor", "info"),
     ]
@@ -159,9 +162,42 @@ def champion_by_hand(url: str, campaign: str) -> None:
     look = answer("monitor", "--dry-run")["looks"][0]
     assert look["champion"] == made["champion"]
     assert look["baseline"]["days"] == shown["metrics"]["days"]
+    assert look["reason"].startswith(f"no recalibration: the book does not trade champion {made['champion']}")
+    settings_trade_the_champion(made["champion"])
     assert answer("db", "check")["sound"]
     second = open_research(url).champions()[0]
     assert second.active
+
+
+def settings_trade_the_champion(champion: str) -> None:
+    """A run with the printed settings decides with the champion's parameters."""
+    printed = ost("champions", "show", champion, "--settings")
+    assert printed.exit_code == 0, printed.output
+    Path("champion.yaml").write_text(printed.stdout)
+    with pytest.MonkeyPatch.context() as patch:
+        for name in SETTINGS:
+            patch.delenv(name)
+        settings = load(Path("champion.yaml"), environment={}).settings
+    shown = answer("champions", "show", champion)
+    assert settings.system.version == shown["params_version"]
+    assert (settings.interval.value, settings.universe.symbols) == ("4h", ("BTCUSDT",))
+
+
+def test_the_end_of_a_recalibration_by_hand_is_the_end_of_its_candles(url: str, data: Path) -> None:
+    (planned,) = answer("recalibrate", "--asset", "BTCUSDT", "--data", str(data), "--dry-run")["recalibrations"]
+    assert planned["plan"]["end"].startswith("2025-01-01")
+
+
+def test_a_recalibration_on_a_generated_market_is_refused_before_anything_is_written(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OST_VENUE__BASE_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("OST_VENUE__PROBE_TIMEOUT_S", "0.2")
+    for end in ([], ["--end", "2025-01-01"]):
+        result = ost("recalibrate", "--asset", "BTCUSDT", *end)
+        assert result.exit_code == 2, result.output
+        assert "needs recorded candles" in " ".join(result.output.split())
+    assert open_research(url).recalibrations() == []
 
 
 def test_what_is_as_promised_is_not_due(url: str) -> None:
@@ -218,6 +254,7 @@ def test_a_recalibration_without_data_fails_and_says_so(url: str, data: Path) ->
     result = ost("recalibrate", "--asset", "ETHUSDT", "--end", "2025-01-01", "--data", str(data))
     assert result.exit_code in (1, 2)
     assert "ETHUSDT" in result.output
+    assert "ETHUSDT: ETHUSDT:" not in result.output
     assert [event.status for event in open_research(url).recalibrations()] == ["failed"]
 
 
@@ -226,6 +263,10 @@ def test_a_recalibration_without_data_fails_and_says_so(url: str, data: Path) ->
     [
         (("recalibrate", "--asset", "BTCUSDT", "--event", "r-1"), "give one of them"),
         (("recalibrate", "--event", "r-1"), "is no event"),
+        (("recalibrate", "--event", "r-1", "--end", "2025-01-01"), "--end and --reason are for a new event"),
+        (("recalibrate", "--reason", "why not"), "--end and --reason are for a new event"),
+        (("monitor", "simulate", "--sharpe", "nan"), "--sharpe is nan"),
+        (("monitor", "simulate", "--sharpe", "-2"), "--sharpe is -2.0"),
         (("champions", "show", "champion-x"), "no champion"),
         (("champions", "promote", "k-x", "--reason", "x"), "no campaign and no champion"),
         (("monitor",), "no book yet"),

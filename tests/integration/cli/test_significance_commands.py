@@ -47,3 +47,17 @@ def test_an_unknown_process_is_a_usage_error() -> None:
     result = ost("null", *SMALL, "--process", "levy")
     assert result.exit_code == 2
     assert "process 'levy' is unknown; expected iid or garch" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "option", "value"),
+    [("null", "--leverage", "inf"), ("null", "--sharpe", "inf"), ("null", "--sharpe", "nan"), ("power", "--better-by", "inf")],
+)
+def test_numbers_that_are_not_finite_are_usage_errors(command: str, option: str, value: str) -> None:
+    result = ost(command, *SMALL, option, value)
+    assert result.exit_code == 2
+    assert "expected finite numbers" in result.stderr
+
+
+def test_a_leverage_that_is_no_number_is_refused_too() -> None:
+    assert ost("null", *SMALL, "--leverage", "nan").exit_code == 2

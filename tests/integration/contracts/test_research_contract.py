@@ -55,7 +55,7 @@ def champion(name: str = "ch-1", **changes: Any) -> Champion:
         metrics={"sharpe_daily": 0.08, "volatility_daily": 0.02, "days": 400},
         trained_on_regime={"held": "calm"},
         statistical_test={"passed": True, "conditions": [{"name": "spa", "value": 0.01}]},
-        lineage={"campaign": "k-1"},
+        lineage={"campaign": "k-1", "predecessor": None},
         reason="passed",
         created_ms=10,
     )
@@ -168,13 +168,25 @@ class TestChampions:
                 research.promote(champion("ch-2", lineage=lineage), 30)
         assert [(found.id, found.active) for found in research.champions()] == [("ch-1", True)]
 
-    def test_a_former_champion_can_come_back(self, research: Research) -> None:
+    def test_a_reign_that_has_ended_keeps_its_record(self, research: Research) -> None:
         research.promote(champion("ch-1"), 20)
-        research.promote(champion("ch-2"), 30)
-        before = research.promote(champion("ch-1"), 40)
-        assert before is not None
-        assert before.id == "ch-2"
-        assert research.champions(active=True) == [champion("ch-1", active=True, activated_ms=40)]
+        second = champion("ch-2", lineage={"predecessor": "ch-1"})
+        research.promote(second, 30)
+        with pytest.raises(Conflict, match="not active any more"):
+            research.promote(champion("ch-1", lineage={"predecessor": "ch-2"}, reason="again"), 40)
+        assert research.champion("ch-1") == champion("ch-1", activated_ms=20, deactivated_ms=30)
+        assert research.champions(active=True) == [replace(second, active=True, activated_ms=30)]
+
+    def test_the_id_of_another_assets_champion_is_refused(self, research: Research) -> None:
+        research.promote(champion("ch-1"), 20)
+        with pytest.raises(Conflict, match="ETHUSDT: ch-1 is in the ledger already"):
+            research.promote(champion("ch-1", asset=ETH), 30)
+        assert research.champions() == [champion("ch-1", active=True, activated_ms=20)]
+
+    def test_a_lineage_that_does_not_name_a_predecessor_is_refused(self, research: Research) -> None:
+        with pytest.raises(UsageError, match="predecessor"):
+            research.promote(champion(lineage={"campaign": "k-1"}), 20)
+        assert research.champions() == []
 
     def test_of_promotions_at_once_one_wins(self, research: Research, ledger_url: str) -> None:
         predecessor: str | None = None
@@ -188,10 +200,10 @@ class TestChampions:
 
     def test_a_recalibration_that_is_not_there_is_refused(self, research: Research) -> None:
         with pytest.raises(LedgerError, match="refuses a row"):
-            research.promote(champion(lineage={"recalibration": "e-none"}), 1)
+            research.promote(champion(lineage={"predecessor": None, "recalibration": "e-none"}), 1)
         research.record_recalibration(event())
-        research.promote(champion(lineage={"recalibration": "e-1"}), 1)
-        assert research.champions()[0].lineage == {"recalibration": "e-1"}
+        research.promote(champion(lineage={"predecessor": None, "recalibration": "e-1"}), 1)
+        assert research.champions()[0].lineage == {"predecessor": None, "recalibration": "e-1"}
 
 
 class TestRecalibrations:

@@ -164,5 +164,5 @@ def test_the_risk_page_shows_everything_and_no_html_of_others() -> None:
     page = render_risk(found)
     assert "&lt;b&gt;" in page
     assert "This is a generated market" in page
-    for text in ("Value at risk", "The next days, simulated", "2020-03-12", "correlation 1", "quarter Kelly"):
+    for text in ("Value at risk", "The next days, simulated", "2020-03-12", "funding spike", "quarter Kelly"):
         assert text in page

@@ -206,6 +206,26 @@ def test_a_backtest_is_summarised_like_a_book() -> None:
     assert (found.var_95, found.tail_ratio, found.days) == (None, None, 1)
 
 
+def test_the_untouched_capital_at_the_first_instant_is_no_bar_of_its_own() -> None:
+    # Two days, 1 % and 2 %: growth over exactly two days, and the Sharpe ratio of two returns, not of (0, 1 %, 2 %).
+    for found in (
+        metrics.summarise(result([1000.0, 1010.0, 1030.2], step_ms=DAY_MS)),
+        metrics.summary(times(3, DAY_MS), np.array([1000.0, 1010.0, 1030.2]), initial=1000.0),
+    ):
+        assert found.cagr == pytest.approx(1.0302 ** (365 / 2) - 1)
+        assert found.sharpe == pytest.approx(0.015 / math.sqrt(5e-5) * math.sqrt(365))
+    # A first point that has already moved ends a bar that began with the capital.
+    moved = metrics.summary(times(2, DAY_MS), np.array([1010.0, 1030.2]), initial=1000.0)
+    assert (moved.cagr, moved.sharpe) == pytest.approx((found.cagr, found.sharpe))
+
+
+def test_there_is_no_tail_ratio_without_two_tails() -> None:
+    losses = -np.linspace(0.001, 0.03, 30)
+    assert statistics.tail_ratio(losses) is None
+    assert statistics.tail_ratio(-losses) is None
+    assert statistics.tail_ratio(np.concatenate([losses, -2 * losses])) == pytest.approx(2.0, rel=0.2)
+
+
 def test_daily_risk_agrees_with_quantiles_of_the_days() -> None:
     rng = np.random.default_rng(5)
     moves = rng.normal(0.001, 0.02, 120)

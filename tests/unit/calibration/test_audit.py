@@ -13,7 +13,8 @@ import pytest
 
 from shared.backtest.market import AssetMarket
 from shared.backtest.venue_rules import symbol_spec
-from shared.calibration.audit import Audit, Finding, audit, refuse_lookahead
+from shared.calibration.audit import Audit, audit, refuse_lookahead
+from shared.calibration.audit_checks import Finding
 from shared.calibration.audit_subjects import plugin_subjects, subjects_of
 from shared.data.curation import Series, curate
 from shared.data.params import CurationParams
@@ -118,6 +119,19 @@ def test_a_lookback_that_is_too_short_is_told_apart_from_none(judge: Callable[..
     assert judge(long, lookback_bars=910).passed
 
 
+def test_a_rare_look_into_the_future_is_not_taken_for_a_long_memory(judge: Callable[..., Audit], candles: Candles) -> None:
+    rows = {int(row) for row in np.linspace(CURATION.lookback_bars + 60, len(candles) - 1, 8)}
+    peeks = {int(candles.open_time[row]) for row in rows}  # at the windows' bars, at none of the cuts'
+
+    def rare(frame: Frame) -> FloatArray:
+        ahead = np.sign(np.append(np.diff(frame["close"]), 0.0))
+        return np.where([int(time) in peeks for time in frame.open_time], ahead, 0.0)
+
+    finding = only(judge(rare))
+    assert finding.check == "prefix"
+    assert "reads later bars" in finding.cause
+
+
 def test_global_state_is_found_where_it_changes_answers(judge: Callable[..., Audit]) -> None:
     calls: list[int] = []
 
@@ -192,7 +206,7 @@ def test_a_feature_that_reads_a_rate_before_it_is_known_is_found(candles: Candle
         return replace(frame, columns={**frame.columns, "funding_rate": np.append(funding[1], np.nan)[ahead]})
 
     stamps = candles.close_time[::8]
-    monkeypatch.setattr("shared.calibration.audit.curate", leaking)
+    monkeypatch.setattr("shared.calibration.audit_checks.curate", leaking)
     features = subjects_of(CURATION, STRATEGY)[:1]
     result = audit(candles, features, CURATION, funding=(stamps, np.sin(stamps.astype(float))), cuts=8, windows=0)
     assert only(result).column == "funding_rate"

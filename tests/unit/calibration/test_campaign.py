@@ -24,13 +24,14 @@ from shared.calibration.selection import Evidence
 from shared.calibration.significance.params import SignificanceParams
 from shared.calibration.spec import CampaignSpec
 from shared.calibration.task import CampaignWorker, TaskResult, load_prepared, run_task
+from shared.calibration.trials import variant_key
 from shared.calibration.variants import with_changes
 from shared.data.curation import curate
 from shared.data.generated import generate_market
 from shared.domain.asset import Asset
 from shared.domain.errors import ConfigError, DataNotFound, MalformedData, StorageError, UsageError
 from shared.domain.interval import DAY_MS, Interval, parse_date_ms
-from shared.domain.research import Trial
+from shared.domain.research import CampaignRecord
 from shared.trading.params import SystemParams
 
 BASE = SystemParams()
@@ -111,6 +112,7 @@ def test_a_campaign_is_named_by_its_content(market, ports):
         {"account": BacktestParams(capital=5000)},
         {"end_ms": END - DAY_MS},
         {"params": dataclasses.replace(PARAMS, seed=8)},
+        {"significance": dataclasses.replace(QUICK, alpha=0.2)},
         {"base": with_changes(BASE, {"strategy.full_score": 0.6})},
     ):
         assert register_campaign(request(market, **change), ports)[0].id != spec.id
@@ -186,6 +188,34 @@ def test_a_campaign_is_decided_once_and_its_variants_are_trials_for_ever(market,
     more = run_campaign(request(market, points=[{"strategy.stop_atr": 2.0}, {"strategy.stop_atr": 6.0}]), ports)
     assert more.outcome["trials_ever"] == 5  # the incumbent and one variant were tried before
     assert done.spec.id != more.spec.id
+
+
+def test_another_promotion_rule_gives_a_verdict_of_its_own_and_computes_nothing_again(market, ports):
+    strict = run_campaign(request(market), ports)
+    full = dataclasses.replace(ports, bucket=FullBucket(ports.bucket.root, room=0))  # whoever computes a task fails
+    laxer = dataclasses.replace(QUICK, minimum_days=30, minimum_confirm_days=30)
+    lax = run_campaign(request(market, significance=laxer), full)
+    assert lax.spec.id != strict.spec.id
+    assert lax.spec.work == strict.spec.work
+
+    def threshold(done):
+        return next(one["threshold"] for one in done.outcome["verdict"]["conditions"] if one["name"] == "enough_days")
+
+    assert (threshold(strict), threshold(lax)) == (365, 30)
+    assert len(ports.research.trials(market.asset)) == 4  # the same tries, judged twice
+    assert run_campaign(request(market), ports).outcome == strict.outcome
+
+
+def test_a_plan_says_beforehand_that_its_days_cannot_be_enough(market, ports):
+    told = []
+    spec, _ = register_campaign(request(market), ports, on_plan=told.append)
+    assert told == [spec]
+    assert [text.split(",")[0] for text in spec.shortfalls()] == [
+        f"{spec.plan.test_days} test days",
+        f"{spec.plan.confirm.days} days of confirmation",
+    ]
+    enough = dataclasses.replace(QUICK, minimum_days=30, minimum_confirm_days=30)
+    assert register_campaign(request(market, significance=enough), ports)[0].shortfalls() == ()
 
 
 def test_a_full_disk_keeps_what_is_finished_and_the_next_run_goes_on(market, ports):
@@ -275,12 +305,36 @@ def test_a_campaign_trains_the_ml_alpha_as_the_settings_say(market, ports):
     assert np.array_equal(prepared.frame["ml_score"], expected, equal_nan=True)
 
 
-def test_the_same_parameters_on_other_data_are_no_new_trial():
-    def row(identity, version, sharpe):
-        asset = Asset("binanceusdm", "BTCUSDT")
-        return Trial(identity, asset, INTERVAL, version, {}, "c", "d", 0, 1, sharpe, 10, {}, None, 0)
+def test_another_campaign_that_looks_at_the_same_confirmation_must_show_more(market, ports):
+    eager = dataclasses.replace(PARAMS, min_active_share=0.0)
+    first = run_campaign(request(market, params=eager), ports)
+    second = run_campaign(request(market, params=dataclasses.replace(eager, seed=8)), ports)
+    looks = [done.outcome["verdict"]["record"]["ledoit_wolf"] for done in (first, second)]
+    assert [(look["earlier_looks"], look["alpha"]) for look in looks] == [(0, 0.05), (1, 0.025)]
+    again = run_campaign(request(market, params=eager), ports)
+    assert again.outcome == first.outcome
 
-    assert selection.ever_tried([row("1", "a", 0.1), row("2", "b", None), row("3", "a", 0.2)]) == [0.2, None]
+
+def test_only_finished_campaigns_that_looked_at_days_of_this_confirmation_count(market, ports):
+    spec, _ = register_campaign(request(market), ports)
+
+    def other(identity, shift_days, outcome):
+        confirm = {name: getattr(spec.plan.confirm, name) + shift_days * DAY_MS for name in ("start_ms", "end_ms")}
+        return CampaignRecord(identity, spec.asset, INTERVAL, {"plan": {"confirm": confirm}}, {}, 0, 1, outcome)
+
+    looked, days = {"confirmation": {}}, spec.plan.confirm.days
+    counted = [other("a", 0, looked), other("b", 1 - days, looked), other("c", days - 1, looked)]
+    others = [other("d", -days, looked), other("e", days, looked), other("f", 0, None), other("g", 0, {"confirmation": None})]
+    assert selection.earlier_looks(spec, [*counted, *others, other(spec.id, 0, looked)]) == 3
+
+
+def test_campaigns_leave_the_setting_of_their_trials(market, ports):
+    run_campaign(request(market), ports)
+    run_campaign(request(market, account=BacktestParams(capital=5000)), ports)
+    known = ports.research.trials(market.asset)
+    assert {trial.metrics["regime"] for trial in known} == {"off"}
+    assert len({trial.params_version for trial in known}) == 4
+    assert len({variant_key(trial) for trial in known}) == 8
 
 
 def test_a_search_repeats_itself_and_stays_in_range():

@@ -15,34 +15,36 @@ from shared.adapters.local.bucket import FolderBucket
 from shared.adapters.sql import SqlResearch, open_research
 from shared.adapters.sql.checks import find_problems
 from shared.backtest.market import AssetMarket
-from shared.backtest.params import BacktestParams
+from shared.backtest.params import BacktestParams, CostParams
 from shared.backtest.system import RegimeMode
 from shared.backtest.venue_rules import symbol_spec
-from shared.calibration.champions import CAMPAIGN, HAND, differences, propose, restore, system_of
+from shared.calibration.campaign import incumbent_variant
+from shared.calibration.champions import CAMPAIGN, HAND, differences, propose, restore, settings_of, system_of
 from shared.calibration.params import CampaignParams
 from shared.calibration.recalibration import (
     champion_of,
     data_end_ms,
     manual_event,
     recalibrate,
-    unfinished_events,
     winner_returns,
 )
 from shared.calibration.run import CampaignPorts, CampaignRequest, run_campaign
 from shared.calibration.significance.params import SignificanceParams
 from shared.calibration.spec import CampaignSpec
+from shared.calibration.variants import changes_between, with_changes
 from shared.data.generated import generate_market
 from shared.domain.asset import Asset
-from shared.domain.errors import Conflict, NotEnoughData, StorageError, UsageError
+from shared.domain.errors import ConfigError, Conflict, NotEnoughData, StorageError, UsageError
 from shared.domain.interval import DAY_MS, Interval, parse_date_ms
-from shared.domain.research import CampaignRecord, RecalibrationEvent
+from shared.domain.research import CampaignRecord, Champion, RecalibrationEvent, unfinished_events
 from shared.monitor.performance import Baseline
 from shared.trading.params import SystemParams
 
 BTC = Asset("binanceusdm", "BTCUSDT")
 INTERVAL = Interval.H4
 END = parse_date_ms("2025-01-01")
-BASE = SystemParams()
+QUICK_REGIMES = {"train_bars": 700, "refit_days": 56, "search_days": 56, "restarts": 1}
+BASE = with_changes(SystemParams(), {f"regime.{name}": value for name, value in QUICK_REGIMES.items()})
 PARAMS = CampaignParams(train_days=60, test_days=30, min_folds=1, min_confirm_days=40, variants_per_task=2)
 QUICK = SignificanceParams(resamples=200, set_resamples=200)
 POINTS = [{"strategy.stop_atr": 2.0}, {"strategy.entry_threshold": 0.2}]
@@ -103,9 +105,7 @@ def market() -> AssetMarket:
 @pytest.fixture
 def request_(market: AssetMarket) -> CampaignRequest:
     start = END - 700 * DAY_MS
-    return CampaignRequest(
-        market, BASE, BacktestParams(), PARAMS, QUICK, start, END, "test", points=POINTS, mode=RegimeMode.OFF
-    )
+    return CampaignRequest(market, BASE, BacktestParams(), PARAMS, QUICK, start, END, "test", points=POINTS)
 
 
 @pytest.fixture
@@ -210,7 +210,7 @@ def test_a_champion_that_came_in_between_is_not_replaced(ports: CampaignPorts, r
             super().finish_campaign(campaign_id, outcome, now_ms)
             record = self.campaign(campaign_id)
             assert record is not None
-            self.promote(propose(record, None, by=HAND, reason="faster", now_ms=1, active=None).champion, 1)
+            self.promote(propose(record, None, by=HAND, reason="faster", now_ms=1, active=None, costs=CostParams()).champion, 1)
 
     rival = Overtaken(ports.research.engine)  # type: ignore[attr-defined]
     with pytest.raises(Conflict, match="compared with no champion"):
@@ -246,24 +246,53 @@ class TestByHand:
 
     def test_what_did_not_pass_can_be_promoted_with_a_warning(self, ports: CampaignPorts, record: CampaignRecord) -> None:
         with pytest.raises(UsageError, match="may not promote"):
-            propose(record, None, by=CAMPAIGN, reason="x", now_ms=1, active=None)
-        proposal = propose(record, None, by=HAND, reason="I say so", now_ms=1, active=None)
+            propose(record, None, by=CAMPAIGN, reason="x", now_ms=1, active=None, costs=CostParams())
+        proposal = propose(record, None, by=HAND, reason="I say so", now_ms=1, active=None, costs=CostParams())
         assert proposal.champion.lineage["by"] == "hand"
         assert proposal.champion.statistical_test["promoted"] is False
         assert [warning.split(":")[0] for warning in proposal.warnings] == ["the campaign's verdict did not pass"]
         assert Baseline.from_metrics(proposal.champion.metrics).clustering is None
         ports.research.promote(proposal.champion, 1)
 
+    @pytest.mark.usefixtures("passing")
+    def test_what_was_measured_otherwise_than_it_will_trade_is_promoted_by_hand_only(
+        self, ports: CampaignPorts, request_: CampaignRequest
+    ) -> None:
+        cheap = BacktestParams(costs=CostParams(taker_fee_bps=1, half_spread_bps=0))
+        dear = BacktestParams(costs=CostParams(taker_fee_bps=6, half_spread_bps=0, maker_fee_bps=6))
+        for change, message in (
+            ({"mode": RegimeMode.OFF}, "regimes from 'off', trading uses 'hmm'"),
+            ({"account": cheap}, "taker_fee_bps \\+ half_spread_bps 1 bps, the settings say 6"),
+            ({"account": dear}, None),  # the fee takes the place of the spread
+        ):
+            record = ports.research.campaign(run_campaign(replace(request_, **change), ports).spec.id)
+            assert record is not None
+            by_hand = propose(record, None, by=HAND, reason="x", now_ms=1, active=None, costs=CostParams())
+            assert len(by_hand.warnings) == (message is not None)
+            assert by_hand.champion.lineage["regime_mode"] == record.spec["mode"]
+            assert by_hand.champion.lineage["costs"] == record.spec["account"]["costs"]
+            if message is None:
+                propose(record, None, by=CAMPAIGN, reason="x", now_ms=1, active=None, costs=CostParams())
+                continue
+            with pytest.raises(UsageError, match=f"may not promote its winner: .*{message}"):
+                propose(record, None, by=CAMPAIGN, reason="x", now_ms=1, active=None, costs=CostParams())
+
     def test_an_unfinished_campaign_or_one_without_a_winner_has_nobody_to_promote(self, record: CampaignRecord) -> None:
         with pytest.raises(UsageError, match="not finished"):
-            propose(replace(record, outcome=None), None, by=HAND, reason="x", now_ms=1, active=None)
+            propose(replace(record, outcome=None), None, by=HAND, reason="x", now_ms=1, active=None, costs=CostParams())
         with pytest.raises(UsageError, match="no winner"):
             propose(
-                replace(record, outcome={**record.outcome, "winner": None}), None, by=HAND, reason="x", now_ms=1, active=None
+                replace(record, outcome={**record.outcome, "winner": None}),
+                None,
+                by=HAND,
+                reason="x",
+                now_ms=1,
+                active=None,
+                costs=CostParams(),
             )
 
     def test_a_former_champion_comes_back_under_a_name_of_its_own(self, ports: CampaignPorts, record: CampaignRecord) -> None:
-        first = propose(record, None, by=HAND, reason="first", now_ms=1, active=None).champion
+        first = propose(record, None, by=HAND, reason="first", now_ms=1, active=None, costs=CostParams()).champion
         ports.research.promote(first, 1)
         (active,) = ports.research.champions(active=True)
         with pytest.raises(UsageError, match="already"):
@@ -282,13 +311,13 @@ class TestByHand:
             ports.research.promote(replace(proposal.champion, id="champion-late"), 4)
 
     def test_who_was_compared_with_another_one_is_warned_about(self, record: CampaignRecord, ports: CampaignPorts) -> None:
-        first = propose(record, None, by=HAND, reason="first", now_ms=1, active=None).champion
-        later = propose(record, None, by=HAND, reason="x", now_ms=1, active=replace(first, id="champion-x"))
+        first = propose(record, None, by=HAND, reason="first", now_ms=1, active=None, costs=CostParams()).champion
+        later = propose(record, None, by=HAND, reason="x", now_ms=1, active=replace(first, id="champion-x"), costs=CostParams())
         assert later.champion.lineage["predecessor"] == "champion-x"
         assert "champion-x is active" in later.warnings[-1]
 
     def test_a_difference_names_what_changed_and_nothing_else(self, record: CampaignRecord) -> None:
-        first = propose(record, None, by=HAND, reason="x", now_ms=1, active=None).champion
+        first = propose(record, None, by=HAND, reason="x", now_ms=1, active=None, costs=CostParams()).champion
         default = BASE.strategy.full_score
         second = replace(first, id="champion-2", params={"strategy.full_score": default, "risk.stress_multiplier": 0.25})
         second = replace(second, metrics={**first.metrics, "sharpe_daily": 9.0})
@@ -314,3 +343,28 @@ def test_a_full_disk_is_a_failure_that_keeps_what_is_done(
     assert [event.status for event in ports.research.recalibrations()] == ["failed"]
     done, _ = run(ports, request_)
     assert done.event.status == "no_improvement"
+
+
+def test_a_champion_is_its_parameters_whatever_the_settings_say_today() -> None:
+    defaults = SystemParams()
+    base = replace(defaults, max_decision_age=0.5)
+    made = with_changes(defaults, {"strategy.entry_threshold": 0.3})
+    metrics = {"sharpe_daily": 0.1, "volatility_daily": 0.01, "days": 300}
+    known = Champion(
+        "champion-1",
+        BTC,
+        INTERVAL,
+        changes_between(defaults, made),
+        made.version,
+        metrics,
+        {},
+        {},
+        {"predecessor": None},
+        "x",
+        1,
+    )
+    assert system_of(known, base).version == known.params_version
+    assert incumbent_variant(base, known).changes == {"strategy.entry_threshold": 0.3}
+    assert settings_of(known)["strategy"] == {"entry_threshold": 0.3}
+    with pytest.raises(ConfigError, match="other defaults"):
+        settings_of(replace(known, params_version="p-of-last-year"))

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.calibration.grids import default_points
-from shared.calibration.variants import as_variants, changes_between, flattened, points_of, with_changes
+from shared.calibration.points import points_of
+from shared.calibration.variants import as_variants, changes_between, flattened, with_changes
 from shared.domain.errors import ConfigError
 from shared.domain.regime import Regime
 from shared.trading.params import SystemParams
@@ -53,6 +54,9 @@ def test_whole_and_decimal_numbers_are_one_setting():
         ({"strategy.trend_hunter": 3}, "unknown parameter strategy.trend_hunter"),
         ({"strategy.stop_atr": "wide"}, "strategy.stop_atr is 'wide'; expected a number"),
         ({"strategy.stop_atr": float("nan")}, "expected a number"),
+        ({"strategy.stop_atr": 10**400}, "expected a number"),
+        ({"strategy.stop_atr": "1e1"}, "YAML reads an exponent only with point and sign"),
+        ({"strategy.trend_hunter.target_regimes": [float("nan")]}, "expected a list"),
         ({"strategy.stop_atr": True}, "expected a number"),
         ({"strategy.breakout_bars": 2.5}, "expected a whole number"),
         ({"strategy.breakout_bars": 5000}, "expected 1 to 2000 bars"),
@@ -101,42 +105,16 @@ def test_none_too_many_and_only_the_base_are_refused():
 
 
 def test_the_base_in_a_grid_is_not_tried_twice():
-    points = points_of({"strategy.stop_atr": [2, BASE.strategy.stop_atr, 4]}, "file")
+    points = points_of({"strategy.stop_atr": [2, BASE.strategy.stop_atr, 4]}, "file", limit=10)
     assert [variant.changes for variant in as_variants(BASE, points, limit=10)] == [
         {"strategy.stop_atr": 2.0},
         {"strategy.stop_atr": 4.0},
     ]
 
 
-def test_a_file_is_a_grid_a_list_or_both_dotted_or_nested():
-    grid = {"strategy": {"stop_atr": [2, 4], "entry_threshold": [0.2, 0.3]}, "risk.stress_multiplier": 0.25}
-    points = points_of(grid, "file")
-    assert len(points) == 4
-    assert points[0] == {"strategy.stop_atr": 2, "strategy.entry_threshold": 0.2, "risk.stress_multiplier": 0.25}
-    listed = [{"strategy.stop_atr": 5}]
-    assert points_of(listed, "file") == listed
-    assert points_of({"grid": grid, "variants": listed}, "file") == [*points, *listed]
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ({"strategy.stop_atr": []}, "no values for strategy.stop_atr"),
-        ({}, "no values"),
-        ({"strategy.stop_atr": [2, 2.0]}, "a value stands twice in strategy.stop_atr"),
-        ([{"strategy.stop_atr": 2}, 7], "entry 2"),
-        ("strategy.stop_atr", "holds a str"),
-        (None, "holds a NoneType"),
-    ],
-)
-def test_a_file_that_says_nothing_usable_is_named(content, message):
-    with pytest.raises(ConfigError, match=f"v.yaml.*{message}"):
-        points_of(content, "v.yaml")
-
-
 def test_the_default_grid_is_valid_different_and_of_the_promised_size():
     variants = as_variants(BASE, default_points(BASE), limit=100)
-    assert 24 <= len(variants) <= 50
+    assert 24 <= len(variants) <= 55
     assert len({variant.version for variant in variants}) == len(variants)
 
 

@@ -43,6 +43,12 @@ def test_a_date_that_cannot_be_read_is_named(text: str) -> None:
         parse_date_ms(text)
 
 
+@pytest.mark.parametrize("text", ["0001-01-01", "1969-12-31", "2201-01-01", "9999-12-31T23:59-14:00"])
+def test_a_year_that_no_market_has_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="1970 to 2200"):
+        parse_date_ms(text)
+
+
 def test_an_unknown_interval_names_the_known_ones() -> None:
     with pytest.raises(UsageError, match="15m 30m 1h 4h 1d 1w"):
         Interval.parse("7m")

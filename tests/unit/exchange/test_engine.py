@@ -138,6 +138,29 @@ def test_a_loss_beyond_the_wallet_is_the_insurance_funds(bench, requests):
     assert engine.core.account.income[-1].kind == "INSURANCE_CLEAR"
 
 
+@pytest.mark.parametrize(("side", "gap"), [("BUY", 40.0), ("SELL", 180.0)])
+def test_a_bar_that_opens_beyond_the_margin_is_liquidated_before_the_next_order(bench, requests, side, gap):
+    flat = (gap, gap, gap, gap)
+    engine = bench.engine(bench.market([(100, 101, 99, 100), flat, flat, flat]), capital="1000")
+    engine.execute("order", requests.market(side, "20"))
+    engine.execute("advance", bench.at(1))
+    account = engine.core.account
+    assert (position(engine).quantity, account.wallet) == (Decimal(0), Decimal(0))
+    assert list(account.orders.values())[-1].client_id.startswith("autoclose-")
+    assert account.income[-1].kind == "INSURANCE_CLEAR"
+    assert account.trades[-1].price == Decimal(repr(gap))
+
+
+def test_a_debt_that_a_stop_leaves_is_the_insurance_funds(bench, requests):
+    market = bench.market([(100, 100, 99, 100), (100, 100, 90, 92), (92, 92, 92, 92)])
+    engine = bench.engine(market, CostParams(0, 0, 0, 0, 0, 1000, 0), capital="100")
+    engine.execute("order", requests.market("BUY", "10"))
+    engine.execute("algo", requests.stop("SELL", "95", "10", reduceOnly="true"))
+    engine.execute("advance", bench.at(2))
+    account = engine.core.account
+    assert (account.wallet, account.income[-1].kind) == (Decimal(0), "INSURANCE_CLEAR")
+
+
 def test_initial_margin_is_checked_against_equity_at_the_leverage_of_the_symbol(bench, requests):
     engine = bench.engine(bench.market(FLAT), capital="100")
     engine.execute("leverage", {"symbol": "BTCUSDT", "leverage": "2"})

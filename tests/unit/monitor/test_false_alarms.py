@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from shared.domain.interval import DAY_MS
-from shared.monitor.false_alarms import Plan, _looks, count_alarms, detection, false_alarms
+from shared.monitor.false_alarms import Plan, _before, _looks, count_alarms, detection, false_alarms
 from shared.monitor.laws import Law, draw_returns
 from shared.monitor.params import MonitorParams
 from shared.monitor.performance import Baseline, check_performance
@@ -21,8 +23,9 @@ def rng() -> np.random.Generator:
 def test_every_look_is_the_one_of_the_trigger() -> None:
     returns = draw_returns(Law.HEAVY, rng(), 80, 1, -0.2)
     baseline = draw_returns(Law.HEAVY, rng(), 300, 1, 0.4)[:, 0]
-    path = _looks(returns, baseline, PARAMS)
     expected = Baseline.of(baseline, PARAMS.window_days)
+    assert expected is not None
+    path = _looks(returns, expected, PARAMS)
     fires = path.fires(PARAMS)
     assert fires.any()
     for look, day in enumerate(range(PARAMS.window_days + 1, 81)):
@@ -38,11 +41,13 @@ def test_every_look_is_the_one_of_the_trigger() -> None:
 def test_hourly_looks_see_the_24_hours_before() -> None:
     returns = draw_returns(Law.NORMAL, rng(), 60, 24, 0.1)
     baseline = draw_returns(Law.NORMAL, rng(), 300, 1, 0.1)[:, 0]
-    path = _looks(returns, baseline, PARAMS)
+    expected = Baseline.of(baseline, 30)
+    assert expected is not None
+    path = _looks(returns, expected, PARAMS)
     hours = returns.ravel()
     last = len(hours) - 5
     days = hours[last - 30 * 24 : last].reshape(30, 24).sum(axis=1)
-    check = check_performance(days, Baseline.of(baseline, 30), PARAMS, 0)
+    check = check_performance(days, expected, PARAMS, 0)
     assert path.sharpe_z[-6] == pytest.approx(check.findings[0].z)
 
 
@@ -84,3 +89,30 @@ def test_a_collapse_is_found_and_nothing_is_found_where_nothing_changed() -> Non
 def test_the_same_generator_gives_the_same_figures() -> None:
     plan = Plan(paths=3, years=1)
     assert false_alarms(Law.CLUSTERED, PARAMS, plan, (2.0,), rng()) == false_alarms(Law.CLUSTERED, PARAMS, plan, (2.0,), rng())
+
+
+def test_baselines_that_had_to_pass_are_too_good_and_alarm_more_often() -> None:
+    plan = Plan(paths=40, years=4, baseline_days=292)
+    plain = false_alarms(Law.NORMAL, PARAMS, plan, (2.0,), rng())
+    champions = false_alarms(Law.NORMAL, PARAMS, replace(plan, shape_days=701, passing_z=1.645), (2.0,), rng())
+    # One that passes has at least 1.645 standard errors of 292 days, about 1.9 a year; the true ratio is 1.5.
+    assert plain.baseline_sharpe == pytest.approx(1.5, abs=0.5)
+    assert champions.baseline_sharpe > 1.9
+    before, after = plain.sharpe_days["2"], champions.sharpe_days["2"]
+    assert before is not None
+    assert after is not None
+    assert after < before
+
+
+def test_the_shape_of_a_baseline_comes_from_the_days_before_it() -> None:
+    plan = Plan(baseline_days=292, shape_days=701)
+    before, baseline = _before(Law.HEAVY, PARAMS, plan, rng(), 0.1)
+    daily = before.sum(axis=1)
+    assert len(daily) == 701 + 292 + PARAMS.window_days
+    confirmed, shape = Baseline.of(daily[701:993], PARAMS.window_days), Baseline.of(daily[:701], PARAMS.window_days)
+    assert confirmed is not None
+    assert shape is not None
+    assert (baseline.sharpe_daily, baseline.volatility_daily, baseline.days) == (
+        confirmed.sharpe_daily, confirmed.volatility_daily, 292,
+    )  # fmt: skip
+    assert (baseline.skewness, baseline.kurtosis, baseline.clustering) == (shape.skewness, shape.kurtosis, shape.clustering)

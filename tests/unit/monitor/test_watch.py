@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from shared.domain.regime import Regime, RegimeProbabilities
 from shared.domain.research import Champion
 from shared.monitor.params import MonitorParams
 from shared.monitor.performance import Baseline
-from shared.monitor.watch import look_at_book
+from shared.monitor.watch import champion_days, look_at_book
 
 BTC = Asset("binanceusdm", "BTCUSDT")
 START = 1_751_328_000_000
@@ -74,7 +75,7 @@ def returns(sharpe: float, days: int = 35, deviation: float = 0.01) -> np.ndarra
 
 def champion(**metrics: float) -> Champion:
     measured = {"sharpe_daily": 0.1, "volatility_daily": 0.01, "days": 300, "clustering": 4.0, **metrics}
-    return Champion("champion-1", BTC, Interval.D1, {}, "p", measured, {}, {}, {}, "why", 1)
+    return Champion("champion-1", BTC, Interval.D1, {}, "p", measured, {}, {}, {"predecessor": None}, "why", 1)
 
 
 def test_a_collapse_opens_a_recalibration_with_the_regime_of_that_moment(ledger: SqlLedger, research: SqlResearch) -> None:
@@ -102,6 +103,7 @@ def test_the_same_look_again_opens_nothing_more(ledger: SqlLedger, research: Sql
         looks = look_at_book(ledger, research, "b", [BTC], PARAMS, baseline=GOOD)
     assert looks[0].event is None
     assert "cooling down" in looks[0].reason
+    assert looks[0].waiting == research.recalibrations()[0].id
     assert len(research.recalibrations()) == 1
 
 
@@ -129,6 +131,7 @@ def test_an_event_that_still_waits_is_named_instead_of_doubled(ledger: SqlLedger
     (look,) = look_at_book(ledger, research, "b", [BTC], replace(PARAMS, cool_down_days=0), baseline=GOOD)
     assert look.event is None
     assert look.reason.startswith(f"recalibration {event.id} is no_improvement already")
+    assert look.waiting is None
 
 
 def test_what_is_as_promised_is_logged_and_opens_nothing(ledger: SqlLedger, research: SqlResearch) -> None:
@@ -154,6 +157,43 @@ def test_without_a_champion_there_is_nothing_to_compare_with(ledger: SqlLedger, 
     research.promote(champion(volatility_daily=math.nan), 2)
     (look,) = look_at_book(ledger, research, "b", [BTC], PARAMS)
     assert look.reason.startswith("no recalibration: no baseline")
+
+
+@pytest.mark.parametrize(
+    "other", [{"params_version": "q"}, {"interval": Interval.H4}, {"params_version": "q", "interval": Interval.H4}]
+)
+def test_a_book_that_does_not_trade_the_champion_is_not_compared_with_it(
+    ledger: SqlLedger, research: SqlResearch, other: dict[str, Any]
+) -> None:
+    trade(ledger, returns(-0.7))
+    research.promote(replace(champion(), **other), 2)
+    (look,) = look_at_book(ledger, research, "b", [BTC], PARAMS)
+    assert look.event is None
+    assert look.check.findings == ()
+    assert look.reason.startswith("no recalibration: the book does not trade champion champion-1 (it trades params p on 1d")
+    (given,) = look_at_book(ledger, research, "b", [BTC], PARAMS, baseline=GOOD)
+    assert given.event is not None
+
+
+@pytest.mark.parametrize(
+    ("active_days", "said"), [(24, "on 24 whole days of the window, needed 25"), (25, "is due"), (0, "on 0 ")]
+)
+def test_only_days_since_the_activation_count(ledger: SqlLedger, research: SqlResearch, active_days: int, said: str) -> None:
+    at_ms = trade(ledger, returns(-0.7))
+    research.promote(champion(), at_ms - active_days * DAY_MS)
+    (look,) = look_at_book(ledger, research, "b", [BTC], PARAMS)
+    assert said in look.reason
+    assert (look.event is not None) == (active_days >= PARAMS.minimum_days)
+
+
+def test_a_day_with_a_decision_of_other_parameters_does_not_count() -> None:
+    at_ms = START + 6 * DAY_MS
+    made = [_decision(START + day * DAY_MS, 1.0) for day in range(6)]
+    made[2] = replace(made[2], params_version="q")
+    one = replace(champion(), activated_ms=START + 1)
+    # The first of these days has no decision, the next begins before the activation; then two, one of another, two more.
+    assert champion_days(made, one, at_ms, 7).tolist() == [False, False, True, False, True, True, True]
+    assert not champion_days([], one, at_ms, 3).any()
 
 
 def test_the_books_own_history_can_be_the_baseline(ledger: SqlLedger, research: SqlResearch) -> None:

@@ -79,6 +79,7 @@ def test_shocks_are_linear_and_directions_matter() -> None:
     assert found["all prices -20%"] == pytest.approx(-0.06)
     assert found["all prices +20%"] == pytest.approx(0.06)
     assert found["funding spike"] == pytest.approx(-0.7 * 0.003 * 9)
+    assert not any("volatility" in name or "correlation" in name for name in found)  # unknown without candles, and not 0
 
 
 def test_volatility_and_correlation_shocks() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy.stats import rankdata
 
-from shared.calibration.significance.overfitting import pbo
+from shared.calibration.significance.overfitting import logits, pbo
 from shared.domain.candles import FloatArray
 from shared.domain.errors import MalformedData, NotEnoughData, UsageError
 
@@ -20,14 +20,14 @@ Noise = Callable[..., FloatArray]
 def direct_pbo(panel: FloatArray, slices: int) -> tuple[float, float]:
     """PBO and median logit after Bailey et al. (2017), section 2.2, on the rows themselves."""
     parts = np.split(panel, slices)
-    logits = []
+    found = []
     for chosen in combinations(range(slices), slices // 2):
         inside = np.concatenate([parts[i] for i in chosen])
         outside = np.concatenate([parts[i] for i in range(slices) if i not in chosen])
         best = (inside.mean(axis=0) / inside.std(axis=0)).argmax()
         relative = rankdata(outside.mean(axis=0) / outside.std(axis=0))[best] / (panel.shape[1] + 1)
-        logits.append(math.log(relative / (1 - relative)))
-    return float(np.mean(np.array(logits) <= 0)), float(np.median(logits))
+        found.append(math.log(relative / (1 - relative)))
+    return float(np.mean(np.array(found) <= 0)), float(np.median(found))
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
@@ -76,3 +76,11 @@ def test_bad_input_is_named(noise: Noise) -> None:
         pbo(noise(1, 100, 3), slices=5)
     with pytest.raises(MalformedData, match="column 1, is constant"):
         pbo(noise(1, 100, 2) * np.array([1.0, 0.0]))
+
+
+def test_the_logits_are_what_the_probability_is_the_share_of(noise: Noise) -> None:
+    panel = noise(1, 160, 7)
+    drawn = logits(panel, slices=8)
+    assert len(drawn) == math.comb(8, 4)
+    assert np.mean(drawn <= 0) == pbo(panel, slices=8).pbo
+    assert np.median(drawn) == pbo(panel, slices=8).median_logit

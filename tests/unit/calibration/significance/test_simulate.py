@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from shared.calibration.significance.clustering import clustered_scales
 from shared.calibration.significance.params import SignificanceParams
 from shared.calibration.significance.simulate import Process, Scenario, Simulation, draw_returns, quick, simulate
 from shared.domain.errors import UsageError
@@ -35,6 +36,25 @@ def test_garch_draws_have_fat_tails_and_clustered_volatility() -> None:
     assert np.mean(z**4) > 5
     assert np.corrcoef(np.abs(z[1:]), np.abs(z[:-1]))[0, 1] > 0.1
     assert abs(np.corrcoef(z[1:], z[:-1])[0, 1]) < 0.03
+
+
+def test_the_shocks_of_the_market_drive_its_volatility() -> None:
+    panel = draw_returns(Scenario(variants=20, days=50_000, correlation=0.9), np.random.default_rng(2))
+    market = panel.mean(axis=1) - panel.mean()
+    spread = panel.std(axis=1)  # of a day: scale of that day, whatever the market's sign
+    shock = market / spread  # what is left of the market when its scale is taken out
+    calm = np.abs(shock[:-1]) < np.quantile(np.abs(shock), 0.5)
+    wild = np.abs(shock[:-1]) > np.quantile(np.abs(shock), 0.95)
+    assert spread[1:][wild].mean() > 1.15 * spread[1:][calm].mean()
+
+
+def test_clustered_scales_follow_their_shocks() -> None:
+    quiet = clustered_scales(np.ones(300), np.zeros(300), np.random.default_rng(11))
+    assert quiet[-1] ** 2 == pytest.approx(0.02 / (1 - 0.90))
+    shocks = np.zeros(300)
+    shocks[298] = 5.0
+    hit = clustered_scales(np.ones(300), shocks, np.random.default_rng(11))
+    assert hit[-1] ** 2 == pytest.approx(0.02 + (0.08 * 25 + 0.90) * hit[-2] ** 2)
 
 
 def test_noise_is_rarely_promoted_and_plain_rules_promote_it_often() -> None:
@@ -74,7 +94,10 @@ def test_the_interval_is_wilsons() -> None:
     assert (none.low, none.high) == pytest.approx((0.0, 0.1611), abs=5e-5)
 
 
-@pytest.mark.parametrize("change", [{"variants": 1}, {"days": 10}, {"correlation": 1.0}, {"leverage": 0.5}])
+NOT_FINITE = [{name: value} for name in ("sharpe", "better_by", "correlation", "leverage") for value in (np.inf, np.nan)]
+
+
+@pytest.mark.parametrize("change", [{"variants": 1}, {"days": 10}, {"correlation": 1.0}, {"leverage": 0.5}, *NOT_FINITE])
 def test_impossible_scenarios_are_named(change: dict) -> None:
     with pytest.raises(UsageError, match="expected"):
         Scenario(**change)

@@ -6,17 +6,19 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from shared.calibration.significance.deflation import deflated_sharpe, deflation_benchmark, expected_maximum_sharpe
 from shared.calibration.significance.sharpe import (
-    deflated_sharpe,
-    deflation_benchmark,
-    expected_maximum_sharpe,
     minimum_track_record,
     minimum_track_record_of,
     probabilistic_sharpe,
     probabilistic_sharpe_of,
 )
 from shared.domain.errors import MalformedData, NotEnoughData
+
+RATIOS = st.none() | st.floats(-0.3, 0.3)
 
 
 @pytest.mark.parametrize(
@@ -77,7 +79,31 @@ def test_more_trials_deflate_more_and_idle_trials_count() -> None:
     assert deflation_benchmark([*few, None, None]) > deflation_benchmark(few)
 
 
+@settings(deadline=None)  # the first example imports scipy
+@given(st.lists(RATIOS, min_size=1, max_size=40), st.lists(RATIOS, max_size=40))
+def test_appending_trials_never_lowers_the_benchmark(known: list[float | None], more: list[float | None]) -> None:
+    assert deflation_benchmark([*known, *more]) >= deflation_benchmark(known) - 1e-12
+    dated = deflation_benchmark([*known, *more], [len(known)])
+    assert dated >= deflation_benchmark(known, [len(known)]) - 1e-12
+
+
+def test_a_local_search_afterwards_buys_no_lower_bar() -> None:
+    rng = np.random.default_rng(0)
+    spread, local = rng.normal(0, 0.04, 48).tolist(), rng.normal(0.03, 0.005, 200).tolist()
+    at_once = deflation_benchmark([*spread, *local], [248])
+    assert at_once < deflation_benchmark(spread, [48]) == deflation_benchmark([*spread, *local], [48])
+
+
+def test_trials_of_one_date_have_the_benchmark_of_the_paper() -> None:
+    trials = np.random.default_rng(5).normal(1.0, 0.04, 100)
+    paper = expected_maximum_sharpe(102, float(trials.var(ddof=1)))
+    assert deflation_benchmark([None, *trials.tolist(), None], [102]) == pytest.approx(paper, rel=1e-12)
+    assert deflation_benchmark([None, None]) == 0.0
+
+
 def test_bad_trials_are_named() -> None:
+    with pytest.raises(MalformedData, match="dates after 1 to 3 trials; expected 1 to 2"):
+        deflation_benchmark([0.1, 0.2], [1, 3])
     with pytest.raises(NotEnoughData, match="no trial is recorded"):
         deflation_benchmark([])
     with pytest.raises(MalformedData, match="not finite"):

@@ -85,6 +85,19 @@ def test_all_trials_ever_made_deflate_the_winner(noise: Noise) -> None:
     assert found.record["trials"] == 3006
 
 
+def test_a_used_confirmation_must_show_more(noise: Noise) -> None:
+    given = campaign(noise, edge=0.005)
+    first, tenth = verdict(given), verdict({**given, "earlier_looks": 9})
+    assert first.record["ledoit_wolf"]["alpha"] == 0.05
+    assert tenth.record["ledoit_wolf"]["alpha"] == pytest.approx(0.005)
+    assert tenth.record["ledoit_wolf"]["earlier_looks"] == 9
+    threshold = {condition.name: condition.threshold for condition in tenth.conditions}
+    assert (threshold["ledoit_wolf"], threshold["spa"]) == (pytest.approx(0.005), 0.05)
+    assert missing(verdict({**given, "earlier_looks": 100_000})) == ["ledoit_wolf"]
+    with pytest.raises(UsageError, match="-1 earlier looks"):
+        verdict({**given, "earlier_looks": -1})
+
+
 def test_leverage_alone_is_no_improvement(noise: Noise) -> None:
     given = campaign(noise, edge=0.0)
     champion, new = given["champion"] + 0.003, given["confirm"][1] + 0.003
