@@ -24,13 +24,8 @@ FORBIDDEN_CALLS = {
     "pickle.loads",
     "joblib.load",
 }
-GENERATOR_MAKERS = {
-    "np.random.Generator",
-    "np.random.default_rng",
-    "np.random.PCG64",
-    "np.random.SeedSequence",
-    "np.random.SeedSequence(seed).spawn",
-}
+SEEDS = {"np.random.SeedSequence", "np.random.SeedSequence(seed).spawn"}
+GENERATOR_MAKERS = {"np.random.Generator", "np.random.default_rng", "np.random.PCG64"} | SEEDS
 
 
 def calls(source: str) -> list[tuple[int, str]]:
