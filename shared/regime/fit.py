@@ -170,7 +170,8 @@ def _continued(window: TrainingWindow, previous: RegimeModel | None, params: Reg
 
 def _searched(window: TrainingWindow, _: RegimeModel | None, params: RegimeParams, engine: Engine) -> Sequence[Run]:
     """Most likely first: short runs from every cut, full runs from the best (Biernacki et al. 2003)."""
-    starts = [_split_start(window.z, cuts) for cuts in CUTS[: params.restarts]]
+    edges = np.quantile(window.z[:, 0], CUTS[: params.restarts])
+    starts = [_split_start(window.z, pair) for pair in edges]
     runs = [engine(window.z, start, params, _WARM_UP_ITERATIONS) for start in starts]
     short = sorted((run for run in runs if run is not None), key=_likelihood, reverse=True)
     # Starts that lead to the same optimum are one start.
@@ -195,15 +196,16 @@ def _previous_start(previous: RegimeModel, window: TrainingWindow) -> Mixture:
     return Mixture(np.full(STATES, 1 / STATES), previous.transition_array, means, covariances)
 
 
-def _split_start(z: FloatArray, cuts: tuple[float, float]) -> Mixture:
-    """States = ranges of the first feature between two quantiles; each keeps part of the common spread."""
-    labels: IntArray = np.searchsorted(np.quantile(z[:, 0], cuts), z[:, 0])
+def _split_start(z: FloatArray, edges: FloatArray) -> Mixture:
+    """States = ranges of the first feature between two values (2,); each keeps part of the common spread."""
+    labels: IntArray = np.searchsorted(edges, z[:, 0])
     means, covariances = np.empty((STATES, z.shape[1])), np.empty((STATES, z.shape[1], z.shape[1]))
     for state in range(STATES):
         members = z[labels == state]
         means[state] = members.mean(axis=0) if len(members) else z.mean(axis=0)
-        spread = members.T if len(members) > z.shape[1] else z.T
-        covariances[state] = np.cov(spread) + 0.1 * np.eye(z.shape[1])
+        spread = members if len(members) > z.shape[1] else z
+        centred = spread - spread.mean(axis=0)
+        covariances[state] = centred.T @ centred / (len(spread) - 1) + 0.1 * np.eye(z.shape[1])
     transition = np.full((STATES, STATES), (1 - _START_STAY) / (STATES - 1))
     np.fill_diagonal(transition, _START_STAY)
     return Mixture(np.full(STATES, 1 / STATES), transition, means, covariances)

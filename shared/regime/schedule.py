@@ -3,11 +3,12 @@
 Default: every Monday 00:00 UTC. A model that is valid from an instant was trained on bars that were closed by then, so that
 cutting off the future changes no model. A fit goes on from the previous model; at the first instant of every `search_days` it
 looks from all starting points instead and forgets the previous one, so that chains that began at different times meet there in
-the same model. `refit` is the whole step for one instant: features → fit → model or reason.
+the same model, and can be fitted side by side. `refit` is the whole step for one instant: features → fit → model or reason.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
@@ -25,6 +26,7 @@ from shared.regime.jump import JumpModel
 from shared.regime.jump_fit import fit_jump_model
 from shared.regime.model import RegimeModel
 from shared.regime.params import RegimeParams
+from shared.speed import BLOCK_ROWS, in_order
 
 GRID_ANCHOR_MS = 4 * DAY_MS
 """Monday 1970-01-05 00:00 UTC."""
@@ -142,12 +144,33 @@ def _history(
     start = int(frame.close_time[0]) if since_ms is None else since_ms
     instants = refit_instants(start, int(frame.close_time[-1]) + 1, params)
     features = regime_features(frame)
+
+    def chain(links: tuple[int, ...], previous: Model | None) -> list[ModelRefit[Model]]:
+        made: list[ModelRefit[Model]] = []
+        for instant in links:
+            made.append(_refit(fit, frame, features, asset, instant, params, previous))
+            previous = made[-1].model
+        return made
+
     results: list[ModelRefit[Model]] = []
-    for instant in instants:
-        results.append(_refit(fit, frame, features, asset, instant, params, previous))
+    chains = _chains(instants, params)
+    first = previous
+    # Threads pay where machine code works for long; short windows spend their time in Python.
+    over = in_order if params.train_bars >= BLOCK_ROWS else map
+    fitted = over(lambda links: chain(links, first if links is chains[0] else None), chains)
+    # A chain begins with a search that knows no previous model; only where that finds nothing does the model before count.
+    for links, made in zip(chains, fitted, strict=True):
+        known = made[0].fitted or previous is None or links is chains[0]
+        results += made if known else chain(links, previous)
         previous = results[-1].model
         on_progress(len(results), len(instants))
     return tuple(results)
+
+
+def _chains(instants: tuple[int, ...], params: RegimeParams) -> list[tuple[int, ...]]:
+    """The instants cut before each search: what one chain of refits covers."""
+    cuts = [place for place, instant in enumerate(instants) if place == 0 or search_due(instant, params)]
+    return [instants[first:last] for first, last in itertools.pairwise([*cuts, len(instants)])]
 
 
 def _refit(
