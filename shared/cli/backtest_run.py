@@ -129,7 +129,7 @@ def run(settings: Settings, wanted: Wanted) -> Done:
     )
     for problem in found.problems:
         output.note(problem)
-    account = BacktestParams(capital=settings.run.capital, leverage=settings.run.leverage, costs=settings.costs)
+    account = settings.account
     prepared = with_ml(prepared_assets(found, system, mode), settings, system) if uses_regimes else ()
     label = _label(wanted, found, system, account)
     with output.working("trading"):

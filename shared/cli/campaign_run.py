@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from shared.backtest.params import BacktestParams
 from shared.backtest.system import RegimeMode
 from shared.calibration import campaign as planning
 from shared.calibration.champions import CAMPAIGN, measured_otherwise, propose
@@ -25,6 +24,7 @@ from shared.domain.errors import DataError, UsageError
 from shared.version import code_version
 
 if TYPE_CHECKING:
+    from shared.backtest.market import AssetMarket
     from shared.config.settings import Settings
     from shared.domain.research import CampaignRecord
     from shared.ports import Jobs
@@ -107,6 +107,34 @@ def _refuse_promotion(settings: Settings, wanted: Wanted) -> None:
         )
 
 
+def campaign_request(
+    settings: Settings,
+    found: ResearchMarkets,
+    market: AssetMarket,
+    *,
+    points: Sequence[Mapping[str, Any]],
+    search: int | None,
+    origin: Mapping[str, Any],
+    mode: RegimeMode = RegimeMode.HMM,
+) -> CampaignRequest:
+    """What the settings and these markets ask of a campaign; `ost campaign` and `ost recalibrate` ask the same."""
+    return CampaignRequest(
+        market=market,
+        base=settings.system,
+        account=settings.account,
+        params=settings.campaign,
+        significance=settings.significance,
+        start_ms=found.start_ms,
+        end_ms=found.end_ms,
+        code_version=code_version(),
+        points=points,
+        search_trials=search or 0,
+        mode=mode,
+        ml=settings.ml,
+        origin={**origin, MARKET: found.label},
+    )
+
+
 def _requests(settings: Settings, wanted: Wanted) -> tuple[ResearchMarkets, list[CampaignRequest]]:
     """The markets, and what is asked of each of them."""
     mode = _mode(wanted.regime)
@@ -122,21 +150,7 @@ def _requests(settings: Settings, wanted: Wanted) -> tuple[ResearchMarkets, list
         warmup_bars=planning.lookback_bars(settings.system, points),
     )
     requests = [
-        CampaignRequest(
-            market=market,
-            base=settings.system,
-            account=BacktestParams(capital=settings.run.capital, leverage=settings.run.leverage, costs=settings.costs),
-            params=settings.campaign,
-            significance=settings.significance,
-            start_ms=found.start_ms,
-            end_ms=found.end_ms,
-            code_version=code_version(),
-            points=points,
-            search_trials=wanted.search or 0,
-            mode=mode,
-            ml=settings.ml,
-            origin={**origin, MARKET: found.label},
-        )
+        campaign_request(settings, found, market, points=points, search=wanted.search, origin=origin, mode=mode)
         for market in found.markets
     ]
     return found, requests

@@ -192,13 +192,11 @@ def _request(
     settings: Settings, event: RecalibrationEvent, data: Path | None, start: str | None, search: int | None
 ) -> CampaignRequest:
     """The campaign of an event: the days up to the one that it names, so that a later run asks the same."""
-    from shared.backtest.params import BacktestParams
     from shared.calibration.campaign import lookback_bars
     from shared.calibration.grids import default_points
     from shared.calibration.recalibration import data_end_ms
-    from shared.calibration.run import CampaignRequest
+    from shared.cli.campaign_run import campaign_request
     from shared.cli.research_market import load_markets
-    from shared.version import code_version
 
     end_ms = data_end_ms(event) // DAY_MS * DAY_MS
     points = [] if search else default_points(settings.system)
@@ -213,20 +211,8 @@ def _request(
     market = next((market for market in found.markets if market.asset == event.asset), None)
     if market is None:
         raise NotEnoughData("\n".join(found.problems) or f"there are no candles of {event.asset}")
-    return CampaignRequest(
-        market=market,
-        base=settings.system,
-        account=BacktestParams(capital=settings.run.capital, leverage=settings.run.leverage, costs=settings.costs),
-        params=settings.campaign,
-        significance=settings.significance,
-        start_ms=found.start_ms,
-        end_ms=found.end_ms,
-        code_version=code_version(),
-        points=points,
-        search_trials=search or 0,
-        ml=settings.ml,
-        origin={"variants": "search" if search else "default grid", "market": found.label},
-    )
+    origin = {"variants": "search" if search else "default grid"}
+    return campaign_request(settings, found, market, points=points, search=search, origin=origin)
 
 
 def _plan(ports: CampaignPorts, event: RecalibrationEvent, request: CampaignRequest) -> dict[str, Any]:

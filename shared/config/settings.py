@@ -13,7 +13,7 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidatorFunctionWrapHandler, WrapValidator, model_validator
 
 from shared.adapters.exchange.params import ConnectionParams
-from shared.backtest.params import CostParams
+from shared.backtest.params import BacktestParams, CostParams
 from shared.calibration.ml_params import MlParams
 from shared.calibration.params import CampaignParams
 from shared.calibration.significance.params import SignificanceParams
@@ -157,6 +157,11 @@ class Settings(BaseModel):
     def lake(self) -> Path:
         """The folder of market data and models."""
         return self.storage.root / "lake"
+
+    @property
+    def account(self) -> BacktestParams:
+        """The account that a backtest or a campaign trades on."""
+        return BacktestParams(capital=self.run.capital, leverage=self.run.leverage, costs=self.costs)
 
     @property
     def system(self) -> SystemParams:
