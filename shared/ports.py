@@ -13,11 +13,24 @@ from typing import Any, Protocol, TypeVar
 from shared.domain.asset import Asset
 from shared.domain.candles import Candles, FloatArray, IntArray
 from shared.domain.decision import Decision
+from shared.domain.events import Event
 from shared.domain.interval import Interval
 from shared.domain.money import SymbolRules
 from shared.domain.orders import Account, Fill, OrderIntent, OrderKind, OrderRecord, OrderReport, Position
-from shared.domain.records import BookRecord, EquityPoint, FundingPayment, Halt, Lease, RegimeState, Trade
+from shared.domain.records import (
+    Arrival,
+    BookRecord,
+    EmergencyRecord,
+    EquityPoint,
+    FundingPayment,
+    Halt,
+    Heartbeat,
+    Lease,
+    RegimeState,
+    Trade,
+)
 from shared.domain.research import CampaignRecord, Champion, Pattern, RecalibrationEvent, TaskRecord, Trial
+from shared.domain.stream import MarketMessage, UserMessage
 from shared.risk.approval import ApprovedOrder
 
 Item = TypeVar("Item")
@@ -143,6 +156,70 @@ class Exchange(Protocol):
         ...
 
 
+class MarketStream(Protocol):
+    """Live market data of several symbols on one connection. Reconnecting with back-off and rotation happen inside."""
+
+    async def open(self, symbols: Sequence[str], interval: Interval) -> None:
+        """Subscribe to bars, quotes and mark prices. Raises the `VenueError` tree where the venue refuses for good."""
+        ...
+
+    async def next(self) -> MarketMessage:
+        """The next message, in the order of arrival; waits for one. One consumer."""
+        ...
+
+    async def reconnect(self, reason: str) -> None:
+        """Drop the connection and make a new one: the consumer's watchdog does not believe it any more."""
+        ...
+
+    async def close(self) -> None:
+        """Release the connection."""
+        ...
+
+
+class UserStream(Protocol):
+    """What happens on the account, as it happens; keys are renewed and connections rotated inside."""
+
+    async def open(self) -> None:
+        """Take a key and connect. Raises `VenueRejected` where the venue refuses the account's key."""
+        ...
+
+    async def next(self) -> UserMessage:
+        """The next message, in the order of arrival; waits for one. One consumer."""
+        ...
+
+    async def reconnect(self, reason: str) -> None:
+        """Drop the connection and make a new one."""
+        ...
+
+    async def close(self) -> None:
+        """Release connection and key."""
+        ...
+
+
+class Bus(Protocol):
+    """Where events are published."""
+
+    async def publish(self, event: Event) -> None:
+        """Hand an event over; returning means that it was taken. Raises `BusUnavailable` where it was not, for all we know."""
+        ...
+
+
+class ExitJournal(Protocol):
+    """A file beside the process for exits while the ledger is down; on disk before it returns."""
+
+    def append(self, intent: OrderIntent) -> None:
+        """Write an intent down before it is sent. Raises `StorageError`."""
+        ...
+
+    def pending(self) -> list[OrderIntent]:
+        """Intents that were not yet taken over by the ledger, oldest first."""
+        ...
+
+    def clear(self) -> None:
+        """Forget them: the ledger has them now."""
+        ...
+
+
 class Ledger(Protocol):
     """The one memory of all processes. Every method is one transaction; all raise `LedgerUnavailable` if it is down."""
 
@@ -239,6 +316,42 @@ class Ledger(Protocol):
 
     def lift_halts(self, book: str, by: str, reason: str, now_ms: int) -> int:
         """Lift every halt of a book, keeping who and why; return how many there were."""
+        ...
+
+    def unpublished_events(self, limit: int = 100) -> list[Event]:
+        """Events that are not known to have been published, oldest first.
+
+        They are written by the methods that have the effect, in its transaction: `add_fills` (an execution),
+        `record_regimes` (another regime than before), `set_halt` (a drawdown, an error).
+        """
+        ...
+
+    def mark_published(self, event_ids: Iterable[str], now_ms: int) -> None:
+        """Note that the bus has taken them."""
+        ...
+
+    def record_arrival(self, arrival: Arrival) -> None:
+        """Store what an order met; the same client id again adds the answer's time."""
+        ...
+
+    def arrivals(self, book: str, since_ms: int = 0) -> list[Arrival]:
+        """Arrivals, oldest first."""
+        ...
+
+    def record_emergency(self, emergency: EmergencyRecord) -> None:
+        """Store a run of the emergency protocol; the same id again replaces it with what is known by now."""
+        ...
+
+    def emergencies(self, book: str) -> list[EmergencyRecord]:
+        """Runs of the emergency protocol, oldest first."""
+        ...
+
+    def beat(self, heartbeat: Heartbeat) -> None:
+        """Store the newest heartbeat of (book, role, holder)."""
+        ...
+
+    def heartbeats(self, book: str) -> list[Heartbeat]:
+        """The newest heartbeat of each process, by role."""
         ...
 
     def record_quality(self, asset: Asset, interval: Interval, report: Mapping[str, Any], now_ms: int) -> None:

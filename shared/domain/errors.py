@@ -18,6 +18,7 @@ A message says what was found, what was expected and what to do. The command lin
     ├── LedgerError
     │   ├── LedgerUnavailable    cannot be reached: no new orders
     │   └── LeaseLost            another process writes this book now
+    ├── BusUnavailable           an event could not be handed over; it stays in the outbox
     ├── RiskError
     │   └── NotApproved          an order that risk control did not let through
     ├── ReconciliationError      ledger and exchange differ in a way that nothing explains
@@ -89,6 +90,10 @@ class LedgerUnavailable(LedgerError):
 
 class LeaseLost(LedgerError):
     """Another process holds the lease of this book; this one must stop writing."""
+
+
+class BusUnavailable(OstError):
+    """An event could not be handed over; it stays in the outbox and is tried again."""
 
 
 class RiskError(OstError):
