@@ -24,6 +24,7 @@ from shared.domain.records import (
     EquityPoint,
     FundingPayment,
     Halt,
+    HaltKind,
     Heartbeat,
     Lease,
     RegimeState,
@@ -164,7 +165,11 @@ class MarketStream(Protocol):
         ...
 
     async def next(self) -> MarketMessage:
-        """The next message, in the order of arrival; waits for one. One consumer."""
+        """The next message, in the order of arrival; waits for one. One consumer.
+
+        Closed bars and notices are never left out; of open bars, quotes and mark prices that were not taken in time, the newest
+        comes. Raises `VenueUnreachable` once the stream was closed.
+        """
         ...
 
     async def reconnect(self, reason: str) -> None:
@@ -184,7 +189,7 @@ class UserStream(Protocol):
         ...
 
     async def next(self) -> UserMessage:
-        """The next message, in the order of arrival; waits for one. One consumer."""
+        """The next message, in the order of arrival; waits for one. One consumer. Raises `VenueUnreachable` once closed."""
         ...
 
     async def reconnect(self, reason: str) -> None:
@@ -192,7 +197,7 @@ class UserStream(Protocol):
         ...
 
     async def close(self) -> None:
-        """Release connection and key."""
+        """Release the connection. The key belongs to the account, whose other processes may be using it, and ends by itself."""
         ...
 
 
@@ -220,6 +225,18 @@ class ExitJournal(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class BookState:
+    """A book as the ledger knows it at one moment; each part is what the `Ledger` method of its name returns."""
+
+    unfinished_orders: Sequence[OrderRecord]
+    positions: Mapping[str, Position]
+    last_equity: EquityPoint | None
+    peak_forgotten_ms: int | None
+    halts: Sequence[Halt]
+    """in force at the instant that was asked for"""
+
+
 class Ledger(Protocol):
     """The one memory of all processes. Every method is one transaction; all raise `LedgerUnavailable` if it is down."""
 
@@ -236,6 +253,15 @@ class Ledger(Protocol):
 
         False, and nothing is written, where the decision is already there. Raises `LeaseLost` where the lease's token is
         not the newest.
+        """
+        ...
+
+    def add_intents(self, intents: Sequence[OrderIntent], lease: Lease) -> list[OrderIntent]:
+        """Store further intents of decisions that are there already, in one transaction; return those that were new.
+
+        For what follows from a decision later: a stop of another size, an exit of the emergency protocol, what the exit
+        journal kept. The same client id again changes nothing. Raises `LeaseLost`, and `LedgerError` for an intent whose
+        decision is not there.
         """
         ...
 
@@ -272,6 +298,10 @@ class Ledger(Protocol):
 
     def positions(self, book: str) -> dict[str, Position]:
         """Positions by symbol (flat ones included where there were fills)."""
+        ...
+
+    def book_state(self, book: str, now_ms: int) -> BookState:
+        """What a step begins with, in one go: unfinished orders, positions, newest equity point, forgotten peak, halts."""
         ...
 
     def add_funding(self, book: str, payments: Iterable[FundingPayment]) -> int:
@@ -314,15 +344,32 @@ class Ledger(Protocol):
         """Halts that are in force at `now_ms`."""
         ...
 
-    def lift_halts(self, book: str, by: str, reason: str, now_ms: int) -> int:
-        """Lift every halt of a book, keeping who and why; return how many there were."""
+    def lift_halts(
+        self,
+        book: str,
+        by: str,
+        reason: str,
+        now_ms: int,
+        *,
+        kinds: Sequence[HaltKind] | None = None,
+        symbol: str | None = None,
+    ) -> int:
+        """Lift every halt of a book, or those of `kinds` and of `symbol`, keeping who and why; return how many there were."""
+        ...
+
+    def rebase_peak(self, book: str, now_ms: int) -> None:
+        """Measure drawdown anew from here: the next equity mark is its own peak (`records.next_peak`). For a resume."""
+        ...
+
+    def peak_forgotten_ms(self, book: str) -> int | None:
+        """Instant of the equity point that was the newest one when the peak was last rebased; `None` where it never was."""
         ...
 
     def unpublished_events(self, limit: int = 100) -> list[Event]:
         """Events that are not known to have been published, oldest first.
 
         They are written by the methods that have the effect, in its transaction: `add_fills` (an execution),
-        `record_regimes` (another regime than before), `set_halt` (a drawdown, an error).
+        `record_regimes` (another regime than before), `set_halt` (a drawdown, an error), `log` at level `error`.
         """
         ...
 
@@ -361,7 +408,11 @@ class Ledger(Protocol):
     def log(
         self, book: str, source: str, level: str, message: str, now_ms: int, context: Mapping[str, Any] | None = None
     ) -> None:
-        """Append to the agent log: what a process did and why, for people."""
+        """Append to the agent log: what a process did and why, for people.
+
+        An entry of level `error` is also published as an event. A halt publishes itself: what is logged about it is a
+        `warning`, so that one failure is one event.
+        """
         ...
 
     def agent_log(self, book: str, limit: int = 100) -> list[Mapping[str, Any]]:

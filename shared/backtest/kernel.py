@@ -3,8 +3,8 @@
 At each instant, which closes one bar and opens the next: what happened inside the bar (funding, stops, liquidation), the
 account marked (and liquidated, where the market opens beyond the margin), breakers, and then for each asset in turn policy,
 limits, sizing, order, fill and stop. Policy, limits, Kelly, breakers and costs are compiled from the source that live calls.
-The price at an instant is the open of the bar that begins there, else (a gap, the end) the newest close: it marks the account
-and is what an order fills at.
+The price at an instant is the open of the bar that begins there, else (a gap, the end) the newest close: what an order fills
+at, and what the venue liquidates at. The account is marked at the newest closes, as the live session marks it.
 Invariant: wallet + open profit (from average costs) = cash + market value (from raw fills) at every instant; the largest
 difference is returned.
 """
@@ -172,7 +172,7 @@ def simulate(
                         part = liquidation_part(market, tiers, state, money, i, lowest)
                         liquidate(market, rules, account, state, money, log, i, part)
 
-            value, invested, margin = 0.0, 0.0, 0.0  # the account at instant i
+            value, worth, invested, margin = 0.0, 0.0, 0.0, 0.0  # the account at instant i, at the closes and at the prices now
             for a in range(assets):
                 close = closes[a, i]
                 if not math.isnan(close):
@@ -186,12 +186,13 @@ def simulate(
                         funding[a] += amount
                         money[WALLET] += amount
                         money[CASH] += amount
-                    worth = quantity[a] * prices[a]
-                    value += worth
+                    amount = quantity[a] * prices[a]
+                    worth += amount
+                    value += quantity[a] * last_close[a]
                     invested += cost[a]
-                    margin += abs(worth) * tiers[a, -1, 1]
+                    margin += abs(amount) * tiers[a, -1, 1]
             equity = money[WALLET] + (value - invested)
-            if equity <= margin:  # beyond the margin at the prices now: the venue acts before anybody decides
+            if money[WALLET] + (worth - invested) <= margin:  # beyond the margin at the prices now: the venue acts before anybody decides
                 if margin > 0.0 and cushion(market, tiers, state, money, i, NOW) <= 0.0:
                     liquidate(market, rules, account, state, money, log, i, NOW)
                     value, equity = 0.0, money[WALLET]

@@ -96,10 +96,11 @@ def mark_held_bars(
         lowest = quantity * worst
         if wallet + (lowest - cost) <= abs(lowest) * margin_ratio:
             break
-        value = quantity * price
-        now = wallet + (value - cost)
-        if now <= abs(value) * margin_ratio:
+        opening = quantity * price
+        if wallet + (opening - cost) <= abs(opening) * margin_ratio:
             break
+        value = quantity * close
+        now = wallet + (value - cost)
         top = max(peak, now)
         if now < top * clear:
             fallen = 1.0 - now / top

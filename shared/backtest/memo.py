@@ -23,7 +23,7 @@ from shared.memory import BoundedMemory
 from shared.risk.allocation import size_multipliers
 from shared.risk.params import RiskParams
 from shared.speed import together
-from shared.strategy.agents import AGENTS
+from shared.strategy.agents import agents_of
 from shared.strategy.agents.base import Reading, TradingAgent
 from shared.strategy.alphas import ALPHAS, Alpha
 from shared.strategy.params import StrategyParams
@@ -109,20 +109,21 @@ class _Scoring:
         self._playbooks = playbooks
         self._rows = len(prepared.frame)
         frame = prepared.frame
+        self._agents = agents_of(frame)
         self._frame = _RememberingFrame(frame.interval, frame.open_time, frame.columns, partial(memo.derived, prepared))
 
     def score(self, first: int) -> FloatArray:
-        keys = [self._vote_key(agent) for agent in AGENTS]
-        shares = np.array([[agent.settings(params).share for agent in AGENTS] for params in self._playbooks])
-        included = np.array([[_included(agent, params) for agent in AGENTS] for params in self._playbooks])
+        keys = [self._vote_key(agent) for agent in self._agents]
+        shares = np.array([[agent.settings(params).share for agent in self._agents] for params in self._playbooks])
+        included = np.array([[_included(agent, params) for agent in self._agents] for params in self._playbooks])
         minimum = np.array([params.minimum_regime_probability for params in self._playbooks])
         key = (self._prepared, "score", first, tuple(keys), shares.tobytes(), included.tobytes(), minimum.tobytes())
         return self._memo._array(key, lambda: self._scored(first, shares, included, minimum))
 
     def _scored(self, first: int, shares: FloatArray, included: FloatArray, minimum: FloatArray) -> FloatArray:
         self._compute_missing()
-        voted = tuple(together([partial(self._votes, agent) for agent in AGENTS], self._rows))
-        found = [self._conviction(agent) for agent in AGENTS]
+        voted = tuple(together([partial(self._votes, agent) for agent in self._agents], self._rows))
+        found = [self._conviction(agent) for agent in self._agents]
         constant = tuple(conviction is None for conviction in found)
         convictions = tuple(votes if conviction is None else conviction for votes, conviction in zip(voted, found, strict=True))
         result = np.empty(self._rows)
@@ -151,7 +152,7 @@ class _Scoring:
         for params in self._playbooks:
             for alpha in ALPHAS.values():
                 tasks.setdefault(self._alpha_key(alpha, params), partial(self._alpha, alpha, params))
-            for agent in AGENTS:
+            for agent in self._agents:
                 tasks.setdefault(self._rule_key(agent, params), partial(self._rule, agent, params))
         together(list(tasks.values()), self._rows)
 

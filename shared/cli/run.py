@@ -49,7 +49,7 @@ def run(
         raise UsageError("--days counts back from the end and --start names the first day; give one of them")
     check_writable(report)
     settings = wiring.settings({"run.capital": capital, "run.days": days, "interval": interval})
-    plan, prepared, continued = _prepared(settings, data, symbols, start, end, fresh=fresh)
+    plan, prepared, continued = prepare(settings, data, symbols, start, end, fresh=fresh)
     from shared.cli.paper_run import trade
 
     if continued:
@@ -72,10 +72,17 @@ def run(
         raise typer.Exit(1)
 
 
-def _prepared(
-    settings: Settings, data: Path | None, symbols: str | None, start: str | None, end: str | None, *, fresh: bool
+def prepare(
+    settings: Settings,
+    data: Path | None,
+    symbols: str | None,
+    start: str | None,
+    end: str | None,
+    *,
+    fresh: bool,
+    live: bool = False,
 ) -> tuple[RunPlan, PaperRun, bool]:
-    """The plan, the run with its frozen candles, and whether it goes on with an interrupted one."""
+    """The plan, the run with its frozen candles, and whether it goes on with an interrupted one; `live` for `ost live`."""
     from shared.adapters.local.bucket import FolderBucket
     from shared.cli import output, wiring
     from shared.cli.market_source import fingerprint, freeze, resolve
@@ -84,6 +91,8 @@ def _prepared(
     from shared.domain.ids import content_id
     from shared.domain.interval import parse_date_ms
     from shared.strategy.ml_store import copy_ml_models
+    from shared.strategy.rl_store import copy_rl_policies
+    from shared.trading.rl_models import policies_of
     from shared.trading.run_plan import RunPlan, choose_book, choose_range, outside
 
     start_ms, end_ms = (parse_date_ms(day) if day else None for day in (start, end))
@@ -113,13 +122,17 @@ def _prepared(
         market_label=source.label,
         market_hash=fingerprint(source, first_ms - window_bars * interval.ms, last_ms),
         generated=source.generated,
+        live=live,
     )
     ledger = wiring.ledger(settings)
     book, continued = choose_book(plan, ledger.books(), fresh=fresh)
-    folder = settings.storage.root / "runs" / book
+    folder = settings.storage.root / ("live" if live else "runs") / book
     freeze(source, plan, folder / "market", window_bars)
     if not continued:
         for asset in plan.universe:
             copy_ml_models(wiring.bucket(settings), FolderBucket(folder), asset, interval)
+        copy_rl_policies(wiring.bucket(settings), FolderBucket(folder), settings.strategy.rl_policies)
         ledger.register_book(book, plan.start_ms, plan.as_dict())
+    for idle in policies_of(FolderBucket(folder), plan.universe, interval, system)[1]:
+        output.note(idle)
     return plan, PaperRun(plan, book, settings, ledger, folder, problems), continued

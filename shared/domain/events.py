@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
 from shared.domain.ids import content_id
-from shared.domain.interval import format_ms
 from shared.domain.orders import Fill
 from shared.domain.records import Halt, RegimeState
 
@@ -49,7 +49,7 @@ class Event:
             "source": f"/one-smart-trade/books/{self.book}",
             "type": f"one-smart-trade.{self.kind.value}.v{VERSION}",
             "subject": self.subject,
-            "time": f"{format_ms(self.time_ms)}Z",
+            "time": _rfc3339(self.time_ms),
             "datacontenttype": "application/json",
             "data": dict(self.data),
         }
@@ -86,6 +86,12 @@ def regime_changed(book: str, before: RegimeState | None, after: RegimeState) ->
     return event(EventKind.REGIME_CHANGED, book, after.asset.symbol, after.bar_close_ms, data)
 
 
+def failed(book: str, source: str, message: str, time_ms: int, context: Mapping[str, Any] | None) -> Event:
+    """Something went wrong in `source`. `context` is plain JSON."""
+    data = {"source": source, "message": message, "context": None if context is None else dict(context)}
+    return event(EventKind.ERROR, book, source, time_ms, data)
+
+
 def halted(kind: EventKind, halt: Halt) -> Event:
     """Trading was halted: by a drawdown (`DRAWDOWN_THRESHOLD`) or by anything else (`ERROR`)."""
     data = {
@@ -96,3 +102,8 @@ def halted(kind: EventKind, halt: Halt) -> Event:
         "kind": halt.kind.value,
     }
     return event(kind, halt.book, halt.symbol or halt.book, halt.since_ms, data)
+
+
+def _rfc3339(time_ms: int) -> str:
+    seconds, milliseconds = divmod(time_ms, 1000)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{milliseconds:03d}Z"

@@ -51,6 +51,17 @@ class EquityPoint:
         return float(1 - self.equity / self.peak) if self.peak else 0.0
 
 
+def next_peak(equity: Decimal, last: EquityPoint | None, forgotten_ms: int | None) -> Decimal:
+    """Highest equity so far, at a new mark of `equity`: what drawdown is measured from.
+
+    `last` is the newest stored point. Peaks up to `forgotten_ms` do not count any more (`Ledger.rebase_peak`): the first mark
+    after a resume is its own peak.
+    """
+    if last is None or (forgotten_ms is not None and last.time_ms <= forgotten_ms):
+        return equity
+    return max(equity, last.peak)
+
+
 @dataclass(frozen=True, slots=True)
 class RegimeState:
     """The regime of an asset at a bar close, with what a restart needs to go on."""

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from shared.domain.candles import FloatArray
 from shared.domain.interval import HOUR_MS
-from shared.domain.records import EquityPoint, Halt
+from shared.domain.records import EquityPoint, Halt, HaltKind
 from shared.risk.params import RiskParams
 
 
@@ -27,13 +27,13 @@ def check_breakers(
     drawdown, before = point.drawdown, previous.drawdown if previous else 0.0
     if drawdown > params.max_drawdown:
         reason = f"max drawdown: {drawdown:.1%} is beyond {params.max_drawdown:.0%} of the peak {point.peak:.2f}"
-        return [Halt(book, reason, point.time_ms, None)]
+        return [Halt(book, reason, point.time_ms, None, kind=HaltKind.DRAWDOWN)]
     tripped = crossed_level(drawdown, before, params.pause_drawdowns)
     if tripped < 0:
         return []
     level, hours = params.pause_drawdowns[tripped], params.pause_hours[tripped]
     reason = f"drawdown {drawdown:.1%} is beyond {level:.0%}: no new risk for {hours:g} h"
-    return [Halt(book, reason, point.time_ms, point.time_ms + pause_ms(hours))]
+    return [Halt(book, reason, point.time_ms, point.time_ms + pause_ms(hours), kind=HaltKind.PAUSE)]
 
 
 def crossed_level(drawdown: float, before: float, levels: Sequence[float] | FloatArray) -> int:

@@ -10,17 +10,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from shared.domain.decision import Action, Decision
+from shared.domain.asset import Asset
+from shared.domain.decision import Action, Approval, Decision
 from shared.domain.ids import decision_id
+from shared.domain.interval import Interval
 from shared.domain.money import SymbolRules
 from shared.domain.orders import OrderIntent
 from shared.domain.records import Halt
+from shared.domain.regime import Regime, RegimeProbabilities
 from shared.risk.allocation import size_multiplier
-from shared.risk.limits import LimitContext, limit_target
+from shared.risk.limits import LimitContext, limit_target, without_new_risk
 from shared.strategy.policy import PolicyTarget, target_position
 from shared.trading.analysis import Analysis
 from shared.trading.legs import Plan, plan_orders
 from shared.trading.params import SystemParams
+
+READY = "trader ready"
+"""Rule that fails while data or account are not trusted."""
+
+NO_DATA = "none"
+"""Data hash and model id of a decision that was made without an analysis (`exit_only`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +50,8 @@ class BookView:
     rules: SymbolRules
     now_ms: int
     code_version: str
+    held_back: str = ""
+    """why no new risk is taken now (data or account are not trusted), empty where it may be"""
 
 
 def decide(analysis: Analysis, view: BookView, params: SystemParams) -> tuple[Decision, tuple[OrderIntent, ...]]:
@@ -58,6 +69,9 @@ def decide(analysis: Analysis, view: BookView, params: SystemParams) -> tuple[De
         symbol_trading=view.rules.trading and not analysis.frozen,
     )
     approved, approvals = limit_target(wanted.fraction, context, params.risk)
+    if view.held_back:
+        approved = without_new_risk(approved, held)
+        approvals = (*approvals, Approval(READY, False, view.held_back))
     # Too old to trade on at all, exits included: the next fresh bar decides (design/failures.md).
     stale = context.age_ms > context.max_age_ms
     unchanged = approved == held and not (view.held and approved == 0)
@@ -74,6 +88,8 @@ def decide(analysis: Analysis, view: BookView, params: SystemParams) -> tuple[De
             price=analysis.price,
             stop_distance=wanted.stop_distance,
             now_ms=view.now_ms,
+            latest_ms=analysis.bar_close_ms + context.max_age_ms,
+            params=params.execution,
         )
     decision = Decision(
         id=identity,
@@ -106,11 +122,9 @@ def decide(analysis: Analysis, view: BookView, params: SystemParams) -> tuple[De
 
 def _wanted(analysis: Analysis, held: float, view: BookView, params: SystemParams) -> tuple[PolicyTarget, str]:
     """What the policy wants, and what overrules it, if anything: a latched book and an unprotected position are closed."""
-    latch = next((halt for halt in view.halts if halt.until_ms is None and halt.symbol is None), None)
-    if latch is not None:
-        return PolicyTarget(0.0, 0.0), f"the book is latched: {latch.reason}"
-    if view.held and not view.protected:
-        return PolicyTarget(0.0, 0.0), "no protective stop rests at the venue"
+    must_exit = _must_exit(view)
+    if must_exit:
+        return PolicyTarget(0.0, 0.0), must_exit
     target = target_position(
         analysis.score,
         held,
@@ -122,6 +136,62 @@ def _wanted(analysis: Analysis, held: float, view: BookView, params: SystemParam
         analysis.strategy.policy,
     )
     return target, ""
+
+
+def _must_exit(view: BookView) -> str:
+    """Why the position is closed whatever the market shows: a latched book, or no protection. Empty where it is not."""
+    latch = next((halt for halt in view.halts if halt.kind.flattens and halt.symbol is None), None)
+    if latch is not None:
+        return f"the book is latched: {latch.reason}"
+    return "no protective stop rests at the venue" if view.held and not view.protected else ""
+
+
+def exit_only(
+    asset: Asset, interval: Interval, bar_close_ms: int, price: float, view: BookView, params: SystemParams, problem: str
+) -> tuple[Decision, tuple[OrderIntent, ...]] | None:
+    """The decision to leave a position of an asset that cannot be analysed; `None` where it may stay.
+
+    Asks only what is held and at what last price (quote currency): an exit must not wait for bars or models.
+    """
+    why = _must_exit(view)
+    if not view.held or not why or price <= 0:
+        return None
+    identity = decision_id(view.book, asset, bar_close_ms, params.version)
+    plan = plan_orders(
+        book=view.book,
+        decision=identity,
+        rules=view.rules,
+        held=view.held,
+        target_fraction=0.0,
+        equity=view.equity,
+        price=price,
+        stop_distance=0.0,
+        now_ms=view.now_ms,
+    )
+    decision = Decision(
+        id=identity,
+        book=view.book,
+        asset=asset,
+        interval=interval,
+        bar_close_ms=bar_close_ms,
+        params_version=params.version,
+        code_version=view.code_version,
+        data_hash=NO_DATA,
+        window_start_ms=bar_close_ms,
+        regime_model_id=NO_DATA,
+        probabilities=RegimeProbabilities(1 / 3, 1 / 3, 1 / 3),
+        regime=Regime.BALANCED,
+        alphas={},
+        votes=(),
+        score=0.0,
+        price=price,
+        target_fraction=0.0,
+        approved_fraction=0.0,
+        action=plan.action,
+        reasons=tuple(text for text in (f"the position is closed: {why}", f"not analysed: {problem}", plan.note) if text),
+        order_ids=tuple(intent.client_id for intent in plan.intents),
+    )
+    return decision, plan.intents
 
 
 def _reasons(analysis: Analysis, plan: Plan, wanted: PolicyTarget, approved: float, overruled: str) -> tuple[str, ...]:

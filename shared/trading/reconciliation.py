@@ -1,24 +1,37 @@
 """Ledger = exchange, or the symbol freezes with the exact difference.
 
-The ledger's position of a symbol is the sum of its fills. Where the venue reports another one, the missing fills are
-fetched; a fill that the venue made itself (liquidation, deleveraging, settlement) is booked and latches the symbol; a fill
-or a difference that nothing of ours explains freezes it. Source: design/failures.md.
+    position: sum of fills = the venue's            wallet: first wallet + realised - fees + funding = the venue's
+
+Where the venue reports another position, the missing fills are fetched; a fill that the venue made itself (liquidation,
+deleveraging, settlement) is booked and latches the symbol; a fill or a difference that nothing of ours explains freezes it. What
+differs is looked at twice, past a grace period: an answer may be older than the one before. Source: design/failures.md.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
 from shared.domain.ids import book_tag
-from shared.domain.orders import Account, Fill, OrderKind, OrderRecord, OrderState
-from shared.domain.records import Halt
+from shared.domain.interval import DAY_MS
+from shared.domain.money import ZERO, to_decimal
+from shared.domain.orders import Account, Fill, OrderKind, OrderRecord, OrderReport, OrderState
+from shared.domain.records import EquityPoint, Halt
 from shared.ports import Clock, Exchange, Ledger
 from shared.trading.execution import Approve, Executor
+from shared.trading.execution_params import ExecutionParams
 
 VENUE_CLIENT_IDS = ("autoclose-", "adl_autoclose", "settlement_autoclose-", "delivery_autoclose-")
 """Client ids of the orders that Binance makes by itself: liquidation, deleveraging, settlement."""
+LOOKS = 2
+"""times that a difference has to be seen before it counts"""
+FILL_LOOKS = 5
+"""times that the executions of a filled order are asked for"""
+BALANCE_DUST = Decimal("0.01")
+"""difference of the wallet that is rounding, quote currency"""
+LOOK_BACK_MS = DAY_MS
+"""How far before the newest known execution the first question of a process begins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +49,28 @@ class Difference:
 class Reconciler:
     """Keeps the ledger of one book equal to the account."""
 
-    def __init__(self, exchange: Exchange, ledger: Ledger, clock: Clock, executor: Executor, book: str, since_ms: int) -> None:
+    def __init__(
+        self,
+        exchange: Exchange,
+        ledger: Ledger,
+        clock: Clock,
+        executor: Executor,
+        book: str,
+        since_ms: int,
+        params: ExecutionParams | None = None,
+    ) -> None:
         self._exchange = exchange
         self._ledger = ledger
         self._clock = clock
         self._executor = executor
         self._book = book
         self._since_ms = since_ms
+        self._params = params or ExecutionParams()
+        self._first: EquityPoint | None = None
+        self._told = ZERO
+        """the difference of the wallet that was reported last"""
+        self._complete_ms: dict[str, int] = {}
+        """by symbol: up to here every execution was asked for by REST"""
 
     async def settle_orders(self, approve: Approve | None, *, resting: bool) -> None:
         """Establish the fate of every unfinished order; of resting stops only where `resting` is set."""
@@ -73,27 +101,77 @@ class Reconciler:
         return True
 
     async def settle_positions(self, symbols: Iterable[str], account: Account) -> list[Difference]:
-        """Fetch what explains each difference; freeze the symbols where nothing does and return those differences."""
-        unexplained = []
-        known = self._ledger.positions(self._book)
-        for symbol in symbols:
-            if symbol in known and known[symbol].quantity == account.position(symbol):
-                continue
-            if symbol not in known and account.position(symbol) == 0:
-                continue
-            await self._settle_stops(symbol)
-            await self.book_fills(symbol)
-            difference = self._difference(symbol, account)
-            if difference is not None:
-                unexplained.append(difference)
-                self._halt(symbol, f"position differs: {difference}")
-        return unexplained
+        """Fetch what explains each difference; freeze the symbols where nothing does and return those differences.
+
+        A difference that is left is looked at again after a grace period, with an account that is asked for anew.
+        """
+        left = await self._differences(list(symbols), account)
+        for _ in range(LOOKS - 1):
+            if not left:
+                break
+            await self._clock.sleep(self._params.resend_grace_s)
+            left = await self._differences([difference.symbol for difference in left], await self._exchange.account())
+        for difference in left:
+            self._halt(difference.symbol, f"position differs: {difference}")
+        return left
+
+    def find_foreign_positions(self, symbols: Iterable[str], account: Account) -> list[Difference]:
+        """Report positions of the account in symbols that are not traded here and that this book knows nothing of."""
+        ours = {*symbols, *self._ledger.positions(self._book)}
+        foreign = [Difference(p.symbol, ZERO, p.quantity) for p in account.positions if p.symbol not in ours and p.quantity]
+        for difference in foreign:
+            self._halt(difference.symbol, f"foreign position: {difference}")
+        return foreign
+
+    async def settle_balance(self) -> Decimal | None:
+        """What of the venue's wallet nothing explains, quote currency; `None` where it is all explained or cannot be told.
+
+        wallet = wallet of the first equity point + realised profit - fees + funding. Deposits, withdrawals and fines are not the
+        book's: they show here, with the exact amount. Above `balance_tolerance` the book takes no new risk until a person has
+        looked; the same difference is not brought up again after that.
+        """
+        difference = await self._balance_difference()
+        for _ in range(LOOKS - 1):
+            if difference is None:
+                return None
+            await self._clock.sleep(self._params.resend_grace_s)
+            again = await self._balance_difference()
+            difference = again if again == difference else None
+        if difference is not None:
+            self._report_balance(difference)
+        return difference
+
+    async def book_fills_of(self, record: OrderRecord) -> list[Fill]:
+        """Bring the executions of an order into the ledger, asking again while the venue lists fewer than it has filled."""
+        intent, pause_s = record.intent, self._params.query_backoff_s
+        booked: list[Fill] = []
+        for attempt in range(FILL_LOOKS):
+            if record.filled == 0:
+                break
+            booked += await self.book_fills(intent.symbol)
+            if sum((fill.quantity for fill in booked if fill.client_id == intent.client_id), ZERO) >= record.filled:
+                break
+            known = self._ledger.fills(self._book, client_id=intent.client_id)  # a stream may have told some of them
+            if sum((fill.quantity for fill in known), ZERO) >= record.filled or attempt == FILL_LOOKS - 1:
+                break
+            await self._clock.sleep(pause_s)
+            pause_s *= 2
+        return booked
 
     async def book_fills(self, symbol: str) -> list[Fill]:
         """Bring the symbol's new executions into the ledger; freeze it where one is not ours."""
-        known = self._ledger.fills(self._book, symbol=symbol)
-        since = known[-1].time_ms if known else self._since_ms
+        since = self._complete_ms.get(symbol)
+        if since is None:
+            # What a stream has told may have gaps before it: the first question of a process looks back further.
+            known = self._ledger.fills(self._book, symbol=symbol)
+            since = max(self._since_ms, known[-1].time_ms - LOOK_BACK_MS) if known else self._since_ms
         fills = await self._exchange.fills(symbol, since)
+        booked = self.booked(symbol, fills)
+        self._complete_ms[symbol] = max([since, *(fill.time_ms for fill in fills)])
+        return booked
+
+    def booked(self, symbol: str, fills: Sequence[Fill]) -> list[Fill]:
+        """Book executions that the venue has told, by REST or by stream; the new ones. Freezes where one is not ours."""
         ours = [fill for fill in fills if self._is_ours(fill) or _is_venue_made(fill)]
         booked = self._ledger.add_fills(self._book, ours)
         for fill in booked:
@@ -118,11 +196,52 @@ class Reconciler:
         for report, _ in await self._exchange.open_orders():
             if self._ledger.order(report.client_id) is None:
                 foreign.append(report.client_id)
-                self._halt(report.symbol, f"foreign order {report.client_id} rests on the account")
+                self.found_foreign(report)
         return foreign
+
+    def found_foreign(self, report: OrderReport) -> None:
+        """Freeze the symbol of an order that rests at the venue and is not this book's."""
+        self._halt(report.symbol, f"foreign order {report.client_id} rests on the account")
 
     def _is_ours(self, fill: Fill) -> bool:
         return fill.client_id is not None and fill.client_id.startswith(book_tag(self._book))
+
+    async def _differences(self, symbols: Sequence[str], account: Account) -> list[Difference]:
+        """Positions that differ from `account` after everything that the venue lists was booked."""
+        differing = [symbol for symbol in symbols if self._difference(symbol, account) is not None]
+        for symbol in differing:
+            await self._settle_stops(symbol)
+            await self.book_fills(symbol)
+        left = [self._difference(symbol, account) for symbol in differing]
+        return [difference for difference in left if difference is not None]
+
+    async def _balance_difference(self) -> Decimal | None:
+        """The venue's wallet minus what the ledger's rows add up to; `None` where they agree or nothing was marked yet."""
+        if self._first is None:
+            self._first = next(iter(self._ledger.equity(self._book)), None)
+        if self._first is None:
+            return None
+        account = await self._exchange.account()
+        await self.book_funding()
+        positions = self._ledger.positions(self._book).values()
+        if any(self._difference(position.symbol, account) for position in positions):
+            return None  # executions are missing: the positions are settled first
+        earned = sum((position.realised - position.fees for position in positions), ZERO)
+        funding = sum((payment.amount for payment in self._ledger.funding(self._book)), ZERO)
+        difference = account.wallet - (self._first.wallet + earned + funding)
+        return None if abs(difference - self._told) <= BALANCE_DUST else difference
+
+    def _report_balance(self, difference: Decimal) -> None:
+        """Tell a person; above the tolerance, stop entries. Keyed by the amount: what was lifted stays lifted."""
+        self._told = difference
+        reason = (
+            f"the venue's wallet differs by {difference.quantize(BALANCE_DUST)} from capital, profits, fees and funding: "
+            "a transfer, a fine or a foreign trade; find out which, then resume"
+        )
+        now_ms = self._clock.now_ms()
+        if abs(difference) > to_decimal(self._params.balance_tolerance) and self._first is not None:
+            self._ledger.set_halt(Halt(self._book, reason, self._first.time_ms, None))
+        self._ledger.log(self._book, "reconciliation", "warning", f"{reason} (exactly {difference})", now_ms)
 
     async def _settle_stops(self, symbol: str) -> None:
         for record in self._stops(symbol):
@@ -134,7 +253,7 @@ class Reconciler:
 
     def _difference(self, symbol: str, account: Account) -> Difference | None:
         position = self._ledger.positions(self._book).get(symbol)
-        ledger = position.quantity if position else Decimal(0)
+        ledger = position.quantity if position else ZERO
         venue = account.position(symbol)
         return None if ledger == venue else Difference(symbol, ledger, venue)
 
@@ -144,7 +263,7 @@ class Reconciler:
             return
         self._ledger.set_halt(Halt(self._book, reason, now_ms if since_ms is None else min(since_ms, now_ms), None, symbol))
         if self._is_halted(symbol, reason, now_ms):
-            self._ledger.log(self._book, "reconciliation", "error", f"{symbol} is frozen: {reason}", now_ms)
+            self._ledger.log(self._book, "reconciliation", "warning", f"{symbol} is frozen: {reason}", now_ms)
 
     def _is_halted(self, symbol: str, reason: str, now_ms: int) -> bool:
         return any(halt.symbol == symbol and halt.reason == reason for halt in self._ledger.halts(self._book, now_ms))

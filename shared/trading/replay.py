@@ -27,11 +27,13 @@ from shared.regime.store import model_valid_at
 from shared.risk.kelly import kelly_cap
 from shared.strategy.ml_model import MlModel
 from shared.strategy.ml_store import load_ml_models
+from shared.strategy.rl_policy import RlPolicy
 from shared.trading.analysis import Analysis, analyse, remembered
 from shared.trading.comparison import Again, Difference, compared, unplaced
 from shared.trading.deciding import BookView, decide
 from shared.trading.ml_models import wants_ml
 from shared.trading.params import SystemParams
+from shared.trading.rl_models import policies_of
 from shared.trading.track_record import TrackRecord
 from shared.trading.window import MarketWindow, refreshed
 
@@ -106,6 +108,7 @@ async def replay(
         for asset in source.universe
     }
     ml = _ml_models(source)
+    rl, _ = policies_of(source.models, source.universe, source.interval, source.params)
     exact = close = 0
     total = len(differences)
     for done, point in enumerate(points, start=1):
@@ -113,7 +116,7 @@ async def replay(
             windows[asset] = await refreshed(windows[asset], source.market, point.time_ms)
         for asset in source.universe:
             stored = book.decisions.get((point.time_ms, asset.symbol))
-            again = _decided(source, book, windows, asset, point, stored, ml.get(asset))
+            again = _decided(source, book, windows, asset, point, stored, ml.get(asset), rl.get(asset))
             if stored is None and isinstance(again, str):
                 continue  # nothing could be decided then, nothing can be now
             total += 1
@@ -159,6 +162,7 @@ def _decided(
     point: EquityPoint,
     stored: Decision | None,
     ml: tuple[MlModel, ...] | None,
+    rl: RlPolicy | None,
 ) -> Again:
     """The decision made again, or why it cannot be made."""
     params, bar_ms = source.params, point.time_ms
@@ -167,7 +171,7 @@ def _decided(
     try:
         model = model_valid_at(source.models, asset, source.interval, instant, params.regime.fit_version)
         memory = remembered(before[-1] if before else None)
-        analysis = analyse(windows[asset], bar_ms, model, memory, params, ml)
+        analysis = analyse(windows[asset], bar_ms, model, memory, params, ml, rl)
     except (DataError, ModelError) as error:
         return str(error)
     return decide(analysis, _view(source, book, windows, analysis, point, stored), params)

@@ -103,6 +103,7 @@ class IntentRow(Base):
     price: Mapped[Decimal | None]
     stop_price: Mapped[Decimal | None]
     reduce_only: Mapped[bool]
+    due_ms: Mapped[int] = mapped_column(server_default=text("0"))
 
 
 class OrderRow(Base):
@@ -249,6 +250,7 @@ class HaltRow(Base):
     lifted_ms: Mapped[int | None]
     lifted_by: Mapped[str | None]
     lifted_reason: Mapped[str | None]
+    kind: Mapped[str]
 
 
 class LogRow(Base):

@@ -154,7 +154,8 @@ def test_a_missing_bar_keeps_the_position_at_the_last_close_and_decides_nothing(
     # The bar after row 1 is missing: its decision fills at the last close. The bar after the gap opens at 116.
     assert result.fills.price.tolist() == [104.0, 108.0]
     assert result.equity.tolist()[:3] == pytest.approx([10_000, 10_000 + 48.076 * 4, 10_000 + 48.076 * 4])
-    assert result.equity[3] == pytest.approx(result.equity[2] + result.position[2, 0] * 8)
+    assert result.equity[3] == result.equity[2]
+    assert result.equity[4] == pytest.approx(result.equity[2] + result.position[3, 0] * (candles.close[-1] - 108))
     assert result.exposure[2] == pytest.approx(result.position[2, 0] * 108)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import sys
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -36,6 +37,8 @@ from shared.domain.regime import Regime, RegimeProbabilities
 from shared.risk.approval import ApprovedOrder, OrderContext, approve
 from shared.trading.execution import ExecutionParams, Executor
 from shared.trading.reconciliation import Reconciler
+
+sys.path.append(str(Path(__file__).parent))  # for `live_world.py`: importlib mode does not look here
 
 T = TypeVar("T")
 BOOK = "b"

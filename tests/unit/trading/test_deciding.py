@@ -17,7 +17,7 @@ from shared.domain.ids import book_tag, decision_id
 from shared.domain.interval import Interval, parse_date_ms
 from shared.domain.money import SymbolRules
 from shared.domain.orders import OrderIntent, OrderKind
-from shared.domain.records import Halt
+from shared.domain.records import Halt, HaltKind
 from shared.domain.regime import Regime, RegimeProbabilities
 from shared.trading.analysis import Analysis, remembered
 from shared.trading.deciding import BookView, decide
@@ -26,7 +26,7 @@ from shared.trading.params import SystemParams
 PARAMS = SystemParams()
 CLOSE_MS = parse_date_ms("2025-07-01")
 RULES = SymbolRules("BTCUSDT", Decimal("0.1"), Decimal("0.001"), Decimal("0.001"), Decimal(1000), Decimal(5))
-LATCH = Halt("b", "max drawdown", 0, None)
+LATCH = Halt("b", "max drawdown", 0, None, kind=HaltKind.DRAWDOWN)
 PAUSE = Halt("b", "drawdown", 0, CLOSE_MS + 3_600_000)
 
 ANALYSIS = Analysis(

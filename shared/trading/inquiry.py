@@ -1,0 +1,88 @@
+"""What became of an order? Questions to the venue by client id: bounded, backed off, continued where they were broken off.
+
+An order is missing only once the venue has said "does not exist" twice with a grace period between. Whoever asks may run out
+of patience; the next one goes on with what is known and does not start again. After the bound an order is asked about once
+each time, without waiting: what cannot be answered must not hold up other orders.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from shared.domain.errors import OutcomeUnknown, RateLimited, VenueUnreachable
+from shared.domain.orders import OrderIntent, OrderReport
+from shared.ports import Clock, Exchange
+from shared.trading.execution_params import ExecutionParams
+
+LONGEST_PAUSE_S = 30.0
+LONGEST_WAIT_S = 60.0
+"""A venue that asks to wait for longer is not waited for: the question stays open"""
+
+
+class Answer(Enum):
+    """A look-up that brought no report."""
+
+    MISSING = "the venue does not know the order, confirmed past the grace period"
+    UNANSWERED = "the bound is reached without an answer"
+    PENDING = "broken off for want of patience"
+
+
+@dataclass(slots=True)
+class _Inquiry:
+    """What was asked about one order so far."""
+
+    pause_s: float
+    attempts: int = 0
+    denied_ms: int | None = None
+    next_ms: int = 0
+
+
+class Inquiries:
+    """All open questions of one process."""
+
+    def __init__(self, exchange: Exchange, clock: Clock, params: ExecutionParams) -> None:
+        self._exchange = exchange
+        self._clock = clock
+        self._params = params
+        self._open: dict[str, _Inquiry] = {}
+
+    async def look_up(self, intent: OrderIntent, patience_s: float | None = None) -> OrderReport | Answer:
+        """The venue's report of an order, or why there is none. Raises what else than silence the venue answers."""
+        inquiry = self._open.setdefault(intent.client_id, _Inquiry(self._params.query_backoff_s))
+        began_ms = self._clock.now_ms()
+        while True:
+            wait_s = (inquiry.next_ms - self._clock.now_ms()) / 1000
+            if wait_s > 0:
+                if inquiry.attempts >= self._params.query_attempts and inquiry.denied_ms is None:
+                    return Answer.UNANSWERED
+                spent_s = (self._clock.now_ms() - began_ms) / 1000
+                if wait_s > LONGEST_WAIT_S or (patience_s is not None and spent_s + wait_s > patience_s):
+                    return Answer.PENDING
+                await self._clock.sleep(wait_s)
+            answer = await self._ask(intent, inquiry)
+            if answer is None:
+                continue
+            if answer is not Answer.UNANSWERED:
+                self._open.pop(intent.client_id, None)
+            return answer
+
+    async def _ask(self, intent: OrderIntent, inquiry: _Inquiry) -> OrderReport | Answer | None:
+        """One question; `None` where there has to be another one."""
+        inquiry.attempts += 1
+        exhausted = inquiry.attempts >= self._params.query_attempts
+        try:
+            report = await self._exchange.find(intent)
+        except (VenueUnreachable, OutcomeUnknown, RateLimited) as error:
+            pause_s = getattr(error, "retry_after_s", None) or inquiry.pause_s
+            inquiry.next_ms = self._clock.now_ms() + round(pause_s * 1000)
+            inquiry.pause_s = min(2 * inquiry.pause_s, LONGEST_PAUSE_S)
+            return Answer.UNANSWERED if exhausted else None
+        if report is not None:
+            return report
+        now_ms, grace_ms = self._clock.now_ms(), round(self._params.resend_grace_s * 1000)
+        if inquiry.denied_ms is not None and now_ms - inquiry.denied_ms >= grace_ms:
+            return Answer.MISSING
+        inquiry.denied_ms = now_ms if inquiry.denied_ms is None else inquiry.denied_ms
+        inquiry.next_ms = inquiry.denied_ms + grace_ms
+        return None
