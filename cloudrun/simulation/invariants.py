@@ -192,9 +192,7 @@ class Watch:
         """After a quiet period: everything settled, explained and accounted for."""
         self._check_orders()
         self._check_positions()
-        frozen = {
-            halt.symbol for halt in self.ledger.halts(self.limits.book, self.venue.now_ms) if halt.kind is HaltKind.FROZEN
-        }
+        frozen = self._frozen()
         positions = self.ledger.positions(self.limits.book)
         differs = False
         for symbol, held in self.venue.desk.engine.core.account.positions.items():
@@ -206,12 +204,16 @@ class Watch:
         if not differs:
             self._check_equity()
 
+    def _frozen(self) -> set[str | None]:
+        halts = self.ledger.halts(self.limits.book, self.venue.now_ms)
+        return {halt.symbol for halt in halts if halt.kind is HaltKind.FROZEN}
+
     def _check_orders(self) -> None:
         account = self.venue.desk.engine.core.account
         for record in self.ledger.orders(self.limits.book, unfinished=True):
             number = account.algo_by_client.get(record.intent.client_id)
             rests = record.intent.kind is OrderKind.STOP and record.state is OrderState.OPEN and number in account.open_algos
-            if not rests:
+            if not rests and not (record.state is OrderState.UNKNOWN and record.intent.symbol in self._frozen()):
                 self.story.violate(f"{record.intent.client_id} is {record.state} at rest")
         ours = {record.intent.client_id for record in self.ledger.orders(self.limits.book, unfinished=True)}
         resting: list[Any] = [*account.open_algos.values(), *account.open_orders.values()]

@@ -19,7 +19,7 @@ def world_of(seed: int, mode: Mode | None = None) -> WorldSpec:
     """The world of `seed`."""
     rng = np.random.default_rng([seed, 0])
     count = int(rng.choice([1, 2, 3], p=[0.5, 0.4, 0.1]))
-    bars = int(rng.integers(4, 8))
+    bars = int(rng.integers(4, 7))
     spec = WorldSpec(seed, bars=bars, quiet_bars=QUIET_BARS)
     shape = MarketShape(
         sigma=float(rng.choice([0.001, 0.002, 0.005])),

@@ -34,6 +34,8 @@ GLANCE_S = 0.5
 HEALTHY_AFTER_S = 45.0
 """how long nothing has to fail before deadlines count again"""
 TERMINATION_S = 10.0
+REQUEST_TIMEOUT_S = 120.0
+"""how long a request of schedule mode may take"""
 STOP_SLACK_S = 20.0
 """beyond the deadline itself: the answer's way, and the market's tick"""
 
@@ -171,13 +173,14 @@ class World:
                 process.on_terminate()
         mains = {process.main: process for process in self.processes if process.main is not None}
         left = [main for main in mains if not main.done()]
+        patience_s = TERMINATION_S if self.spec.mode is Mode.STREAM else REQUEST_TIMEOUT_S
         if left:
-            await asyncio.wait(left, timeout=TERMINATION_S)
+            await asyncio.wait(left, timeout=patience_s)
         for main in left:
             if main.done():
                 self._judge(mains[main], await ended(main))
             else:
-                self.story.violate(f"{mains[main].name} did not end within {TERMINATION_S:g} s")
+                self.story.violate(f"{mains[main].name} did not end within {patience_s:g} s")
                 mains[main].kill()
         await asyncio.sleep(0.1)
 

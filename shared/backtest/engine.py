@@ -199,7 +199,10 @@ def _check_signals(markets: Sequence[AssetMarket], signals: Sequence[SignalPath 
 def _check_signal(market: AssetMarket, signal: SignalPath | TargetPath) -> None:
     """Shapes and values of a signal."""
     bars, symbol = len(market.candles), market.asset.symbol
-    for name in _SIGNAL_ARRAYS if isinstance(signal, SignalPath) else _TARGET_ARRAYS:
+    names = _SIGNAL_ARRAYS if isinstance(signal, SignalPath) else _TARGET_ARRAYS
+    if getattr(signal, "exposure_cap", None) is not None:
+        names = (*names, "exposure_cap")
+    for name in names:
         shape = np.shape(getattr(signal, name))
         if shape != (bars,):
             raise MalformedData(f"{symbol}: the signal's {name} has shape {shape}, the candles have {bars} bars")
@@ -208,7 +211,8 @@ def _check_signal(market: AssetMarket, signal: SignalPath | TargetPath) -> None:
         if not signal.policies or (bars and (places.min() < 0 or places.max() >= len(signal.policies))):
             raise MalformedData(f"{symbol}: the signal's policy_index must lie in 0 to {len(signal.policies) - 1}")
         return
-    if bars and (np.isinf(signal.fraction).any() or not (signal.stop_distance >= 0).all() or signal.stop_distance.max() >= 1):
+    stops = signal.stop_distance
+    if bars and (np.isinf(signal.fraction).any() or not (stops.min() >= 0 and stops.max() < 1)):
         raise MalformedData(f"{symbol}: a target needs finite fractions (or NaN) and stop distances in [0, 1)")
 
 

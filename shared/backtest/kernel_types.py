@@ -2,7 +2,7 @@
 
 a assets over m instants of the common grid. Bar i closes at instant i; a bar that is missing is NaN in every price. Arrays are
 float64 unless a line says otherwise. Amounts are whole numbers of quantity steps ("units"), so that a position is exactly flat.
-What changes hands on every fill is packed into few arrays: numba counts references to each array that a call is given.
+What changes hands on every fill is packed into few arrays: a call copies the description of each.
 """
 
 from __future__ import annotations
@@ -43,11 +43,13 @@ class SignalArrays(NamedTuple):
     stop_distance: FloatArray
     """(a, m), targets only"""
     volatility: FloatArray
-    """(a, m), policies only, as are the next four"""
+    """(a, m), policies only, as are the next five"""
     atr_fraction: FloatArray
     size_multiplier: FloatArray
     policy_index: NDArray[np.int8]
     tradable: BoolArray
+    exposure_cap: FloatArray
+    """largest |notional| / equity by the value at risk"""
     policies: FloatArray
     """(a, p, 11) `PolicyParams`"""
 
@@ -85,6 +87,8 @@ class AccountNumbers(NamedTuple):
     max_asset_exposure: float
     max_total_exposure: float
     max_drawdown: float
+    max_daily_loss: float
+    max_net_exposure: float
     kelly_minimum_bars: int
     kelly_fraction: float
     kelly_prior_bars: float

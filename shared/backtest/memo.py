@@ -21,6 +21,7 @@ from shared.domain.frame import Frame
 from shared.domain.regime import REGIMES
 from shared.memory import BoundedMemory
 from shared.risk.allocation import size_multipliers
+from shared.risk.caps_compiled import exposure_caps
 from shared.risk.params import RiskParams
 from shared.speed import together
 from shared.strategy.agents import agents_of
@@ -64,6 +65,12 @@ class SignalMemo:
     def multipliers(self, prepared: PreparedAsset, risk: RiskParams) -> FloatArray:
         """`size_multipliers` of every bar (n,)."""
         return self._array((prepared, "multiplier", risk), lambda: size_multipliers(prepared.probabilities, risk))
+
+    def exposure_caps(self, prepared: PreparedAsset, risk: RiskParams) -> FloatArray:
+        """`risk.caps.exposure_cap` of every bar (n,)."""
+        candles = prepared.market.candles
+        key = (prepared, "exposure cap", risk.var_bars, risk.var_limit)
+        return self._array(key, lambda: exposure_caps(candles.close, candles.interval, risk))
 
     def atr_fraction(self, prepared: PreparedAsset) -> FloatArray:
         """ATR / close of every bar (n,)."""

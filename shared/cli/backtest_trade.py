@@ -79,7 +79,7 @@ def risk_of(name: str, risk: RiskParams) -> RiskParams:
     """Limits of a strategy: the comparison strategies trade as their textbooks do, without breakers."""
     if name == SYSTEM:
         return risk
-    return replace(risk, pause_drawdowns=(), pause_hours=(), max_drawdown=0.999)
+    return risk.without_breakers()
 
 
 def _in_parts(

@@ -54,15 +54,15 @@ def live(
         raise UsageError("--data, --days, --speed and --fresh are for the paper exchange that this command starts itself")
     if own and standby:
         raise UsageError(
-            "a standby trades at the same venue as the other process: start a paper exchange with `ost exchange serve` and name "
-            "it to both with --set venue.base_url=http://127.0.0.1:8900"
+            "a standby trades at the same venue as the other process: start a paper exchange with `ost exchange serve` and "
+            "name it to both with --set venue.base_url=http://127.0.0.1:8900"
         )
     if once and standby:
         raise UsageError("--once does one step and ends, --standby waits: give one of them")
     from shared.cli.live_book import external_book, own_book
 
     wiring.account_keys(settings)
-    traded = own_book(settings, data, symbols, fresh=fresh) if own else external_book(settings)
+    traded = own_book(settings, data, _named(symbols), fresh=fresh, say=output.note) if own else external_book(settings)
     try:
         summary = asyncio.run(_live(traded, standby=standby, once=once))
     except KeyboardInterrupt:
@@ -71,14 +71,14 @@ def live(
     if not once:
         output.note(f"{summary['ended']}; positions and their stops stay. {_how_to_go_on(traded)}")
     if as_json or once:
-        output.emit(summary, as_json)
+        output.emit(summary, as_json, view=_once_view(summary) if once else None)
 
 
 def _settings(mode: str | None, symbols: str | None, interval: str | None, more: dict[str, Any]) -> Settings:
     """The settings with the flags on top. Raises `ConfigError`, `UsageError`."""
     from shared.cli import wiring
 
-    wanted = [name.strip().upper() for name in (symbols or "").split(",") if name.strip()]
+    wanted = _named(symbols)
     if symbols is not None and not wanted:
         raise UsageError("--symbols names no symbol; write e.g. --symbols BTCUSDT,ETHUSDT, or leave it out")
     configured = wiring.settings(more | {"interval": interval, "universe.symbols": wanted or None})
@@ -89,6 +89,10 @@ def _settings(mode: str | None, symbols: str | None, interval: str | None, more:
     if mode is None or mode == configured.mode:
         return configured
     return wiring.settings(more | {"interval": interval, "universe.symbols": wanted or None, "mode": mode})
+
+
+def _named(symbols: str | None) -> list[str]:
+    return [name.strip().upper() for name in (symbols or "").split(",") if name.strip()]
 
 
 async def _live(book: LiveBook, *, standby: bool, once: bool) -> dict[str, Any]:
@@ -139,6 +143,21 @@ def _headline(session: Live) -> str:
 def _decision(decision: Any) -> dict[str, Any]:
     fields = ("id", "action", "regime", "score", "approved_fraction")
     return {"symbol": decision.asset.symbol, **{name: getattr(decision, name) for name in fields}}
+
+
+def _once_view(summary: dict[str, Any]) -> Any:
+    from rich.console import Group
+
+    from shared.cli import output
+    from shared.domain.interval import format_ms
+
+    line = f"{format_ms(summary['bar_close_ms'])}  equity {summary['equity']:,.2f}  {summary['fills']} fills"
+    rows = [
+        (d["symbol"], d["regime"].value, f"{d['score']:+.2f}", d["action"].value, f"{d['approved_fraction']:+.1%}", d["id"])
+        for d in summary["decisions"]
+    ]
+    table = output.table(("symbol", "regime", "score", "decision", "target", "id"), rows, right=("score", "target"))
+    return Group(f"{line}; book {summary['book']}", table, *summary["problems"])
 
 
 def _how_to_go_on(book: LiveBook) -> str:

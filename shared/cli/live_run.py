@@ -17,8 +17,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shared.adapters.local.bucket import FolderBucket
-from shared.adapters.local.paper_clock import PaperClock, in_real_seconds, patience_in_real_seconds
+from shared.adapters.local.paper_clock import in_real_seconds, patience_in_real_seconds
+from shared.adapters.local.paper_process import LockstepClock
 from shared.cli import wiring
 from shared.cli.live_venue import LiveVenue, own_exchange, running_exchange
 from shared.domain.asset import Universe
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from shared.cli.paper_run import PaperRun
     from shared.config.settings import Settings
     from shared.ports import Bucket, Ledger
+
+OWN_LEASE_S = 5.0
+"""Of a book on an exchange of its own: that one ends with the process, so nobody else can be trading on it"""
 
 
 @dataclass(frozen=True)
@@ -104,12 +107,12 @@ async def step_once(live: Live, bar_close_ms: int | None = None) -> StepReport:
     Raises `LeaseLost` where a trader is at work on the book, `NotEnoughData` where the venue shows nothing of the bar yet.
     """
     await check_start(live.ports, live.spec)
-    if live.venue.process is not None and not isinstance(live.venue.clock, PaperClock) and live.venue.clock is not None:
-        interval, clock = live.spec.interval, live.venue.clock
-        last = live.book.ledger.last_equity(live.book.name)
-        if last is not None and last.time_ms >= clock.time_ms:
-            clock.time_ms += interval.ms
-            await live.venue.process.advance(clock.time_ms)
+    clock, interval = live.venue.clock, live.spec.interval
+    if isinstance(clock, LockstepClock) and live.venue.process is not None:
+        last, bar_ms = live.book.ledger.last_equity(live.book.name), interval.floor(clock.time_ms)
+        if last is not None and last.time_ms >= bar_ms:
+            await live.venue.process.advance(bar_ms + interval.ms)
+            clock.time_ms = bar_ms + interval.ms
     return await run_once(live.ports, live.spec, live.params, bar_close_ms)
 
 
@@ -175,14 +178,9 @@ def _spec(book: LiveBook, venue: LiveVenue) -> SessionSpec:
         params=replace(system, execution=patience_in_real_seconds(system.execution, venue.speed)),
         leverage=settings.run.leverage,
         code_version=code_version(),
-        lease_ttl_ms=round(settings.bot.lease_s * 1000),
+        lease_ttl_ms=round(1000 * (settings.bot.lease_s if book.own is None else min(OWN_LEASE_S, settings.bot.lease_s))),
     )
 
 
 def _params(settings: Settings, venue: LiveVenue) -> TraderParams:
     return in_real_seconds(settings.trader, settings.interval, venue.speed) if venue.speed != 1 else settings.trader
-
-
-def models_of(settings: Settings, folder: Path) -> Bucket:
-    """A book's own copy of the models, or the lake's."""
-    return FolderBucket(folder) if folder.is_dir() else wiring.bucket(settings)

@@ -93,7 +93,7 @@ async def own_exchange(run: PaperRun, speed: float | None) -> AsyncIterator[Live
 
 @asynccontextmanager
 async def running_exchange(settings: Settings, base_url: str) -> AsyncIterator[LiveVenue]:
-    """The paper exchange that listens at `base_url`. Raises `ConfigError` where something else does, and the `VenueError` tree."""
+    """The paper exchange at `base_url`. Raises `ConfigError` where something else listens, and the `VenueError` tree."""
     control = PaperControl(base_url, *wiring.account_keys(settings))
     try:
         try:
@@ -110,7 +110,7 @@ async def running_exchange(settings: Settings, base_url: str) -> AsyncIterator[L
             ) from None
         if not isinstance(clock, PaperClock):
             raise ConfigError(
-                f"the paper exchange at {base_url} stands still until it is told to move; start it with --speed, e.g. --speed 60"
+                f"the paper exchange at {base_url} stands still until it is told to move; start it with --speed 60"
             )
         yield LiveVenue(base_url, clock, control)
     finally:

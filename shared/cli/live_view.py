@@ -66,15 +66,9 @@ class LiveView:
         self._last = report
         self.bars += 1
         self.fills += len(report.fills)
+        close = format_ms(report.bar_close_ms)
         new = [
-            (
-                format_ms(report.bar_close_ms),
-                d.asset.symbol,
-                d.regime.value,
-                f"{d.score:+.2f}",
-                d.action.value,
-                f"{d.approved_fraction:+.1%}",
-            )
+            (close, d.asset.symbol, d.regime.value, f"{d.score:+.2f}", d.action.value, f"{d.approved_fraction:+.1%}")
             for d in report.decisions
         ]
         self._decisions = [*self._decisions, *new][-SHOWN_DECISIONS:]
@@ -120,12 +114,8 @@ class LiveView:
         if last is not None:
             rows.append(("equity", f"{last.equity:,.2f}, drawdown {last.drawdown:.2%}"))
         beat = self._heartbeat()
-        rows.append(
-            (
-                "counters",
-                f"{self.bars} bars, {self.fills} fills, {beat.get('reconnects', 0)} reconnects, {beat.get('failures', 0)} failures",
-            )
-        )
+        troubles = ", ".join(f"{beat.get(name, 0)} {name}" for name in ("reconnects", "failures"))
+        rows.append(("counters", f"{self.bars} bars, {self.fills} fills, {troubles}"))
         parts = [output.table(("", escape(self._session.book.name)), rows), *self._positions()]
         columns = ("bar close, UTC", "symbol", "regime", "score", "decision", "target")
         parts.append(output.table(columns, self._decisions, right=("score", "target")))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from shared.cli import output
 from shared.domain.errors import UsageError
 from shared.domain.interval import MAX_DAYS
 
@@ -81,10 +83,11 @@ def prepare(
     *,
     fresh: bool,
     live: bool = False,
+    say: Callable[[str], None] = output.note,
 ) -> tuple[RunPlan, PaperRun, bool]:
     """The plan, the run with its frozen candles, and whether it goes on with an interrupted one; `live` for `ost live`."""
     from shared.adapters.local.bucket import FolderBucket
-    from shared.cli import output, wiring
+    from shared.cli import wiring
     from shared.cli.market_source import fingerprint, freeze, resolve
     from shared.cli.paper_run import PaperRun
     from shared.domain.asset import Universe
@@ -100,13 +103,13 @@ def prepare(
     if symbols is not None and not wanted:
         raise UsageError("--symbols names no symbol; write e.g. --symbols BTCUSDT,ETHUSDT, or leave it out")
     interval, system = settings.interval, settings.system
-    source = resolve(settings, interval, data=data, symbols=wanted, days=settings.run.days, say=output.note)
+    source = resolve(settings, interval, data=data, symbols=wanted, days=settings.run.days, say=say)
     left_out = outside(source.spans, interval, start_ms=start_ms, end_ms=end_ms, warmup_bars=system.warmup_bars)
     spans = {symbol: span for symbol, span in source.spans.items() if symbol not in left_out}
     source = replace(source, universe=Universe.of(source.universe.assets[0].venue, tuple(spans)), spans=spans)
     problems = (*source.problems, *(f"{symbol}: {reason}" for symbol, reason in left_out.items()))
     for problem in problems:
-        output.note(problem)
+        say(problem)
     first_ms, last_ms = choose_range(
         source.spans, interval, start_ms=start_ms, end_ms=end_ms, days=settings.run.days, warmup_bars=system.warmup_bars
     )
@@ -134,5 +137,5 @@ def prepare(
         copy_rl_policies(wiring.bucket(settings), FolderBucket(folder), settings.strategy.rl_policies)
         ledger.register_book(book, plan.start_ms, plan.as_dict())
     for idle in policies_of(FolderBucket(folder), plan.universe, interval, system)[1]:
-        output.note(idle)
+        say(idle)
     return plan, PaperRun(plan, book, settings, ledger, folder, problems), continued

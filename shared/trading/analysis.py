@@ -7,6 +7,7 @@ ledger keeps as a `RegimeState`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -27,6 +28,7 @@ from shared.regime.classify import RegimeTracker, track
 from shared.regime.drift import count_stress
 from shared.regime.model import RegimeModel
 from shared.regime.transition import TransitionState, advance
+from shared.risk.caps import exposure_cap
 from shared.strategy.ml_model import MlModel, with_newest_ml_score
 from shared.strategy.orchestrator import consensus
 from shared.strategy.params import StrategyParams
@@ -88,6 +90,8 @@ class Analysis:
     notes: tuple[str, ...]
     """what each alpha saw"""
     memory: AssetMemory
+    exposure_cap: float = math.inf
+    """largest |notional| / equity that the value at risk allows"""
     ml_problem: str = ""
     """why the ML alpha is neutral although it was asked; empty where it speaks or was not asked"""
     rl_problem: str = ""
@@ -163,6 +167,7 @@ def analyse(
         frozen=is_frozen(candles),
         notes=tuple(f"{name}: {text}" for name, text in voted.reasons_at(-1).items()),
         memory=memory,
+        exposure_cap=exposure_cap(candles.close, candles.interval, params.risk),
         ml_problem=ml_problem,
         rl_problem=rl_problem,
     )

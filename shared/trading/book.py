@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
+from shared.domain.errors import LedgerUnavailable
 from shared.domain.money import ZERO
 from shared.domain.orders import Account, OrderKind, OrderRecord, OrderState, Position, VenuePosition
 from shared.domain.stream import AccountMessage
@@ -140,7 +141,10 @@ class AccountState:
         mark = prices.get(position.symbol)
         if mark is None:
             return position
-        own = book.position(position.symbol)
+        try:
+            own = book.position(position.symbol)
+        except LedgerUnavailable:  # breakers are obeyed while it is away; the venue's average is close enough for them
+            own = Position(position.symbol)
         entry = own.entry_price if own.quantity == position.quantity else position.entry_price
         return VenuePosition(position.symbol, position.quantity, entry, mark, (mark - entry) * position.quantity)
 

@@ -108,7 +108,6 @@ class Decider:
         if not self._ledger.commit_decision(decision, intents, self._lease()):
             # A step that was cut off is done again: its decision stands, and its orders were settled before this line.
             return self._ledger.decision(decision.id) or decision, None
-        self._desk.supersede(symbol, decision.id)
         return decision, Move(symbol, intents, point.equity, to_decimal(decision.price), bar_close_ms)
 
     def _analysed(self, asset: Asset, bar_close_ms: int, problems: dict[str, str]) -> Analysis | None:
@@ -123,17 +122,19 @@ class Decider:
     def _view(self, symbol: str, point: EquityPoint, halts: list[Halt]) -> BookView:
         """The book around one asset."""
         closes = self._board.closes()
-        others = sum(
-            abs(float(self._book.expected(other))) * float(closes[other])
+        others = [
+            float(self._book.expected(other)) * float(closes[other])
             for other in self._symbols
             if other != symbol and other in closes
-        )
+        ]
+        equity = float(point.equity)
         return BookView(
             book=self._spec.book,
             equity=point.equity,
             held=self._book.held(symbol),
             protected=bool(self._book.open_stops(symbol)),
-            others_gross=others / float(point.equity) if point.equity > 0 else float("inf"),
+            others_gross=sum(map(abs, others)) / equity if equity > 0 else float("inf"),
+            others_net=sum(others) / equity if equity > 0 else 0.0,
             kelly_cap=self._marks.kelly_cap(),
             halts=halts,
             rules=self._desk.rules[symbol],

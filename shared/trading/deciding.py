@@ -13,7 +13,7 @@ from decimal import Decimal
 from shared.domain.asset import Asset
 from shared.domain.decision import Action, Approval, Decision
 from shared.domain.ids import decision_id
-from shared.domain.interval import Interval
+from shared.domain.interval import HOUR_MS, Interval, format_ms
 from shared.domain.money import SymbolRules
 from shared.domain.orders import OrderIntent
 from shared.domain.records import Halt
@@ -30,6 +30,10 @@ READY = "trader ready"
 
 NO_DATA = "none"
 """Data hash and model id of a decision that was made without an analysis (`exit_only`)."""
+
+
+NOT_ANALYSED = "not analysed"
+"""Begins the sentence that says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,8 @@ class BookView:
     rules: SymbolRules
     now_ms: int
     code_version: str
+    others_net: float = 0.0
+    """signed sum of notional / equity of all other assets"""
     held_back: str = ""
     """why no new risk is taken now (data or account are not trusted), empty where it may be"""
 
@@ -66,7 +72,9 @@ def decide(analysis: Analysis, view: BookView, params: SystemParams) -> tuple[De
         halts=view.halts,
         age_ms=view.now_ms - analysis.bar_close_ms,
         max_age_ms=round(params.max_decision_age * analysis.interval.ms),
-        symbol_trading=view.rules.trading and not analysis.frozen,
+        symbol_trading=view.rules.trading and not analysis.frozen and not _ends_soon(view, params),
+        others_net=view.others_net,
+        var_cap=analysis.exposure_cap,
     )
     approved, approvals = limit_target(wanted.fraction, context, params.risk)
     if view.held_back:
@@ -116,13 +124,14 @@ def decide(analysis: Analysis, view: BookView, params: SystemParams) -> tuple[De
         reasons=_reasons(analysis, plan, wanted, approved, overruled),
         approvals=approvals,
         order_ids=tuple(intent.client_id for intent in plan.intents),
+        decided_ms=view.now_ms,
     )
     return decision, plan.intents
 
 
 def _wanted(analysis: Analysis, held: float, view: BookView, params: SystemParams) -> tuple[PolicyTarget, str]:
     """What the policy wants, and what overrules it, if anything: a latched book and an unprotected position are closed."""
-    must_exit = _must_exit(view)
+    must_exit = _must_exit(view, params)
     if must_exit:
         return PolicyTarget(0.0, 0.0), must_exit
     target = target_position(
@@ -138,12 +147,22 @@ def _wanted(analysis: Analysis, held: float, view: BookView, params: SystemParam
     return target, ""
 
 
-def _must_exit(view: BookView) -> str:
-    """Why the position is closed whatever the market shows: a latched book, or no protection. Empty where it is not."""
+def _must_exit(view: BookView, params: SystemParams) -> str:
+    """Why the position is closed whatever the market shows: latched, unprotected, or at its end. Empty where it is not."""
     latch = next((halt for halt in view.halts if halt.kind.flattens and halt.symbol is None), None)
     if latch is not None:
         return f"the book is latched: {latch.reason}"
+    if _ends_soon(view, params):
+        return _ends_soon(view, params)
     return "no protective stop rests at the venue" if view.held and not view.protected else ""
+
+
+def _ends_soon(view: BookView, params: SystemParams) -> str:
+    """Why nothing is held in the symbol any more: the venue is about to end its contract. Empty where it is not."""
+    delivery_ms = view.rules.delivery_ms
+    if delivery_ms is None or view.now_ms < delivery_ms - params.execution.delisting_hours * HOUR_MS:
+        return ""
+    return f"the venue ends the contract at {format_ms(delivery_ms)}"
 
 
 def exit_only(
@@ -153,7 +172,7 @@ def exit_only(
 
     Asks only what is held and at what last price (quote currency): an exit must not wait for bars or models.
     """
-    why = _must_exit(view)
+    why = _must_exit(view, params)
     if not view.held or not why or price <= 0:
         return None
     identity = decision_id(view.book, asset, bar_close_ms, params.version)
@@ -188,8 +207,9 @@ def exit_only(
         target_fraction=0.0,
         approved_fraction=0.0,
         action=plan.action,
-        reasons=tuple(text for text in (f"the position is closed: {why}", f"not analysed: {problem}", plan.note) if text),
+        reasons=tuple(text for text in (f"the position is closed: {why}", f"{NOT_ANALYSED}: {problem}", plan.note) if text),
         order_ids=tuple(intent.client_id for intent in plan.intents),
+        decided_ms=view.now_ms,
     )
     return decision, plan.intents
 

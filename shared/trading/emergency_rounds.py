@@ -75,7 +75,7 @@ class EmergencyRounds:
         if account is None:
             return False
         flat = True
-        for symbol in self._all_symbols(account):
+        for symbol in self._all_symbols():
             is_flat, went_well = await self._flatten(symbol, account)
             flat, goes_well = flat and is_flat, goes_well and went_well
         settled = await self._settle_entries()
@@ -85,7 +85,7 @@ class EmergencyRounds:
         account = await self._asked("the account", self._exchange.account())
         if account is None:
             return False
-        for symbol in self._all_symbols(account):
+        for symbol in self._all_symbols():
             held = await self._held(symbol)
             if held is None or _left(held, account.position(symbol)):
                 return True
@@ -211,7 +211,7 @@ class EmergencyRounds:
         for report, _ in resting:
             if not report.client_id.startswith(book_tag(self._book)):
                 self._log.step(f"{report.symbol}: the order {report.client_id} is not this book's and is left alone")
-        closed = self._exits.closed(self._log.record.id, self._all_symbols(account))
+        closed = self._exits.closed(self._log.record.id, self._all_symbols())
         return self._log.finish("the book is flat and nothing of it rests", account.wallet, account.equity, closed)
 
     # --- what all of them need ---------------------------------------------------------------------------------------------
@@ -225,8 +225,8 @@ class EmergencyRounds:
             return []
         return [record for record in orders if (record.intent.kind is OrderKind.STOP) == stops]
 
-    def _all_symbols(self, account: Account) -> list[str]:
-        """The symbols of the session, and others that the book or the account holds."""
+    def _all_symbols(self) -> list[str]:
+        """The symbols of the session, and others that the book holds."""
         try:
             held = [symbol for symbol, position in self._ledger.positions(self._book).items() if position.quantity]
         except LedgerUnavailable as error:

@@ -8,10 +8,12 @@ written as soon as it is back; it is obeyed at once.
 from __future__ import annotations
 
 from shared.domain.errors import LedgerUnavailable
+from shared.domain.orders import OrderKind
 from shared.domain.records import Halt, HaltKind
 from shared.domain.stream import AccountMessage, OrderMessage
 from shared.trading.emergency import EmergencyProtocol
-from shared.trading.emergency_exits import adopted
+from shared.trading.emergency_exits import EmergencyExits, adopted
+from shared.trading.inquiry import Inquiries
 from shared.trading.session import LivePorts, Session, SessionSpec
 from shared.trading.tape import Tape
 
@@ -31,6 +33,16 @@ class Guardian:
         self._unwritten: list[Halt] = []
         self._flat_since: Halt | None = None
         self._exits_left = True
+        self._bare_exits = EmergencyExits(
+            exchange=session.exchange,
+            ledger=ports.ledger,
+            clock=ports.clock,
+            executor=session.executor,
+            inquiries=Inquiries(session.exchange, ports.clock, spec.params.execution),
+            book=spec.book,
+            lease=lambda: session.lease,
+            journal=ports.exits,
+        )
         self._protocol = EmergencyProtocol(
             exchange=session.exchange,
             ledger=ports.ledger,
@@ -54,15 +66,18 @@ class Guardian:
         """Why the book is halted; empty where it is not."""
         return self.emergency.reason if self.emergency is not None else ""
 
-    def look(self) -> list[Halt]:
-        """Ask the ledger for halts and mark the account for the breakers; what that has tripped. Raises `LedgerUnavailable`."""
+    def mark(self) -> list[Halt]:
+        """Mark the account for the breakers; what that has tripped, in force from now on. Asks nobody."""
         tripped = self._tripped()
         self._unwritten += tripped
+        return tripped
+
+    def look(self) -> None:
+        """Write down what has tripped and ask the ledger for all halts. Raises `LedgerUnavailable`."""
         self._write()
         self._in_force = self._ports.ledger.halts(self._spec.book, self._ports.clock.now_ms())
         if self.emergency is None:
             self._flat_since = None
-        return tripped
 
     def halt(self, kind: HaltKind, reason: str, until_ms: int | None) -> None:
         """Halt the book from now on; written now, or as soon as the ledger is back."""
@@ -85,6 +100,21 @@ class Guardian:
         if record.finished_ms is not None:
             self._flat_since = halt
 
+    async def close_bare(self, outage: str) -> list[str]:
+        """While the ledger is away: close positions that no stop protects at the venue, by the journal; what was done.
+
+        `outage` names the outage: each of its exits has one client id. Raises the `VenueError` tree, `LeaseLost`.
+        """
+        session, done = self._session, []
+        account = await session.exchange.account()
+        stopped = {report.symbol for report, kind in await session.exchange.open_orders() if kind is OrderKind.STOP}
+        for symbol in session.symbols:
+            held = account.position(symbol)
+            if held and symbol not in stopped:
+                done.append(await self._bare_exits.close(outage, held, account, session.desk.rules[symbol]))
+                self._exits_left = True
+        return done
+
     async def take_over_exits(self) -> None:
         """Bring exits that were sent while the ledger was away into it. Raises what ledger and venue raise."""
         if not self._exits_left:
@@ -104,19 +134,19 @@ class Guardian:
 
     async def protect(self) -> None:
         """Slices that are due, stops that are missing, doubts that refusals have raised. Raises what ledger and venue raise."""
-        await self._session.desk.send_due()
-        await self._session.desk.protect()
+        await self._session.follow_up.tend(self._session.symbols)
         await self._session.resolve_doubts()
 
     async def after(self, message: OrderMessage | AccountMessage) -> None:
-        """What follows from a user message: funding is booked, the stop of a position that is gone is cancelled."""
+        """What follows from a user message: funding is booked, remainders are ordered, stops follow the position."""
         session = self._session
         if isinstance(message, AccountMessage):
             if message.reason == "FUNDING_FEE":
                 await session.reconciler.book_funding()
             return
         if message.fill is not None or message.report.state.is_final:
-            await session.desk.protect()
+            await session.follow_up.finished(message.report.client_id)
+            await session.follow_up.tend([message.report.symbol])
 
     def stepped(self) -> None:
         """A bar was stepped: its breakers may have tripped."""

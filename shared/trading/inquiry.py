@@ -34,7 +34,7 @@ class _Inquiry:
 
     pause_s: float
     attempts: int = 0
-    denied_ms: int | None = None
+    denials: int = 0
     next_ms: int = 0
 
 
@@ -50,16 +50,17 @@ class Inquiries:
     async def look_up(self, intent: OrderIntent, patience_s: float | None = None) -> OrderReport | Answer:
         """The venue's report of an order, or why there is none. Raises what else than silence the venue answers."""
         inquiry = self._open.setdefault(intent.client_id, _Inquiry(self._params.query_backoff_s))
-        began_ms = self._clock.now_ms()
+        began_ms, waited_s = self._clock.now_ms(), 0.0
         while True:
             wait_s = (inquiry.next_ms - self._clock.now_ms()) / 1000
             if wait_s > 0:
-                if inquiry.attempts >= self._params.query_attempts and inquiry.denied_ms is None:
+                if inquiry.attempts >= self._params.query_attempts and not inquiry.denials:
                     return Answer.UNANSWERED
-                spent_s = (self._clock.now_ms() - began_ms) / 1000
-                if wait_s > LONGEST_WAIT_S or (patience_s is not None and spent_s + wait_s > patience_s):
+                waited_s = max(waited_s, (self._clock.now_ms() - began_ms) / 1000) + wait_s
+                if wait_s > LONGEST_WAIT_S or (patience_s is not None and waited_s > patience_s):
                     return Answer.PENDING
                 await self._clock.sleep(wait_s)
+            inquiry.next_ms = 0  # has passed, also where waiting does not move the clock (a run in lockstep)
             answer = await self._ask(intent, inquiry)
             if answer is None:
                 continue
@@ -80,9 +81,8 @@ class Inquiries:
             return Answer.UNANSWERED if exhausted else None
         if report is not None:
             return report
-        now_ms, grace_ms = self._clock.now_ms(), round(self._params.resend_grace_s * 1000)
-        if inquiry.denied_ms is not None and now_ms - inquiry.denied_ms >= grace_ms:
+        inquiry.denials += 1
+        if inquiry.denials == 2:
             return Answer.MISSING
-        inquiry.denied_ms = now_ms if inquiry.denied_ms is None else inquiry.denied_ms
-        inquiry.next_ms = inquiry.denied_ms + grace_ms
+        inquiry.next_ms = self._clock.now_ms() + round(self._params.resend_grace_s * 1000)
         return None

@@ -1,9 +1,9 @@
 """From a wanted position to the orders that reach it: one market leg (or its slices) and one protective stop.
 
 The market leg carries the whole difference, also through zero (one-way netting). The stop rests at the venue for the size
-that will be held; it is reduce-only, so a partly filled entry cannot be turned around by its own stop. Further legs follow from
-what happened: a stop of another size, an exit, the remainder of a partial fill. Every leg has a name of its own in its decision,
-and its client id follows from it: the same leg is never sent twice.
+that will be held; it is reduce-only, so a partly filled entry cannot be turned around by its own stop. Further legs follow
+from what happened: a stop of another size, an exit, the remainder of a partial fill. Every leg has a name of its own in its
+decision, and its client id follows from it: the same leg is never sent twice.
 """
 
 from __future__ import annotations
@@ -75,9 +75,7 @@ def plan_orders(
     return Plan(_action(held, final), legs, float(stop))
 
 
-def leg_order(
-    book: str, decision: str, leg: str, symbol: str, size: Decimal, now_ms: int, *, reduce_only: bool
-) -> OrderIntent:
+def leg_order(book: str, decision: str, leg: str, symbol: str, size: Decimal, now_ms: int, *, reduce_only: bool) -> OrderIntent:
     """A market order that changes the position by the signed `size`, base units.
 
     What only shrinks the position says so (`reduce_only`): it passes below the minimum notional, and cannot open anything if a

@@ -104,8 +104,11 @@ class LiveDesk:
 
     async def _tick(self) -> None:
         self.wants_more = False
+        for halt in self._guardian.mark():
+            self._say("warning", f"halted: {halt.reason}")
         await self._guarded(LEDGER, self._look_at_halts)
         await self._guarded(VENUE, self._guardian.run_emergency)
+        await self._guarded(VENUE, self._without_ledger)
         await self._guarded(LEDGER, self._guardian.take_over_exits)
         await self._guarded(VENUE, self._watch)
         if self._tradable():
@@ -120,12 +123,17 @@ class LiveDesk:
 
     async def _look_at_halts(self) -> None:
         if self._health.due(LEDGER, self._clock.now_ms()):
-            tripped = self._guardian.look()
+            self._guardian.look()
             if self._health.recover(LEDGER):
                 self._watchdog.resync_needed = True
                 self._tell()
-            for halt in tripped:
-                self._say("warning", f"halted: {halt.reason}")
+
+    async def _without_ledger(self) -> None:
+        """What has no stop must not wait for the ledger to come back."""
+        now_ms, deadline_s = self._clock.now_ms(), self._spec.params.execution.stop_deadline_s
+        lasting_s = self._health.lasting_s(LEDGER, now_ms)
+        if lasting_s >= deadline_s and self._health.due(VENUE, now_ms) and self._every("bare", deadline_s / 2):
+            await self._guardian.close_bare(f"ledger-{now_ms - round(lasting_s * 1000)}")
 
     async def _watch(self) -> None:
         now_ms = self._clock.now_ms()
@@ -219,7 +227,6 @@ class LiveDesk:
         self._bus.recover(BUS)
 
     async def _beat(self) -> None:
-        now_ms = self._clock.now_ms()
         last = self._stepper.last
         state: dict[str, Any] = {
             "state": self.state.value,
@@ -234,7 +241,8 @@ class LiveDesk:
             "failures": self._health.failures,
             "bus": self._bus.reason,
         }
-        self._ports.ledger.beat(Heartbeat(self._spec.book, "trader", self._spec.holder, now_ms, state))
+        beat_ms = self._ports.lease_clock.now_ms()  # a process lives in real time, whatever time its venue has
+        self._ports.ledger.beat(Heartbeat(self._spec.book, "trader", self._spec.holder, beat_ms, state))
 
     def _every(self, what: str, seconds: float) -> bool:
         """Whether `what` is due; if so it is due again `seconds` later."""

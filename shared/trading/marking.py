@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from decimal import Decimal
 
 from shared.domain.errors import UsageError
 from shared.domain.interval import format_ms
 from shared.domain.orders import Account
 from shared.domain.records import EquityPoint, Halt, next_peak
 from shared.ports import Ledger
-from shared.risk.breakers import check_breakers
+from shared.risk.breakers import check_breakers, day_start_equity, equity_at_day_start
 from shared.risk.kelly import kelly_cap
 from shared.risk.params import RiskParams
 from shared.trading.track_record import TrackRecord
@@ -27,7 +28,9 @@ class Marks:
         self._ledger = ledger
         self._book = book
         self._params = params
-        self._record = TrackRecord(ledger.equity(book))
+        points = ledger.equity(book)
+        self._record = TrackRecord(points)
+        self._day_equity = equity_at_day_start(points)
         self._last = ledger.last_equity(book)
         self._forgotten_ms = ledger.peak_forgotten_ms(book)
         self._known_halts: list[Halt] = []
@@ -53,7 +56,8 @@ class Marks:
                 f"the bar that closed at {format_ms(bar_close_ms)} is past: the book was marked at {format_ms(last.time_ms)}"
             )
         point = self._point(bar_close_ms, account)
-        tripped = check_breakers(self._book, point, self._seen, in_force, self._params)
+        self._day_equity = self._equity_at_day_start(point)
+        tripped = check_breakers(self._book, point, self._seen, in_force, self._params, self._day_equity)
         for halt in tripped:
             self._ledger.set_halt(halt)
             self._ledger.log(self._book, "breaker", "warning", halt.reason, bar_close_ms)
@@ -68,7 +72,7 @@ class Marks:
             return []
         point, before = self._point(now_ms, account), self._seen
         self._seen = point
-        return check_breakers(self._book, point, before, in_force, self._params)
+        return check_breakers(self._book, point, before, in_force, self._params, self._equity_at_day_start(point))
 
     def exposed(self, point: EquityPoint) -> None:
         """The exposure that is held from this bar on, known after its trades."""
@@ -88,6 +92,12 @@ class Marks:
             self._known_halts = in_force
             self._forgotten_ms = self._ledger.peak_forgotten_ms(self._book)
         return in_force
+
+    def _equity_at_day_start(self, point: EquityPoint) -> Decimal:
+        last = self._last
+        if last is None or self._day_equity is None:
+            return point.equity
+        return day_start_equity(point.time_ms, point.equity, last.time_ms, last.equity, self._day_equity)
 
     def _point(self, time_ms: int, account: Account) -> EquityPoint:
         peak = next_peak(account.equity, self._last, self._forgotten_ms)

@@ -20,7 +20,7 @@ from shared.ports import Clock, Ledger
 from shared.risk.approval import ApprovedOrder, OrderContext, approve
 from shared.trading.book import BookState
 from shared.trading.execution import Executor
-from shared.trading.legs import remainder
+from shared.trading.legs import EXIT, remainder
 from shared.trading.params import SystemParams
 from shared.trading.protection import Guard
 from shared.trading.reconciliation import Reconciler
@@ -112,30 +112,24 @@ class OrderDesk:
         await self._guard.protect(move.symbol, stop)
         return fills
 
-    async def send_due(self) -> None:
-        """Send the slices whose time has come, each approved now; those of an older decision are ended."""
-        now_ms = self._now_ms()
-        for record in self._book.waiting_slices():
-            intent = record.intent
-            if intent.due_ms > now_ms:
-                continue
-            decision = self._ledger.decision(intent.decision_id)
-            if decision is None:
-                self._executor.abandon(intent, "its decision is not in the ledger")
-                continue
-            move = Move(intent.symbol, (intent,), self._equity(), to_decimal(decision.price), decision.bar_close_ms)
-            sent = await self.send(intent, move)
-            if sent.filled:
-                await self._booked(sent, move)
-            self._book.changed()
-            await self._guard.protect(intent.symbol)
+    async def send_slice(self, intent: OrderIntent) -> None:
+        """Send a slice whose time has come, approved now, and book what it filled."""
+        sent = await self.send(intent, self._move(intent))
+        self._book.changed()
+        await self.complete(sent)
 
-    def supersede(self, symbol: str, decision_id: str) -> None:
-        """A newer decision was made: slices of older ones are not sent any more."""
-        for record in self._book.waiting_slices():
-            if record.intent.symbol == symbol and record.intent.decision_id != decision_id:
-                self._executor.abandon(record.intent, f"a newer decision was made: {decision_id}")
-                self._book.changed()
+    async def complete(self, record: OrderRecord) -> list[Fill]:
+        """Book what an order has filled, and order again what a partial fill has left; the executions that were booked."""
+        if record.intent.kind is not OrderKind.MARKET or record.filled == 0:
+            return []
+        return await self._booked(record, self._move(record.intent))
+
+    def _move(self, intent: OrderIntent) -> Move:
+        """A move of one order, with the account as it is now. Raises `NotApproved` where its decision is not known."""
+        decision = self._ledger.decision(intent.decision_id)
+        if decision is None:
+            raise NotApproved(f"{intent.client_id} has no decision in the ledger")
+        return Move(intent.symbol, (intent,), self._equity(), to_decimal(decision.price), decision.bar_close_ms)
 
     async def _booked(self, record: OrderRecord, move: Move) -> list[Fill]:
         """Book what was filled, and try again for what a partial fill has left while the bar is fresh."""
@@ -189,6 +183,10 @@ class OrderDesk:
         )
         return approve(intent, context)
 
+    def again(self, intent: OrderIntent) -> ApprovedOrder:
+        """Risk control for an order that never arrived. Raises `NotApproved`, or `LeaseLost`."""
+        return self.protective(intent) if intent.leg.startswith(EXIT) else self.approved(intent, self._move(intent))
+
     async def settle(self, account: Account, *, resting: bool) -> None:
         """Establish the fate of every unfinished order; one that never arrived is sent again while it is fresh."""
         prices = {position.symbol: position.mark_price for position in account.positions}
@@ -205,10 +203,9 @@ class OrderDesk:
         finally:
             self._book.changed()
 
-    async def protect(self) -> None:
-        """One pass of the guard over every symbol: stops of the right size, no stop without a position."""
-        for symbol in self.rules:
-            await self._guard.protect(symbol)
+    async def protect(self, symbol: str) -> bool:
+        """One pass of the guard: a stop of the right size, no stop without a position; whether nothing is left to do."""
+        return await self._guard.protect(symbol)
 
 
 def _is_partial(record: OrderRecord) -> bool:

@@ -14,8 +14,6 @@ from shared.domain.orders import Account
 from shared.trading.rl_models import policies_of
 from shared.trading.session_types import LivePorts, SessionSpec
 
-CLOCK_LIMIT_MS = 10_000
-
 
 async def check_start(ports: LivePorts, spec: SessionSpec) -> None:
     """Raise what a start is refused with: the `VenueError` tree, `UsageError`, `ReconciliationError`, `ModelError`."""
@@ -49,6 +47,6 @@ def _check_balance(account: Account, least: Decimal, symbol: str, spec: SessionS
         return
     needed = least / Decimal(repr(spec.params.risk.max_asset_exposure))
     raise ReconciliationError(
-        f"the account holds {account.equity:.2f}, of which one position may be {largest:.2f}, and the smallest order of {symbol} "
-        f"is {least:.2f}; pay in up to {needed:.2f} or more, or leave {symbol} out (--symbols)"
+        f"the account holds {account.equity:.2f}, of which one position may be {largest:.2f}, and the smallest order of "
+        f"{symbol} is {least:.2f}; pay in up to {needed:.2f} or more, or leave {symbol} out (--symbols)"
     )

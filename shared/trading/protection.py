@@ -3,9 +3,9 @@
     filled -> stop of the filled size placed -> confirmed -> older stops cancelled
                      └─ not confirmed within the deadline, or its price is crossed already -> what is uncovered is closed
 
-The new stop comes first and the old one is cancelled afterwards, so that no moment is unprotected; a stop is reduce-only, so two
-of them cannot turn the position. A stop that the venue cancelled, refused or lost starts the deadline again. What is needed to
-go on after a kill is in the ledger: the price in the decision, every leg's name and id, the time of the fill in its order.
+The new stop comes first and the old one is cancelled afterwards, so that no moment is unprotected; a stop is reduce-only, so
+two of them cannot turn the position. A stop that the venue cancelled, refused or lost starts the deadline again. What is needed
+to go on after a kill is in the ledger: the price in the decision, every leg's name and id, the time of the fill in its order.
 Source: design/failures.md.
 """
 
@@ -121,8 +121,7 @@ class Guard:
         full = [
             stop
             for stop in self._closing_stops(symbol, size)
-            if stop.state is OrderState.OPEN
-            and (_left(stop) == abs(size) or (stop.filled > 0 and _left(stop) >= abs(size)))
+            if stop.state is OrderState.OPEN and (_left(stop) == abs(size) or (stop.filled > 0 and _left(stop) >= abs(size)))
         ]
         if not full:
             return False

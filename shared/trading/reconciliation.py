@@ -1,10 +1,9 @@
 """Ledger = exchange, or the symbol freezes with the exact difference.
 
-    position: sum of fills = the venue's            wallet: first wallet + realised - fees + funding = the venue's
-
-Where the venue reports another position, the missing fills are fetched; a fill that the venue made itself (liquidation,
-deleveraging, settlement) is booked and latches the symbol; a fill or a difference that nothing of ours explains freezes it. What
-differs is looked at twice, past a grace period: an answer may be older than the one before. Source: design/failures.md.
+The ledger's position of a symbol is the sum of its fills. Where the venue reports another one, the missing fills are
+fetched; a fill that the venue made itself (liquidation, deleveraging, settlement) is booked and latches the symbol; a fill
+or a difference that nothing of ours explains freezes it. A difference is looked at twice, past a grace period, before it
+counts: of two answers the later one may be the older. Source: design/failures.md.
 """
 
 from __future__ import annotations
@@ -15,9 +14,9 @@ from decimal import Decimal
 
 from shared.domain.ids import book_tag
 from shared.domain.interval import DAY_MS
-from shared.domain.money import ZERO, to_decimal
+from shared.domain.money import ZERO
 from shared.domain.orders import Account, Fill, OrderKind, OrderRecord, OrderReport, OrderState
-from shared.domain.records import EquityPoint, Halt
+from shared.domain.records import Halt
 from shared.ports import Clock, Exchange, Ledger
 from shared.trading.execution import Approve, Executor
 from shared.trading.execution_params import ExecutionParams
@@ -28,8 +27,6 @@ LOOKS = 2
 """times that a difference has to be seen before it counts"""
 FILL_LOOKS = 5
 """times that the executions of a filled order are asked for"""
-BALANCE_DUST = Decimal("0.01")
-"""difference of the wallet that is rounding, quote currency"""
 LOOK_BACK_MS = DAY_MS
 """How far before the newest known execution the first question of a process begins."""
 
@@ -66,9 +63,6 @@ class Reconciler:
         self._book = book
         self._since_ms = since_ms
         self._params = params or ExecutionParams()
-        self._first: EquityPoint | None = None
-        self._told = ZERO
-        """the difference of the wallet that was reported last"""
         self._complete_ms: dict[str, int] = {}
         """by symbol: up to here every execution was asked for by REST"""
 
@@ -76,7 +70,7 @@ class Reconciler:
         """Establish the fate of every unfinished order; of resting stops only where `resting` is set."""
         for record in self._ledger.orders(self._book, unfinished=True):
             is_resting_stop = record.intent.kind is OrderKind.STOP and record.state is OrderState.OPEN
-            if self.abandon_orphan(record):
+            if self.abandon_orphan(record) or self._is_waiting(record):
                 continue
             if record.intent.kind is OrderKind.STOP and record.state is OrderState.INTENT:
                 # Its market leg may be known as filled while the fills are not booked yet: the stop would protect nothing.
@@ -86,6 +80,10 @@ class Reconciler:
                 if settled.filled > 0:
                     # Booked at once: whether the next order may go out (a stop, say) depends on the position.
                     await self.book_fills(record.intent.symbol)
+
+    def _is_waiting(self, record: OrderRecord) -> bool:
+        """Whether it is a slice whose time has not come."""
+        return record.state is OrderState.INTENT and record.intent.due_ms > self._clock.now_ms()
 
     def abandon_orphan(self, record: OrderRecord) -> bool:
         """End a stop that was not sent because the market leg of its decision ended without a fill; whether it was one.
@@ -122,24 +120,6 @@ class Reconciler:
         for difference in foreign:
             self._halt(difference.symbol, f"foreign position: {difference}")
         return foreign
-
-    async def settle_balance(self) -> Decimal | None:
-        """What of the venue's wallet nothing explains, quote currency; `None` where it is all explained or cannot be told.
-
-        wallet = wallet of the first equity point + realised profit - fees + funding. Deposits, withdrawals and fines are not the
-        book's: they show here, with the exact amount. Above `balance_tolerance` the book takes no new risk until a person has
-        looked; the same difference is not brought up again after that.
-        """
-        difference = await self._balance_difference()
-        for _ in range(LOOKS - 1):
-            if difference is None:
-                return None
-            await self._clock.sleep(self._params.resend_grace_s)
-            again = await self._balance_difference()
-            difference = again if again == difference else None
-        if difference is not None:
-            self._report_balance(difference)
-        return difference
 
     async def book_fills_of(self, record: OrderRecord) -> list[Fill]:
         """Bring the executions of an order into the ledger, asking again while the venue lists fewer than it has filled."""
@@ -214,34 +194,6 @@ class Reconciler:
             await self.book_fills(symbol)
         left = [self._difference(symbol, account) for symbol in differing]
         return [difference for difference in left if difference is not None]
-
-    async def _balance_difference(self) -> Decimal | None:
-        """The venue's wallet minus what the ledger's rows add up to; `None` where they agree or nothing was marked yet."""
-        if self._first is None:
-            self._first = next(iter(self._ledger.equity(self._book)), None)
-        if self._first is None:
-            return None
-        account = await self._exchange.account()
-        await self.book_funding()
-        positions = self._ledger.positions(self._book).values()
-        if any(self._difference(position.symbol, account) for position in positions):
-            return None  # executions are missing: the positions are settled first
-        earned = sum((position.realised - position.fees for position in positions), ZERO)
-        funding = sum((payment.amount for payment in self._ledger.funding(self._book)), ZERO)
-        difference = account.wallet - (self._first.wallet + earned + funding)
-        return None if abs(difference - self._told) <= BALANCE_DUST else difference
-
-    def _report_balance(self, difference: Decimal) -> None:
-        """Tell a person; above the tolerance, stop entries. Keyed by the amount: what was lifted stays lifted."""
-        self._told = difference
-        reason = (
-            f"the venue's wallet differs by {difference.quantize(BALANCE_DUST)} from capital, profits, fees and funding: "
-            "a transfer, a fine or a foreign trade; find out which, then resume"
-        )
-        now_ms = self._clock.now_ms()
-        if abs(difference) > to_decimal(self._params.balance_tolerance) and self._first is not None:
-            self._ledger.set_halt(Halt(self._book, reason, self._first.time_ms, None))
-        self._ledger.log(self._book, "reconciliation", "warning", f"{reason} (exactly {difference})", now_ms)
 
     async def _settle_stops(self, symbol: str) -> None:
         for record in self._stops(symbol):

@@ -50,6 +50,7 @@ async def run_once(
         report = await _stepped(session, spec, params, ports, newest_ms, Stepper(session, spec, params, clock, _ignore, say))
         guardian.look()
         await guardian.run_emergency()
+        await session.follow_up.finish(session.symbols)
         await guardian.protect()
         try:
             while await relay(ledger, ports.bus, clock):

@@ -21,11 +21,13 @@ from shared.domain.orders import Account, Fill, OrderState
 from shared.domain.records import EquityPoint, Lease
 from shared.domain.stream import AccountMessage, BarMessage, OrderMessage
 from shared.trading.analyst import Analyst, SystemAnalyst
+from shared.trading.balance import Balance
 from shared.trading.board import MarketBoard
 from shared.trading.book import AccountState, BookState, differing
 from shared.trading.decider import Decider
 from shared.trading.execution import Executor
 from shared.trading.fence import FencedExchange
+from shared.trading.follow_up import FollowUp
 from shared.trading.marking import Marks
 from shared.trading.order_desk import OrderDesk
 from shared.trading.reconciliation import Reconciler
@@ -58,6 +60,7 @@ class Session:
         self.exchange = FencedExchange(ports.exchange, self.check_lease)
         self.executor = Executor(self.exchange, ledger, ports.clock, book, params.execution, quote)
         self.reconciler = Reconciler(self.exchange, ledger, ports.clock, self.executor, book, since_ms, params.execution)
+        self._balance = Balance(self.exchange, ledger, ports.clock, self.reconciler, book, params.execution)
         self.desk = OrderDesk(
             ledger=ledger,
             book=self.book,
@@ -73,6 +76,7 @@ class Session:
             price=self._last_price,
             name=book,
         )
+        self.follow_up = FollowUp(ledger, ports.clock, self.book, self.executor, self.desk, params.execution)
         self._decider = Decider(
             spec=spec,
             ledger=ledger,
@@ -190,6 +194,7 @@ class Session:
             await self.exchange.server_time_ms()
         problems = await self.board.advance(bar_close_ms)
         await self._settled()
+        await self.follow_up.supersede(bar_close_ms)
         closes = self.board.closes()
         held_before = bool(self.book.held_symbols())
         point, halts = self.marks.at_close(bar_close_ms, self.account.marked(self.book, closes, self._spec.leverage))
@@ -224,7 +229,7 @@ class Session:
         await self.reconciler.find_foreign_orders()
         if full:
             self.reconciler.find_foreign_positions(self.symbols, account)
-            await self.reconciler.settle_balance()
+            await self._balance.settle()
             self.reconciled_ms = began_ms
 
     async def resolve_doubts(self) -> None:
@@ -264,7 +269,7 @@ class Session:
             await self.desk.settle(await self.exchange.account(), resting=False)
         if not (self._streaming and self.account.known) or differing(self.book, self.account, self.symbols):
             await self._settle_positions()
-        await self.desk.protect()
+        await self.follow_up.tend(self.symbols)
 
     async def _settle_positions(self) -> Account:
         account = await self.exchange.account()

@@ -178,7 +178,7 @@ class Trader:
     def _beat_waiting(self) -> None:
         """A standby shows that it lives; where the ledger is down nobody could read it anyway."""
         try:
-            self._ports.ledger.beat(LiveDesk.waiting_heartbeat(self._spec, self._waiting, self._ports.clock.now_ms()))
+            self._ports.ledger.beat(LiveDesk.waiting_heartbeat(self._spec, self._waiting, self._ports.lease_clock.now_ms()))
         except LedgerUnavailable:
             return
 

@@ -17,6 +17,9 @@ from shared.domain.money import SymbolRules, on_grid
 from shared.domain.orders import OrderIntent
 from shared.trading.execution_params import ExecutionParams
 
+SLICE = "slice"
+"""first part of a slice's leg name"""
+
 
 def slices(
     intent: OrderIntent, rules: SymbolRules, notional: Decimal, params: ExecutionParams, latest_ms: int
@@ -54,7 +57,7 @@ def _sizes(quantity: Decimal, count: int, step: Decimal) -> list[Decimal]:
 
 
 def _slice(intent: OrderIntent, number: int, quantity: Decimal, due_ms: int) -> OrderIntent:
-    leg = f"slice{number + 1}"
+    leg = f"{SLICE}{number + 1}"
     return replace(
         intent,
         client_id=client_order_id(intent.book, intent.decision_id, leg),

@@ -114,7 +114,7 @@ def _parts_and_lost_answers(seed: int, rng: np.random.Generator) -> WorldSpec:
 
 
 def _unanswerable(seed: int, rng: np.random.Generator) -> WorldSpec:
-    rules = (Rule(ORDER, Effect.NO_ANSWER, skip=1), Rule("GET /fapi/v1/order", Effect.LOST, times=1_000))
+    rules = (Rule(ORDER, Effect.NO_ANSWER, skip=1), Rule("GET /fapi/v1/order", Effect.GATEWAY, times=60))
     spec = calm_world(seed, rng, FaultPlan(rules=rules))
     return replace(spec, bars=12, mode=Mode.SCHEDULE)  # a trader would be told by its user stream
 

@@ -118,6 +118,7 @@ def _row(decision: Decision) -> dict[str, Any]:
         "reasons": decision.reasons,
         "approvals": [{name: getattr(approval, name) for name in _APPROVAL} for approval in decision.approvals],
         "order_ids": decision.order_ids,
+        "decided_ms": decision.decided_ms,
     }
 
 
@@ -147,6 +148,7 @@ def _decision(row: RowMapping) -> Decision:
         reasons=tuple(row["reasons"]),
         approvals=tuple(Approval(**approval) for approval in row["approvals"]),
         order_ids=tuple(row["order_ids"]),
+        decided_ms=row["decided_ms"],
     )
 
 

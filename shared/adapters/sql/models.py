@@ -79,6 +79,7 @@ class DecisionRow(Base):
     reasons: Mapped[list[Any]]
     approvals: Mapped[list[Any]]
     order_ids: Mapped[list[Any]]
+    decided_ms: Mapped[int] = mapped_column(server_default=text("0"))
     lease_token: Mapped[int]
     """token of the writer, so that a doubled writer could be found out afterwards"""
 

@@ -176,7 +176,7 @@ def _halts(result: BacktestResult) -> tuple[Halt, ...]:
     return tuple(
         Halt(
             result.label,
-            f"drawdown {basis_points / 100:.1f} %",
+            f"{'loss of the day' if basis_points < 0 else 'drawdown'} {abs(basis_points) / 100:.1f} %",
             since,
             None if until < 0 else until,
             kind=HaltKind.DRAWDOWN if until < 0 else HaltKind.PAUSE,

@@ -213,7 +213,7 @@ def test_drawdowns_pause_new_risk_and_the_latch_closes_everything_for_good() -> 
     prices = (100, 100, 94, 94, 94, 94, 78, 78, 78, 78)
     candles = flat_bars(*prices)
     wants = dict.fromkeys(range(len(prices)), 1.0) | {1: 0.5}
-    result = run(market(candles), target(candles, wants), NO_COSTS, replace(RiskParams(), max_asset_exposure=1.0))
+    result = run(market(candles), target(candles, wants), NO_COSTS, RiskParams(max_daily_loss=1.0))
     instants = ((result.halts[:, 0] - START_MS) // HOUR_MS).tolist()
     assert instants[0] == 2
     assert result.halts[0, 1] - result.halts[0, 0] == HOUR_MS

@@ -200,7 +200,8 @@ class World:
             limit = intent("BTCUSDT", "limit", Decimal(1), kind=OrderKind.LIMIT, price=Decimal(90))
             self.real.add_intents([limit], self.lease)
             venue.resting[limit.client_id] = limit
-            self.real.advance_order(report(limit, OrderState.OPEN, ZERO))
+            venue.reports[limit.client_id] = report(limit, OrderState.OPEN, ZERO)
+            self.real.advance_order(venue.reports[limit.client_id])
 
     def protocol(self) -> EmergencyProtocol:
         ledger: Any = self.ledger

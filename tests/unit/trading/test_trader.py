@@ -224,6 +224,49 @@ def test_while_the_ledger_is_down_nothing_is_opened_and_afterwards_it_goes_on(wo
     world.lived(story)
 
 
+def test_a_position_without_a_stop_does_not_wait_for_the_ledger(world: World) -> None:
+    async def story(w: World) -> None:
+        await w.until(59.5)
+        send = w.venue.send
+
+        async def and_then_the_ledger_is_gone(order: Any) -> Any:
+            report = await send(order)
+            w.ledger.down = True
+            return report
+
+        w.venue.send = and_then_the_ledger_is_gone  # type: ignore[method-assign]
+        await w.until(65.0)
+        assert w.venue.positions["BTCUSDT"].quantity > 0
+        assert not w.venue.stops
+        await w.until(85.0)
+        assert w.venue.positions["BTCUSDT"].quantity == 0
+        w.ledger.down = False
+        w.venue.send = send  # type: ignore[method-assign]
+        await w.until(119.0)
+        assert w.held() == 0
+        assert w.trader.state is TraderState.TRADING
+
+    world.lived(story)
+    assert world.ports().exits.pending() == []
+    assert len(world.ledger.real.fills(BOOK)) == 2
+
+
+def test_a_drawdown_is_obeyed_while_the_ledger_is_away(world: World) -> None:
+    async def story(w: World) -> None:
+        await w.until(65.0)
+        w.ledger.down = True
+        w.venue.prices["BTCUSDT"] = Decimal(50)
+        await w.until(80.0)
+        assert w.venue.positions["BTCUSDT"].quantity == 0
+        w.ledger.down = False
+        await w.until(119.0)
+        assert w.trader.state is TraderState.HALTED
+
+    world.lived(story)
+    assert world.held() == 0
+    assert HaltKind.DRAWDOWN in [halt.kind for halt in world.ledger.real.halts(BOOK, START_MS + 119_000)]
+
+
 def test_a_venue_that_is_away_for_long_pauses_the_book_and_tells(world: World) -> None:
     world.params = replace(world.params, outage_pause_s=60.0)
 

@@ -1,7 +1,7 @@
 """Live trading: the kind of a halt, orders that are sent later, outbox, arrivals, emergencies, heartbeats, forgotten peaks.
 
 Halts of older ledgers get the kind that only their like had: those of a symbol were freezes, a book's halts with an end were
-pauses, and its latches were the maximum drawdown. Orders of older ledgers were sent at once.
+pauses, and its latches were the maximum drawdown. Orders of older ledgers were sent at once, decisions made at the close.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ def upgrade() -> None:
     _name_kinds_of_halts()
     # The default stays: SQLite could only drop it by making the table anew, and `orders` refers to it.
     op.add_column("order_intents", sa.Column("due_ms", sa.BigInteger(), nullable=False, server_default="0"))
+    op.add_column("decisions", sa.Column("decided_ms", sa.BigInteger(), nullable=False, server_default="0"))
     _create_outbox()
     _create_operations()
 
