@@ -28,15 +28,30 @@ CACHE_ROOT = Path(os.environ.get("OST_COMPILED") or Path.home() / ".cache" / "on
 """Where compiled code is kept between processes; `OST_COMPILED` moves it."""
 
 
-def compiled(function: Function, *, nogil: bool = True, parallel: bool = False, error_model: ErrorModel = "python") -> Function:
+def compiled(
+    function: Function,
+    *,
+    nogil: bool = True,
+    parallel: bool = False,
+    error_model: ErrorModel = "python",
+    counts_references: bool = True,
+) -> Function:
     """`function` as machine code, compiled on its first call for each set of argument types and kept on disk.
 
     `error_model="numpy"` divides by zero as numpy does (infinity or NaN) instead of raising, for twins of numpy code.
+    `counts_references=False` is for small functions that neither make nor keep an array (numba refuses others): counting every
+    array that a call is given takes longer than what they do.
     The source must be what numba understands: numbers, tuples, named tuples, arrays, loops. What it calls must be compiled too.
     """
     content = b"\0".join(sorted(set(_ingredients(function))))
     numba.config.CACHE_DIR = str(CACHE_ROOT / digest(content, 12))  # type: ignore[attr-defined]
-    return cast(Function, numba.njit(cache=True, nogil=nogil, parallel=parallel, error_model=error_model)(function))
+    options: dict[str, Any] = {"parallel": parallel, "error_model": error_model, "_nrt": counts_references}
+    return cast(Function, numba.njit(cache=True, nogil=nogil, **options)(function))
+
+
+def uncounted(function: Function) -> Function:
+    """`compiled` without counting references."""
+    return compiled(function, counts_references=False)
 
 
 def _ingredients(function: Callable[..., Any]) -> Iterator[bytes]:

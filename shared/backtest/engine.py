@@ -208,7 +208,8 @@ def _check_signal(market: AssetMarket, signal: SignalPath | TargetPath) -> None:
         if not signal.policies or (bars and (places.min() < 0 or places.max() >= len(signal.policies))):
             raise MalformedData(f"{symbol}: the signal's policy_index must lie in 0 to {len(signal.policies) - 1}")
         return
-    if bars and (np.isinf(signal.fraction).any() or not (signal.stop_distance >= 0).all() or signal.stop_distance.max() >= 1):
+    stops = signal.stop_distance
+    if bars and (np.isinf(signal.fraction).any() or not (stops.min() >= 0 and stops.max() < 1)):
         raise MalformedData(f"{symbol}: a target needs finite fractions (or NaN) and stop distances in [0, 1)")
 
 

@@ -15,7 +15,8 @@ import math
 
 import numpy as np
 
-from shared.backtest.kernel_account import NOW, cushion, fill_stop, insure, liquidate, liquidation_part
+from shared.backtest.kernel_account import NOW, cushion, fill_stop, insure, liquidate, liquidation_part, pay_funding
+from shared.backtest.kernel_decisions import Record, allowed, extended, kelly_cap, policy_target
 from shared.backtest.kernel_orders import place_order
 from shared.backtest.kernel_quiet import end_of_flat_bars, mark_held_bars, pass_flat_bars
 from shared.backtest.kernel_types import (
@@ -39,20 +40,10 @@ from shared.backtest.kernel_types import (
 from shared.compiled import compiled
 from shared.domain.candles import FloatArray, IntArray
 from shared.risk.breakers import crossed_level
-from shared.risk.kelly import shrunk_kelly, sizing_cap
-from shared.risk.limits import room_left, within, without_new_risk
-from shared.strategy.params import PolicyParams
-from shared.strategy.policy import target_position
 
 LATCHED = -1
 
 _crossed_level = compiled(crossed_level)
-_shrunk_kelly = compiled(shrunk_kelly)
-_sizing_cap = compiled(sizing_cap)
-_within = compiled(within)
-_room_left = compiled(room_left)
-_without_new_risk = compiled(without_new_risk)
-_target_position = compiled(target_position)
 
 
 @compiled
@@ -81,17 +72,16 @@ def simulate(
     The caller makes `paths`, because numpy asks the system for large pages: in small ones the pages of these arrays alone would
     take longer than the run.
     """
-    # Local names, and helpers only where something happens: passing tuples of arrays around costs more than a quiet bar.
+    # Local names, and functions only where something happens: a call with both tuples of arrays costs as much as ten bars.
     opens, highs, lows, closes, volumes = market.open, market.high, market.low, market.close, market.volume
     funding_inside, funding_close = market.funding_inside, market.funding_close
     wanted_path, is_policy, stop_distances = signals.wanted, signals.is_policy, signals.stop_distance
-    volatility, atr_fraction, multiplier = signals.volatility, signals.atr_fraction, signals.size_multiplier
-    policy_index, policies, tradable = signals.policy_index, signals.policies, signals.tradable
+    tradable = signals.tradable
     assets, bars = closes.shape
     state, money = np.zeros((10, assets)), np.full(3, account.capital)
     money[FILLS] = 0.0
     state[PRICE], state[LAST_CLOSE] = market.before_price, market.before_price
-    units, quantity, cost, funding = state[UNITS], state[QUANTITY], state[COST], state[FUNDING]
+    units, quantity, cost = state[UNITS], state[QUANTITY], state[COST]
     stop_price, stop_units, wants_stop, frozen = state[STOP_PRICE], state[STOP_UNITS], state[WANTS_STOP], state[FROZEN]
     prices, last_close, traded = state[PRICE], state[LAST_CLOSE], market.before_traded.copy()
 
@@ -101,9 +91,7 @@ def simulate(
     has_funding, has_policy = funding_close.shape[1] > 0, is_policy.any()
     peak, last_equity, last_drawdown, last_exposure = account.capital, account.capital, 0.0, 0.0
     latched, pause_until = False, account.start_ms
-    count, mean, spread, kelly_cap = 0, 0.0, 0.0, account.max_leverage  # returns per unit of exposure (Welford)
-    error = 0.0
-    one_target = assets == 1 and not has_policy
+    error, record = 0.0, Record(0, 0.0, 0.0)
     margin_ratio = tiers[0, -1, 1]
     shallow = levels[0] if len(levels) > 0 else account.max_drawdown
 
@@ -112,6 +100,7 @@ def simulate(
         log = _grown(log)
         room = log.shape[0] - 3 * assets
         while i < bars and money[FILLS] < room:
+            halted = latched or frozen[0] > 0.0 or pause_until > account.start_ms + i * account.interval_ms
             if last_exposure == 0.0 and last_equity == money[WALLET]:  # flat, and the account is marked since its last fill
                 blocked = bars if latched else -((account.start_ms - pause_until) // account.interval_ms)
                 quiet = end_of_flat_bars(market, signals, i, blocked)
@@ -119,30 +108,11 @@ def simulate(
                     pass_flat_bars(market, state, traded, paths, i, quiet, last_equity)
                     error = max(error, abs(last_equity - money[CASH]))
                     i = quiet
-            elif one_target and units[0] != 0.0 and not latched and (wants_stop[0] == 0.0 or stop_units[0] > 0.0):
-                quiet, peak, error = mark_held_bars(
-                    opens,
-                    highs,
-                    lows,
-                    closes,
-                    wanted_path,
-                    funding_inside,
-                    funding_close,
-                    paths,
-                    i,
-                    money[WALLET],
-                    money[CASH],
-                    quantity[0],
-                    cost[0],
-                    stop_price[0] if stop_units[0] > 0.0 else math.nan,  # nothing reaches NaN
-                    margin_ratio,
-                    shallow,
-                    peak,
-                    last_equity,
-                    error,
+            elif assets == 1 and units[0] != 0.0 and not (halted or (wants_stop[0] > 0.0 and stop_units[0] == 0.0)):
+                quiet, peak, error, record = mark_held_bars(
+                    market, signals, account, state, money, paths, i, margin_ratio, shallow, peak, last_equity, error, record
                 )
                 if quiet > i:
-                    last_close[0], prices[0] = closes[0, quiet - 1], opens[0, quiet]
                     traded[0] = volumes[0, quiet - 1] * closes[0, quiet - 1]
                     last_equity, last_exposure = equity_path[quiet - 1], exposure_path[quiet - 1]
                     last_drawdown = 1.0 - last_equity / peak
@@ -155,10 +125,7 @@ def simulate(
                     if units[a] == 0.0:
                         continue
                     if has_funding and funding_inside[a, i] != 0.0:
-                        amount = -(quantity[a] * funding_inside[a, i])
-                        funding[a] += amount
-                        money[WALLET] += amount
-                        money[CASH] += amount
+                        pay_funding(state, money, a, funding_inside[a, i])
                     worst = lows[a, i] if units[a] > 0.0 else highs[a, i]
                     if stop_units[a] > 0.0 and (worst <= stop_price[a] if units[a] > 0.0 else worst >= stop_price[a]):
                         fill_stop(rules, account, state, money, log, i, a, opens[a, i], traded[a])
@@ -172,7 +139,8 @@ def simulate(
                         part = liquidation_part(market, tiers, state, money, i, lowest)
                         liquidate(market, rules, account, state, money, log, i, part)
 
-            value, worth, invested, margin = 0.0, 0.0, 0.0, 0.0  # the account at instant i, at the closes and at the prices now
+            # The account at instant i: `value` at the closes, `worth` at the prices now.
+            value, worth, invested, margin = 0.0, 0.0, 0.0, 0.0
             for a in range(assets):
                 close = closes[a, i]
                 if not math.isnan(close):
@@ -182,17 +150,15 @@ def simulate(
                 prices[a] = last_close[a] if math.isnan(following) else following
                 if units[a] != 0.0:
                     if has_funding and i > 0 and funding_close[a, i] != 0.0:
-                        amount = -(quantity[a] * funding_close[a, i])
-                        funding[a] += amount
-                        money[WALLET] += amount
-                        money[CASH] += amount
+                        pay_funding(state, money, a, funding_close[a, i])
                     amount = quantity[a] * prices[a]
                     worth += amount
                     value += quantity[a] * last_close[a]
                     invested += cost[a]
                     margin += abs(amount) * tiers[a, -1, 1]
             equity = money[WALLET] + (value - invested)
-            if money[WALLET] + (worth - invested) <= margin:  # beyond the margin at the prices now: the venue acts before anybody decides
+            # Beyond the margin at the prices now: the venue acts before anybody decides.
+            if money[WALLET] + (worth - invested) <= margin:
                 if margin > 0.0 and cushion(market, tiers, state, money, i, NOW) <= 0.0:
                     liquidate(market, rules, account, state, money, log, i, NOW)
                     value, equity = 0.0, money[WALLET]
@@ -215,15 +181,8 @@ def simulate(
                         halts.append((now_ms, now_ms + pauses_ms[level], drawdown))
             paused = pause_until > now_ms
             if has_policy and last_exposure > 0.0:
-                count += 1
-                earned = (equity - last_equity) / last_exposure
-                delta = earned - mean
-                mean += delta / count
-                spread += delta * (earned - mean)
-                kelly = _shrunk_kelly(
-                    count, mean, spread / count, account.kelly_fraction, account.kelly_prior_bars, account.max_leverage
-                )
-                kelly_cap = _sizing_cap(count, kelly, account.kelly_minimum_bars, account.kelly_floor, account.max_leverage)
+                record = extended(record, (equity - last_equity) / last_exposure)
+            cap = kelly_cap(account, record)
 
             for a in range(assets):  # decisions
                 wanted, close, distance = wanted_path[a, i], closes[a, i], 0.0
@@ -234,30 +193,16 @@ def simulate(
                 if overruled or latched:
                     wanted = 0.0
                 elif is_policy[a]:
-                    p = policies[a, policy_index[a, i]]
-                    target = _target_position(
-                        wanted,
-                        held,
-                        volatility[a, i],
-                        account.bars_per_year,
-                        atr_fraction[a, i],
-                        multiplier[a, i],
-                        kelly_cap,
-                        PolicyParams(p[0], p[1], p[2], p[3], p[4], p[5], p[6], p[7], p[8], p[9], p[10]),
-                    )
-                    wanted, distance = target.fraction, target.stop_distance
+                    wanted, distance = policy_target(signals, account, a, i, held, cap)
                 else:
                     distance = stop_distances[a, i]
-                approved = _within(account.max_asset_exposure, wanted)
                 others = 0.0
                 for b in range(assets):
                     if b != a:
                         others += abs(quantity[b]) * last_close[b]
                 others = others / equity if equity > 0.0 else math.inf
-                approved = _within(_room_left(account.max_total_exposure, others), approved)
                 halted = latched or paused or frozen[a] > 0.0
-                if halted or (is_policy[a] and not tradable[a, i]):
-                    approved = _without_new_risk(approved, held)
+                approved = allowed(account, wanted, held, others, halted or (is_policy[a] and not tradable[a, i]))
                 if approved != held or (units[a] != 0.0 and approved == 0.0):
                     place_order(
                         rules,
@@ -283,4 +228,4 @@ def simulate(
             exposure_path[i] = exposure
             last_equity, last_drawdown, last_exposure = equity, drawdown, exposure
             i += 1
-    return log[: int(money[FILLS])], funding, halts[1:], error
+    return log[: int(money[FILLS])], state[FUNDING], halts[1:], error

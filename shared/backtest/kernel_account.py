@@ -20,6 +20,7 @@ from shared.backtest.kernel_types import (
     FILL_PRICE,
     FILLS,
     FROZEN,
+    FUNDING,
     PRICE,
     QUANTITY,
     REASON,
@@ -36,7 +37,7 @@ from shared.backtest.kernel_types import (
     MarketArrays,
 )
 from shared.backtest.result import LIQUIDATION, STOP
-from shared.compiled import compiled
+from shared.compiled import compiled, uncounted
 from shared.domain.candles import FloatArray
 
 _fee = compiled(fee)
@@ -49,14 +50,14 @@ NOW = -1.0
 """in place of a part of a bar: the prices at the instant that follows it"""
 
 
-@compiled
+@uncounted
 def quantity_of(rules: FloatArray, a: int, units: float) -> float:
     """Base units of a number of steps."""
     quantity: float = units * rules[STEP_NUMERATOR, a] / rules[STEP_DENOMINATOR, a]
     return quantity
 
 
-@compiled
+@uncounted
 def taker_price(
     rules: FloatArray, account: AccountNumbers, a: int, change: float, reference: float, traded: float, extra_bps: float
 ) -> float:
@@ -67,7 +68,7 @@ def taker_price(
     return _against_taker(_slipped(reference, sign, bps), sign, rules[TICK_NUMERATOR, a], rules[TICK_DENOMINATOR, a])
 
 
-@compiled
+@uncounted
 def book_fill(
     rules: FloatArray,
     state: FloatArray,
@@ -109,7 +110,16 @@ def book_fill(
     money[FILLS] += 1.0
 
 
-@compiled
+@uncounted
+def pay_funding(state: FloatArray, money: FloatArray, a: int, due: float) -> None:
+    """Funding of `due` (rate · price) on what is held of asset `a`: longs pay where it is positive."""
+    amount = -(state[QUANTITY, a] * due)
+    state[FUNDING, a] += amount
+    money[WALLET] += amount
+    money[CASH] += amount
+
+
+@uncounted
 def fill_stop(
     rules: FloatArray,
     account: AccountNumbers,
@@ -131,7 +141,7 @@ def fill_stop(
     book_fill(rules, state, money, log, i, a, change, price, reference, charge, STOP)
 
 
-@compiled
+@uncounted
 def maintenance_margin(tiers: FloatArray, a: int, notional: float) -> float:
     """Margin below which the venue closes a position of `notional`."""
     k, last = 0, tiers.shape[1] - 1
@@ -141,7 +151,7 @@ def maintenance_margin(tiers: FloatArray, a: int, notional: float) -> float:
     return max(margin, 0.0)
 
 
-@compiled
+@uncounted
 def mark_between(market: MarketArrays, state: FloatArray, i: int, a: int, part: float) -> float:
     """Price `part` of the way from the open of bar `i` to its worst for the position; for `NOW`, or in a gap, the price now."""
     if part == NOW:
@@ -154,7 +164,7 @@ def mark_between(market: MarketArrays, state: FloatArray, i: int, a: int, part: 
     return first + (worst - first) * part
 
 
-@compiled
+@uncounted
 def cushion(market: MarketArrays, tiers: FloatArray, state: FloatArray, money: FloatArray, i: int, part: float) -> float:
     """Equity minus maintenance margin at the marks of `part`; liquidation where it is not positive."""
     total: float = money[WALLET]
@@ -165,7 +175,7 @@ def cushion(market: MarketArrays, tiers: FloatArray, state: FloatArray, money: F
     return total
 
 
-@compiled
+@uncounted
 def liquidation_part(
     market: MarketArrays, tiers: FloatArray, state: FloatArray, money: FloatArray, i: int, worst: float
 ) -> float:
@@ -174,7 +184,7 @@ def liquidation_part(
     return 0.0 if first <= 0.0 else first / (first - worst)
 
 
-@compiled
+@uncounted
 def liquidate(
     market: MarketArrays,
     rules: FloatArray,
@@ -199,7 +209,7 @@ def liquidate(
     insure(state, money, log)
 
 
-@compiled
+@uncounted
 def insure(state: FloatArray, money: FloatArray, log: FloatArray) -> None:
     """The insurance fund takes what an account without positions cannot pay: that much less is charged for the last fill."""
     if money[WALLET] < 0.0 and not state[UNITS].any():

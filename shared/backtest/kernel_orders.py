@@ -29,7 +29,7 @@ from shared.backtest.kernel_types import (
     AccountNumbers,
 )
 from shared.backtest.result import CHANGE, CLOSE, OPEN
-from shared.compiled import compiled
+from shared.compiled import compiled, uncounted
 from shared.domain.candles import FloatArray
 from shared.risk.approval import EXPOSURE_SLACK
 
@@ -40,7 +40,7 @@ _steps_within = compiled(steps_within)
 _steps_reaching = compiled(steps_reaching)
 
 
-@compiled
+@uncounted
 def _margin_allows(
     rules: FloatArray, account: AccountNumbers, state: FloatArray, money: FloatArray, a: int, change: float, expected: float
 ) -> bool:
@@ -63,7 +63,7 @@ def _margin_allows(
     return bool(needed + costs <= equity)
 
 
-@compiled
+@uncounted
 def _place_stop(
     rules: FloatArray, state: FloatArray, a: int, side: float, close: float, distance: float, is_policy: bool
 ) -> None:
@@ -92,7 +92,7 @@ def _place_stop(
         state[STOP_UNITS, a] = abs(final)
 
 
-@compiled
+@uncounted
 def place_order(
     rules: FloatArray,
     account: AccountNumbers,

@@ -1,23 +1,37 @@
 """Stretches of bars on which the kernel has nothing to decide: passed over in loops of a few operations each.
 
-Most bars of a year of minutes are quiet: the account is flat and no score reaches an entry, or one position is held and only
-has to be marked. Both loops write the same marks as `kernel.simulate` would, and stop before the first bar on which anything
-could happen, so that the order of events has one source. Invariant: a run has the same bits with and without them (tested).
+Most bars of a year of minutes are quiet: the account is flat and no score reaches an entry, or one position is held, stands
+under policy and limits, and only has to be marked. Both loops write the same marks as `kernel.simulate` would, and stop before
+the first bar on which anything could happen, so that the order of events has one source. Invariant: a run has the same bits
+with and without them (tested).
 """
 
 from __future__ import annotations
 
 import math
 
-from shared.backtest.kernel_types import LAST_CLOSE, PRICE, MarketArrays, SignalArrays
-from shared.compiled import compiled
+from shared.backtest.kernel_decisions import Record, allowed, extended, kelly_cap, policy_target
+from shared.backtest.kernel_types import (
+    CASH,
+    COST,
+    LAST_CLOSE,
+    PRICE,
+    QUANTITY,
+    STOP_PRICE,
+    STOP_UNITS,
+    WALLET,
+    AccountNumbers,
+    MarketArrays,
+    SignalArrays,
+)
+from shared.compiled import uncounted
 from shared.domain.candles import FloatArray
 
 ENTRY_THRESHOLD = 0  # place of `entry_threshold` in `PolicyParams`
 _MARGIN = 1e-9  # equity this much (relatively) above a breaker's level is above it in any rounding
 
 
-@compiled
+@uncounted
 def end_of_flat_bars(market: MarketArrays, signals: SignalArrays, i: int, blocked: int) -> int:
     """First bar from `i` on at which a flat account might trade; the last bar if none does. Bars before `blocked` may not.
 
@@ -39,7 +53,7 @@ def end_of_flat_bars(market: MarketArrays, signals: SignalArrays, i: int, blocke
     return i
 
 
-@compiled
+@uncounted
 def pass_flat_bars(
     market: MarketArrays, state: FloatArray, traded: FloatArray, paths: FloatArray, first: int, end: int, wallet: float
 ) -> None:
@@ -57,39 +71,43 @@ def pass_flat_bars(
         state[PRICE, a] = state[LAST_CLOSE, a] if math.isnan(following) else following
 
 
-@compiled
+@uncounted
 def mark_held_bars(
-    opens: FloatArray,
-    highs: FloatArray,
-    lows: FloatArray,
-    closes: FloatArray,
-    wanted: FloatArray,
-    paid_inside: FloatArray,
-    paid_at_close: FloatArray,
+    market: MarketArrays,
+    signals: SignalArrays,
+    account: AccountNumbers,
+    state: FloatArray,
+    money: FloatArray,
     paths: FloatArray,
     i: int,
-    wallet: float,
-    cash: float,
-    quantity: float,
-    cost: float,
-    stop: float,
     margin_ratio: float,
     shallow: float,
     peak: float,
     equity: float,
     error: float,
-) -> tuple[int, float, float]:
+    record: Record,
+) -> tuple[int, float, float, Record]:
     """Mark the held position of the only asset from bar `i` up to the first on which anything could happen; returns that bar.
 
-    Quiet is: no decision, no funding, no gap, the stop not reached (NaN: there is none), equity well above the margin, no
-    drawdown beyond `shallow` that grows. `equity` is that of the bar before. A drawdown costs a division, so it is worked out
-    only where equity is not clearly above the level. No row is taken out of an array: numba would count a reference to each.
+    Quiet is: nothing decided that changes the position, no funding, no gap, the stop not reached, equity well above the margin,
+    no drawdown beyond `shallow` that grows. `equity` is that of the bar before. A drawdown costs a division, so it is worked
+    out only where equity is not clearly above the level.
     """
+    opens, closes, wanted = market.open, market.close, signals.wanted
+    paid_inside, paid_at_close, is_policy = market.funding_inside, market.funding_close, signals.is_policy[0]
+    wallet, cash, quantity, cost = money[WALLET], money[CASH], state[QUANTITY, 0], state[COST, 0]
+    stop = state[STOP_PRICE, 0] if state[STOP_UNITS, 0] > 0.0 else math.nan  # nothing reaches NaN
     last, pays, clear, held = closes.shape[1] - 1, paid_inside.shape[1] > 0, (1.0 - shallow) * (1.0 + _MARGIN), abs(quantity)
-    side = 1.0 if quantity > 0.0 else -1.0
+    side, last_close = 1.0 if quantity > 0.0 else -1.0, state[LAST_CLOSE, 0]
+    first = i
     while 0 <= i < last:
-        worst, close, price, want = lows[0, i] if side > 0.0 else highs[0, i], closes[0, i], opens[0, i + 1], wanted[0, i]
-        if want == want or close != close or price != price or side * (worst - stop) <= 0.0:
+        worst, close, price, want = (
+            market.low[0, i] if side > 0.0 else market.high[0, i],
+            closes[0, i],
+            opens[0, i + 1],
+            wanted[0, i],
+        )
+        if close != close or price != price or side * (worst - stop) <= 0.0 or (want == want and not is_policy):
             break
         if pays and (paid_inside[0, i] != 0.0 or paid_at_close[0, i] != 0.0):
             break
@@ -106,8 +124,22 @@ def mark_held_bars(
             fallen = 1.0 - now / top
             if fallen > shallow and fallen > 1.0 - equity / peak:
                 break
+        if is_policy:
+            longer = extended(record, (now - equity) / (held * last_close))
+            if want == want and not _stands(signals, account, i, quantity * close / now, kelly_cap(account, longer)):
+                break
+            record, last_close = longer, close
         peak, equity = top, now
         error = max(error, abs(equity - (cash + value)))
         paths[0, i], paths[1, i], paths[2, i], paths[3, i] = equity, wallet, held * close, quantity
         i += 1
-    return i, peak, error
+    if i > first:
+        state[LAST_CLOSE, 0], state[PRICE, 0] = closes[0, i - 1], opens[0, i]
+    return i, peak, error, record
+
+
+@uncounted
+def _stands(signals: SignalArrays, account: AccountNumbers, i: int, held: float, cap: float) -> bool:
+    """Whether policy and limits leave the only asset's position at `held` of equity as it is."""
+    wanted = policy_target(signals, account, 0, i, held, cap).fraction
+    return held != 0.0 and allowed(account, wanted, held, 0.0, not signals.tradable[0, i]) == held

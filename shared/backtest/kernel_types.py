@@ -2,7 +2,7 @@
 
 a assets over m instants of the common grid. Bar i closes at instant i; a bar that is missing is NaN in every price. Arrays are
 float64 unless a line says otherwise. Amounts are whole numbers of quantity steps ("units"), so that a position is exactly flat.
-What changes hands on every fill is packed into few arrays: numba counts references to each array that a call is given.
+What changes hands on every fill is packed into few arrays: a call copies the description of each.
 """
 
 from __future__ import annotations

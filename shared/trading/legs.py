@@ -75,9 +75,7 @@ def plan_orders(
     return Plan(_action(held, final), legs, float(stop))
 
 
-def leg_order(
-    book: str, decision: str, leg: str, symbol: str, size: Decimal, now_ms: int, *, reduce_only: bool
-) -> OrderIntent:
+def leg_order(book: str, decision: str, leg: str, symbol: str, size: Decimal, now_ms: int, *, reduce_only: bool) -> OrderIntent:
     """A market order that changes the position by the signed `size`, base units.
 
     What only shrinks the position says so (`reduce_only`): it passes below the minimum notional, and cannot open anything if a

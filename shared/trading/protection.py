@@ -121,8 +121,7 @@ class Guard:
         full = [
             stop
             for stop in self._closing_stops(symbol, size)
-            if stop.state is OrderState.OPEN
-            and (_left(stop) == abs(size) or (stop.filled > 0 and _left(stop) >= abs(size)))
+            if stop.state is OrderState.OPEN and (_left(stop) == abs(size) or (stop.filled > 0 and _left(stop) >= abs(size)))
         ]
         if not full:
             return False

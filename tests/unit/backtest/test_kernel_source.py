@@ -13,7 +13,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.backtest import kernel, kernel_account, kernel_orders
+from shared.backtest import kernel, kernel_account, kernel_decisions, kernel_orders
 from shared.backtest.costs import fee, market_impact_bps, slipped
 from shared.backtest.kernel_grid import against_taker, steps_reaching, steps_within
 from shared.risk.breakers import crossed_level
@@ -52,25 +52,26 @@ def test_the_policy(
     score: float, held: float, volatility: float, atr: float, multiplier: float, cap: float, policy: PolicyParams
 ) -> None:
     inputs = (score, held, volatility, 8760.0, atr, multiplier, cap, policy)
-    plain, fast = target_position(*inputs), kernel._target_position(*inputs)
+    plain, fast = target_position(*inputs), kernel_decisions._target_position(*inputs)
     assert [bits(value) for value in plain] == [bits(value) for value in fast]
 
 
 @settings(deadline=None)  # the first call may compile
 @given(MIXED, MIXED)
 def test_the_limits(limit: float, target: float) -> None:
-    assert bits(within(limit, target)) == bits(kernel._within(limit, target))
-    assert bits(room_left(limit, target)) == bits(kernel._room_left(limit, target))
-    assert bits(without_new_risk(limit, target)) == bits(kernel._without_new_risk(limit, target))
+    assert bits(within(limit, target)) == bits(kernel_decisions._within(limit, target))
+    assert bits(room_left(limit, target)) == bits(kernel_decisions._room_left(limit, target))
+    assert bits(without_new_risk(limit, target)) == bits(kernel_decisions._without_new_risk(limit, target))
 
 
 @settings(deadline=None)  # the first call may compile
 @given(st.integers(0, 10**6), USUAL, st.floats(0, 1), st.floats(0.01, 1), st.floats(0, 5000), st.floats(0, 5))
 def test_kelly(count: int, mean: float, variance: float, fraction: float, prior: float, leverage: float) -> None:
     inputs = (count, mean, variance, fraction, prior, leverage)
-    plain, fast = shrunk_kelly(*inputs), kernel._shrunk_kelly(*inputs)
+    plain, fast = shrunk_kelly(*inputs), kernel_decisions._shrunk_kelly(*inputs)
     assert bits(plain) == bits(fast)
-    assert bits(sizing_cap(count, plain, 500, 0.25, leverage)) == bits(kernel._sizing_cap(count, plain, 500, 0.25, leverage))
+    limits = (500, 0.25, leverage)
+    assert bits(sizing_cap(count, plain, *limits)) == bits(kernel_decisions._sizing_cap(count, plain, *limits))
 
 
 @settings(deadline=None)  # the first call may compile
@@ -110,7 +111,7 @@ sys.path.insert(0, sys.argv[1])
 from engine_inputs import digest_of, random_run
 from shared.backtest import kernel
 kernel.end_of_flat_bars = lambda market, signals, i, blocked: i
-kernel.mark_held_bars = lambda *inputs: (inputs[8], inputs[16], inputs[18])
+kernel.mark_held_bars = lambda *inputs: (inputs[6], inputs[9], inputs[11], inputs[12])
 print([digest_of(random_run(seed)) for seed in range(6)])
 """
 
