@@ -80,7 +80,8 @@ def create_app(settings: Settings, ledger: Ledger | None = None) -> Flask:
             if not stepping.acquire(blocking=False):
                 return _json({"error": "a step is under way; ask again later"}, 409)
             try:
-                return _json(_report(memory.book, asyncio.run(_step(memory.traded, int(text) if text else None))))
+                book = memory.traded
+                return _json(_report(book.name, asyncio.run(_step(book, int(text) if text else None))))
             finally:
                 stepping.release()
 

@@ -144,7 +144,8 @@ def simulate(
                         part = liquidation_part(market, tiers, state, money, i, lowest)
                         liquidate(market, rules, account, state, money, log, i, part)
 
-            value, worth, invested, margin = 0.0, 0.0, 0.0, 0.0  # the account at instant i, at the closes and at the prices now
+            # The account at instant i: `value` at the closes, `worth` at the prices now.
+            value, worth, invested, margin = 0.0, 0.0, 0.0, 0.0
             for a in range(assets):
                 close = closes[a, i]
                 if not math.isnan(close):

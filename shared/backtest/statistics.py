@@ -129,10 +129,13 @@ def returns_by_day(
     below 0 is lost once (-1) and earns nothing more.
     """
     later = slice(None) if start_ms is None else slice(int(np.searchsorted(time_ms, start_ms, side="right")), None)
-    days = (time_ms[later] - 1) // DAY_MS * DAY_MS
-    values = np.maximum(equity[later], 0.0)
-    lasts = np.flatnonzero(np.append(days[1:] != days[:-1], True)) if len(days) else np.zeros(0, dtype=np.int64)
-    ends = values[lasts]
+    times = time_ms[later]
+    first, last = ((int(times[row]) - 1) // DAY_MS * DAY_MS for row in (0, -1)) if len(times) else (0, -DAY_MS)
+    days = np.arange(first, last + DAY_MS, DAY_MS, dtype=np.int64)
+    lasts = np.searchsorted(times, days + DAY_MS, side="right") - 1
+    has_bar = np.diff(lasts, prepend=-1) > 0
+    days, lasts = days[has_bar], lasts[has_bar]
+    ends = np.maximum(equity[later][lasts], 0.0)
     before = np.concatenate([[initial], ends[:-1]]) if len(ends) else ends
     changes: FloatArray = np.divide(ends, before, out=np.ones(len(ends)), where=before > 0) - 1.0
-    return days[lasts], changes
+    return days, changes

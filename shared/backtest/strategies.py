@@ -104,27 +104,28 @@ def _crosses(close: FloatArray, fast: int, slow: int, above: float, below: float
 
     A cross is a strict change of side: averages that touch and part again on the same side have not crossed.
     """
-    bars = len(close)
-    fast_sum, slow_sum, side = 0.0, 0.0, 0
-    for i in range(bars):
-        wanted[i] = np.nan
-        if i < slow - 1:
-            continue
-        if i == slow - 1 or i % _REFRESH_BARS == 0:
-            fast_sum, slow_sum = 0.0, 0.0
-            for k in range(i - slow + 1, i - fast + 1):
-                slow_sum += close[k]
-            for k in range(i - fast + 1, i + 1):
-                slow_sum += close[k]
-                fast_sum += close[k]
-        else:
-            fast_sum += close[i] - close[i - fast]
-            slow_sum += close[i] - close[i - slow]
-        difference = fast_sum * slow - slow_sum * fast
-        now = 1 if difference > 0.0 else -1 if difference < 0.0 else side
-        if now != side and side != 0:
-            wanted[i] = above if now > 0 else below
-        side = now
+    bars, first, side = len(close), slow - 1, 0
+    wanted[:first] = np.nan
+    while first < bars:
+        end = min((first // _REFRESH_BARS + 1) * _REFRESH_BARS, bars)
+        fast_sum, slow_sum = 0.0, 0.0
+        for price in close[first - slow + 1 : first - fast + 1]:
+            slow_sum += price
+        for price in close[first - fast + 1 : first + 1]:
+            slow_sum += price
+            fast_sum += price
+        # Views, because numba tests each place in an array for being negative.
+        rows, newest = wanted[first:end], close[first:end]
+        left_fast, left_slow = close[first - fast + 1 : end - fast], close[first - slow + 1 : end - slow]
+        for k in range(end - first):
+            if k > 0:
+                fast_sum += newest[k] - left_fast[k - 1]
+                slow_sum += newest[k] - left_slow[k - 1]
+            difference = fast_sum * slow - slow_sum * fast
+            now = 1 if difference > 0.0 else -1 if difference < 0.0 else side
+            rows[k] = (above if now > 0 else below) if now != side and side != 0 else np.nan
+            side = now
+        first = end
 
 
 STRATEGIES: Mapping[str, SimpleStrategy] = {

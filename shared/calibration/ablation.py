@@ -24,6 +24,7 @@ from shared.backtest.system import PreparedAsset, playbooks, signal_path
 from shared.calibration.significance.multiple import holm
 from shared.calibration.significance.returns import YEAR_ROOT
 from shared.calibration.significance.sharpe import Method, sharpe_difference
+from shared.calibration.trials import Try, tried
 from shared.domain.candles import FloatArray
 from shared.domain.errors import MalformedData, NotEnoughData
 from shared.domain.regime import REGIMES
@@ -137,6 +138,13 @@ class _Piece:
     how: str
     signals: tuple[SignalPath, ...]
     """of each asset"""
+    strategy: StrategyParams
+    """that they come from"""
+
+    @property
+    def change(self) -> str:
+        """What no parameter says."""
+        return f"{self.name} {self.how}" if self.how == "muted" else ""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -153,14 +161,16 @@ def _pieces(desk: Desk, base: Sequence[SignalPath]) -> Iterator[_Piece]:
     prepared, strategy = desk.prepared, desk.params.strategy
     weighted = [name for name in ALPHAS if without(strategy, "alpha", name) != strategy]
     if "ml_confidence" not in weighted and any(SCORE_COLUMN in one.frame.columns for one in prepared):
-        yield _Piece("ml_confidence", "alpha", "added", desk.signals(with_ml(strategy)))
+        changed = with_ml(strategy)
+        yield _Piece("ml_confidence", "alpha", "added", desk.signals(changed), changed)
     quiet = [muted_scores(one, strategy, path.score) for one, path in zip(prepared, base, strict=True)]
     for kind, names in (("alpha", weighted), ("agent", list(AGENT_NAMES))):
         for name in names:
-            yield _Piece(name, kind, "taken out", desk.signals(without(strategy, kind, name)))
+            changed = without(strategy, kind, name)
+            yield _Piece(name, kind, "taken out", desk.signals(changed), changed)
             paths = tuple(replace(path, score=scores[name]) for path, scores in zip(base, quiet, strict=True))
             if any(not np.array_equal(one.score, other.score, equal_nan=True) for one, other in zip(paths, base, strict=True)):
-                yield _Piece(name, kind, "muted", paths)
+                yield _Piece(name, kind, "muted", paths, strategy)
 
 
 def muted_scores(prepared: PreparedAsset, strategy: StrategyParams, score: FloatArray) -> dict[str, FloatArray]:
@@ -195,16 +205,20 @@ class Desk:
     start_ms: int
     end_ms: int
     memo: SignalMemo = field(default_factory=SignalMemo)
+    tries: list[Try] = field(default_factory=list)
+    """every backtest that was run, as it counts for later tests"""
 
     def signals(self, strategy: StrategyParams) -> tuple[SignalPath, ...]:
         """What a strategy wants of each asset."""
         return tuple(signal_path(one, strategy, self.params.risk, self.memo) for one in self.prepared)
 
-    def run(self, signals: Sequence[SignalPath], label: str) -> _Run:
-        """One backtest without breakers."""
+    def run(self, signals: Sequence[SignalPath], label: str, strategy: StrategyParams, change: str = "") -> _Run:
+        """One backtest without breakers, of signals that come from `strategy`, or from a `change` that no parameter says."""
         risk = replace(self.params.risk, pause_drawdowns=(), pause_hours=(), max_drawdown=_NO_LATCH)
         markets = [one.market for one in self.prepared]
         done = backtest(markets, signals, self.account, risk, start_ms=self.start_ms, end_ms=self.end_ms, label=label)
+        system = replace(self.params, strategy=strategy, risk=risk)
+        self.tries.append(tried(done, markets, system, self.prepared[0].mode, change))
         exposure = float(np.mean(done.exposure / done.equity))
         total = float(done.equity[-1] / done.initial - 1)
         return _Run(daily_returns(done)[1], total, exposure, float(done.fills.fee.sum() / done.initial))
@@ -218,7 +232,7 @@ def alone(desk: Desk, plugin: Plugin) -> Alone:
         replace(path, score=np.where(np.isfinite(path.score), plugin_vote(plugin, one, strategy), np.nan))
         for path, one in zip(base, desk.prepared, strict=True)
     ]
-    run = desk.run(own, plugin.name)
+    run = desk.run(own, plugin.name, strategy, f"{plugin.name} alone")
     return Alone(plugin.name, _sharpe(run.returns), run.total, run.exposure, run.fees)
 
 
@@ -239,11 +253,11 @@ def ablations(
     What cannot be compared is added to `problems`. `on_progress(done, expected)` is told of each backtest.
     """
     signals = desk.signals(desk.params.strategy)
-    base = desk.run(signals, "system")
+    base = desk.run(signals, "system", desk.params.strategy)
     total = 2 * len(AGENT_NAMES) + 2 * len(ALPHAS)
     rows: list[Ablation] = []
     for done, piece in enumerate(_pieces(desk, signals), start=1):
-        other = desk.run(piece.signals, f"{piece.name} {piece.how}")
+        other = desk.run(piece.signals, f"{piece.name} {piece.how}", piece.strategy, piece.change)
         try:
             rows.append(_ablation(piece, *((other, base) if piece.how == "added" else (base, other)), rng, method))
         except (MalformedData, NotEnoughData) as error:

@@ -18,6 +18,7 @@ from shared.calibration.information import Information, ScoredAsset, correlation
 from shared.calibration.significance.multiple import holm
 from shared.calibration.significance.returns import MINIMUM_ROWS
 from shared.calibration.significance.sharpe import Method
+from shared.calibration.trials import Try
 from shared.domain.candles import FloatArray
 from shared.domain.errors import NotEnoughData
 from shared.domain.interval import DAY_MS, format_ms
@@ -50,6 +51,8 @@ class Attribution:
     """of the default system without its breakers, annualised"""
     alone: tuple[Alone, ...]
     problems: tuple[str, ...]
+    tries: tuple[Try, ...]
+    """every backtest behind it, as it counts for later tests"""
 
     @property
     def sentences(self) -> tuple[str, ...]:
@@ -143,6 +146,7 @@ def attribute(
     sharpe = None
     if ablate:
         judged, sharpe = ablations(desk, rng, method, problems, on_progress)
+    alone_ones = tuple(alone(desk, plugin) for plugin in plugins)
     return Attribution(
         start_ms=start_ms,
         end_ms=end_ms,
@@ -153,6 +157,7 @@ def attribute(
         correlations=correlations(list(kinds), assets),
         ablations=judged,
         sharpe=sharpe,
-        alone=tuple(alone(desk, plugin) for plugin in plugins),
+        alone=alone_ones,
         problems=tuple(problems),
+        tries=tuple(desk.tries),
     )

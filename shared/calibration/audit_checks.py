@@ -101,7 +101,7 @@ def compare(answers: Answers, longer: Mapping[str, FloatArray]) -> None:
     for column, values in answers.values.items():
         if column not in longer:
             continue
-        changed = np.flatnonzero(_apart(longer[column][: len(values)], values, PREFIX_TOLERANCE))
+        changed = np.flatnonzero(apart(longer[column][: len(values)], values, PREFIX_TOLERANCE))
         if len(changed):
             first = int(changed[0])
             one = Change(len(values), first, len(changed), float(longer[column][first]), float(values[first]))
@@ -114,11 +114,11 @@ def repetition_finding(answers: Answers, whole: Frame) -> Finding | None:
     again = answers.ask(whole)
     for column, values in again.items():
         before = answers.values[column]
-        moved = np.flatnonzero(_apart(before, values, 0.0))
+        moved = np.flatnonzero(apart(before, values, 0.0))
         if len(moved):
             row = int(moved[0])
             cause = "asked twice it answers differently: global state or randomness"
-            return _finding(answers.subject, column, "repetition", whole, row, float(before[row]), float(values[row]), cause)
+            return finding(answers.subject, column, "repetition", whole, row, float(before[row]), float(values[row]), cause)
     return None
 
 
@@ -146,7 +146,7 @@ def _prefix_finding(answers: Answers, column: str, whole: Frame, shortest: int) 
     else:
         cause = "values change far back: a fill from later bars, or a smoother over the whole series"
     first = min(changes, key=lambda one: one.first)
-    return _finding(answers.subject, column, "prefix", whole, first.first, first.full, first.cut, cause)
+    return finding(answers.subject, column, "prefix", whole, first.first, first.full, first.cut, cause)
 
 
 def _window_findings(
@@ -162,14 +162,14 @@ def _window_findings(
 
     def moved(column: str, row: int, part: Mapping[str, FloatArray]) -> bool:
         values = answers.values[column][row : row + 1]
-        return column in part and bool(_apart(values, part[column][-1:], WINDOW_TOLERANCE)[0])
+        return column in part and bool(apart(values, part[column][-1:], WINDOW_TOLERANCE)[0])
 
     for row in rows:
         part = window(row, declared)
         for column in columns:
             if column not in found and moved(column, row, part):
                 full, cut = float(answers.values[column][row]), float(part[column][-1])
-                found[column] = _finding(subject, column, "window", whole, row, full, cut, "")
+                found[column] = finding(subject, column, "window", whole, row, full, cut, "")
     if not found:
         return found
     last, enough = len(whole) - 1, dict[str, int]()
@@ -197,14 +197,15 @@ def _forgets(subject: Subject, enough: int | None) -> str:
     return f"it needs more than the declared look-back of {subject.lookback_bars} bars; {enough} are enough"
 
 
-def _apart(one: FloatArray, other: FloatArray, tolerance: float) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+def apart(one: FloatArray, other: FloatArray, tolerance: float) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
     """Rows that differ by more than `tolerance` (relative to the larger of both and 1), or are a number in one of them only."""
     unknown = np.isnan(one) != np.isnan(other)
     scale = np.maximum(1.0, np.maximum(np.abs(np.nan_to_num(one)), np.abs(np.nan_to_num(other))))
     return np.asarray(unknown | (np.abs(np.nan_to_num(one) - np.nan_to_num(other)) > tolerance * scale), dtype=np.bool_)
 
 
-def _finding(subject: Subject, column: str, check: str, whole: Frame, row: int, full: float, cut: float, cause: str) -> Finding:
+def finding(subject: Subject, column: str, check: str, whole: Frame, row: int, full: float, cut: float, cause: str) -> Finding:
+    """A finding at a row of the whole history."""
     known = (None if np.isnan(full) else full, None if np.isnan(cut) else cut)
     apart = abs(full - cut) if None not in known else None
     return Finding(subject.name, subject.kind, column, check, int(whole.close_time[row]), *known, apart, cause)

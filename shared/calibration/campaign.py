@@ -31,7 +31,7 @@ from shared.calibration.selection import Evidence
 from shared.calibration.significance.params import SignificanceParams
 from shared.calibration.spec import CampaignSpec, Task
 from shared.calibration.task import CampaignWorker, TaskResult, artefact_name, stored_result, window_returns
-from shared.calibration.variants import VARIED, Variant, as_variants, changes_between, with_changes
+from shared.calibration.variants import LIMITS, VARIED, Variant, as_variants, changes_between, flattened, with_changes
 from shared.domain.asset import Asset
 from shared.domain.candles import FloatArray
 from shared.domain.errors import ConfigError, DataNotFound, OstError
@@ -68,7 +68,7 @@ def plan_campaign(
 
     Raises `ConfigError` listing every problem of the points, `NotEnoughData` saying how many days it takes.
     """
-    incumbent = incumbent_variant(base, champion)
+    incumbent = incumbent_variant(base, champion, interval)
     tried = [
         variant for variant in as_variants(base, points, limit=params.max_variants) if variant.version != incumbent.version
     ]
@@ -98,12 +98,23 @@ def plan_campaign(
     )
 
 
-def incumbent_variant(base: SystemParams, champion: Champion | None) -> Variant:
-    """The champion against `base`, or `base` itself. Raises `ConfigError` where a champion needs other features or regimes."""
+def incumbent_variant(base: SystemParams, champion: Champion | None, interval: Interval) -> Variant:
+    """The champion against `base`, or `base` itself; safety limits are those of `base`, whoever trades.
+
+    Raises `ConfigError` where a champion trades other bars than `interval`, or needs other features or regimes.
+    """
     if champion is None:
         return Variant({}, base.version)
+    if champion.interval is not interval:
+        raise ConfigError(
+            f"champion {champion.id} of {champion.asset.symbol} trades {champion.interval} bars, this campaign looks at "
+            f"{interval} bars, on which its parameters mean something else: challenge it on its own bars "
+            f"(--set interval={champion.interval}), or study the others apart from it, in another storage.root"
+        )
     # Frozen bars are never late: the age limit changes nothing in a campaign.
     system = replace(system_of(champion, base), max_decision_age=base.max_decision_age)
+    known = flattened(base)
+    system = with_changes(system, {name: known[name] for name in LIMITS})
     changes = changes_between(base, system)
     other = [name for name in changes if name.split(".")[0] not in VARIED]
     if other:

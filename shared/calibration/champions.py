@@ -4,7 +4,8 @@ The baseline that drift is measured from is the confirmation: days that chose no
 best of many, so its Sharpe ratio there is too good by construction (quant.md, "The best of many"); only the shape of returns
 (skewness, tails, clustering) is taken from them, because it needs many days. A promotion by hand is possible, says so in its
 lineage, and carries a warning where the verdict did not pass. A machine promotes only what was measured as it will trade: with
-the regimes of the hidden Markov model, at no lower costs than the settings say.
+the regimes of the hidden Markov model, at no lower costs than the settings say, on the bars of the champion that it replaces,
+and never another safety limit than a person has set.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from shared.backtest.params import CostParams
-from shared.backtest.system import RegimeMode
 from shared.calibration import selection
+from shared.calibration.eligibility import measured_otherwise, other_bars, own_limits
 from shared.calibration.spec import CampaignSpec
 from shared.calibration.variants import flattened, with_changes
 from shared.domain.candles import FloatArray
@@ -85,7 +86,8 @@ def propose(
 
     `test_returns` (d,): the winner's daily returns over all test windows; without them the shape of its returns is not known,
     and the monitor will not judge its volatility. `costs`: those of the settings. Raises `UsageError` where the campaign has no
-    winner that could be promoted, or where `by` is not `hand` and it did not pass or was measured otherwise than it will trade.
+    winner that could be promoted, or where `by` is not `hand` and it did not pass, was measured otherwise than it will trade or
+    on other bars than `active` trades, or has other safety limits than the settings of its campaign.
     """
     outcome = record.outcome
     if outcome is None:
@@ -95,7 +97,11 @@ def propose(
     if by != HAND and not outcome["promoted"]:
         raise UsageError(f"campaign {record.id} may not promote its winner: {outcome['reason']}")
     spec = CampaignSpec.from_dict(record.spec)
-    otherwise = measured_otherwise(spec.mode, spec.account.costs, costs)
+    otherwise = (
+        *measured_otherwise(spec.mode, spec.account.costs, costs),
+        *other_bars(record, active),
+        *own_limits(outcome["winner"]["changes"]),
+    )
     if by != HAND and otherwise:
         raise UsageError(f"campaign {record.id} may not promote its winner: {'; '.join(otherwise)}")
     made = selection.champion(spec, dict(outcome), dict(record.regime), reason, now_ms)
@@ -112,25 +118,6 @@ def propose(
         lineage=lineage,
     )
     return Proposal(champion, (*_warnings(spec, outcome, active), *otherwise))
-
-
-def measured_otherwise(mode: RegimeMode, measured: CostParams, configured: CostParams) -> tuple[str, ...]:
-    """Why a winner of such a campaign did not show that it would earn live: another classifier, lower costs. Empty: it did."""
-    found = [] if mode is RegimeMode.HMM else [f"it was measured with regimes from {mode.value!r}, trading uses 'hmm'"]
-    charged, due = _charges(measured), _charges(configured)
-    found += [
-        f"it was measured at lower costs: {name} {charged[name]:g} bps, the settings say {due[name]:g}"
-        for name in due
-        if charged[name] < due[name] - 1e-9
-    ]
-    return tuple(found)
-
-
-def _charges(costs: CostParams) -> dict[str, float]:
-    """What can be compared: a taker pays fee and half-spread together, however they are divided."""
-    parts = asdict(costs)
-    taker = parts.pop("taker_fee_bps") + parts.pop("half_spread_bps")
-    return {"taker_fee_bps + half_spread_bps": taker, **parts}
 
 
 def restore(former: Champion, *, active: Champion | None, reason: str, now_ms: int) -> Proposal:
@@ -156,7 +143,7 @@ def restore(former: Champion, *, active: Champion | None, reason: str, now_ms: i
     warnings = (
         () if former.statistical_test.get("promoted") else (f"{former.id} did not pass the promotion rule when it was made",)
     )
-    return Proposal(replace(made, lineage=lineage), warnings)
+    return Proposal(replace(made, lineage=lineage), (*warnings, *other_bars(former, active)))
 
 
 def differences(before: Champion, after: Champion) -> ChampionDiff:

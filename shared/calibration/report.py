@@ -106,6 +106,18 @@ def _decision(outcome: Mapping[str, Any]) -> str:
         f"<h2>{word}</h2>"
         + html_table("What promotion needs", ("condition", "result", "value", "threshold", "in words"), rows, _NUMERIC)
         + f"<p>Probability of backtest overfitting: {pbo}. Variants ever tried on this asset: {outcome['trials_ever']}.</p>"
+        + f"<p>{escape(seen_sentence(verdict['record']))}</p>"
+    )
+
+
+def seen_sentence(record: Mapping[str, Any]) -> str:
+    """Who had looked at the days of the confirmation before, and what that leaves of its level."""
+    seen, level = record.get("seen_before"), record["ledoit_wolf"]["alpha"]
+    if seen is None:  # the ledger keeps verdicts of earlier versions
+        return f"Level of the confirmation: {level:.2g}; when this was decided, only campaigns counted as looks at its days."
+    return (
+        f"Days of the confirmation were looked at before by {seen['campaigns']} campaigns, for {seen['candidates']} of these "
+        f"candidates and for {seen['other_variants']} other variants; the first two are looks, and leave the level {level:.2g}."
     )
 
 

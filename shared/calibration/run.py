@@ -118,7 +118,7 @@ def register_campaign(
     on_plan: OnPlan = lambda spec: None,
 ) -> tuple[CampaignSpec, PreparedAsset]:
     """Everything before the tasks: afterwards any process that has bucket and ledger can do them, by the campaign's id."""
-    champion = next(iter(ports.research.champions(request.market.asset, active=True)), None)
+    champion = challenged(request, ports.research)
     data = freeze_market(ports.bucket, request.market)
     prepared: PreparedAsset | None = None
     if request.search_trials:
@@ -130,6 +130,13 @@ def register_campaign(
     prepared = prepared or _prepared(spec, ports.bucket, say)
     campaign.register(ports.research, spec, prepared, ports.clock)
     return spec, prepared
+
+
+def challenged(request: CampaignRequest, research: Research) -> Champion | None:
+    """The champion that the request's winner would replace. Raises `ConfigError` where it cannot be compared with it."""
+    champion = next(iter(research.champions(request.market.asset, active=True)), None)
+    campaign.incumbent_variant(request.base, champion, request.market.candles.interval)
+    return champion
 
 
 def planned(request: CampaignRequest, data: str, champion: Champion | None) -> CampaignSpec:
@@ -164,7 +171,7 @@ def _draft(request: CampaignRequest, data: str, champion: Champion | None) -> Ca
         end_ms=request.end_ms,
         plan=plan_folds(request.start_ms, request.end_ms, request.base.decision_bars, interval, request.params),
         base=request.base,
-        variants=(campaign.incumbent_variant(request.base, champion),),
+        variants=(campaign.incumbent_variant(request.base, champion, interval),),
         account=request.account,
         params=request.params,
         code_version=request.code_version,

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from shared.backtest.metrics import sharpe
 from shared.backtest.statistics import max_drawdown
+from shared.calibration.looks import seen_before
 from shared.calibration.significance.params import SignificanceParams
 from shared.calibration.significance.returns import YEAR_ROOT
 from shared.calibration.significance.verdict import judge
@@ -104,17 +105,6 @@ def trials(spec: CampaignSpec, found: Evidence, now_ms: int) -> list[Trial]:
     return rows
 
 
-def earlier_looks(spec: CampaignSpec, campaigns: Sequence[CampaignRecord]) -> int:
-    """How many other finished campaigns have looked at days of this one's confirmation. `campaigns`: those of the asset."""
-    confirm, looks = spec.plan.confirm, 0
-    for other in campaigns:
-        if other.id == spec.id or other.outcome is None or other.outcome["confirmation"] is None:
-            continue
-        seen = other.spec["plan"]["confirm"]
-        looks += seen["start_ms"] < confirm.end_ms and confirm.start_ms < seen["end_ms"]
-    return looks
-
-
 def outcome(
     spec: CampaignSpec,
     found: Evidence,
@@ -151,6 +141,7 @@ def outcome(
         return {**record, "reason": f"no significant improvement: no variant was active on {least}"}
     if not confirm[0].any():
         return {**record, "reason": "no significant improvement: the best variant did not trade in the confirmation"}
+    seen = seen_before(spec, campaigns, known)
     verdict = judge(
         found.test_returns[1:].T,
         found.test_returns[0],
@@ -158,10 +149,11 @@ def outcome(
         confirm=confirm,
         trials=tried.sharpe,
         dates=tried.dates,
-        earlier_looks=earlier_looks(spec, campaigns),
+        earlier_looks=seen.looks,
         params=significance,
         rng=np.random.default_rng(spec.params.seed),
     )
+    verdict = replace(verdict, record={**verdict.record, "seen_before": asdict(seen)})
     return {**record, "promoted": verdict.promoted, "reason": verdict.reason, "verdict": verdict.as_dict()}
 
 

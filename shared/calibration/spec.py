@@ -25,7 +25,7 @@ from shared.domain.ids import content_id
 from shared.domain.interval import Interval
 from shared.trading.params import SystemParams
 
-SCHEMA = 2
+SCHEMA = 3
 MARKET = "market"
 """Entry of a campaign's origin that says, for people, where its candles were read."""
 

@@ -68,14 +68,17 @@ class TaskResult:
         return sink.getvalue()
 
     @classmethod
-    def from_bytes(cls, task_id: str, content: bytes) -> TaskResult:
-        """The result that `to_bytes` wrote. Raises `MalformedData`."""
+    def from_bytes(cls, task_id: str, content: bytes, name: str) -> TaskResult:
+        """The result that `to_bytes` wrote. Raises `MalformedData` naming the object, `name`."""
         try:
             with np.load(io.BytesIO(content), allow_pickle=False) as stored:
                 arrays = {name: np.asarray(stored[name], dtype=np.float64) for name in _ARRAYS}
                 return cls(task_id, tuple(stored["versions"].tolist()), **arrays)
         except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-            raise MalformedData(f"the stored result of task {task_id} cannot be read ({error}); delete it and go on") from error
+            raise MalformedData(
+                f"the stored result of task {task_id}, {name} in the lake (storage.root), cannot be read ({error}); delete "
+                "that file, and the same command goes on"
+            ) from error
 
     def as_dict(self) -> dict[str, Any]:
         """The part for the ledger."""
@@ -191,5 +194,6 @@ def artefact_name(spec: CampaignSpec, task: Task) -> str:
 
 def stored_result(bucket: Bucket, spec: CampaignSpec, task: Task) -> TaskResult | None:
     """A finished task's result, or `None`. Raises `MalformedData` where it is damaged."""
-    stored = bucket.read(artefact_name(spec, task))
-    return None if stored is None else TaskResult.from_bytes(task.id, stored.content)
+    name = artefact_name(spec, task)
+    stored = bucket.read(name)
+    return None if stored is None else TaskResult.from_bytes(task.id, stored.content, name)

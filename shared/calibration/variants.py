@@ -2,6 +2,7 @@
 
 `strategy.entry_threshold`, `strategy.trend_hunter.share`, `strategy.trend_hunter.weights.momentum`, `risk.stress_multiplier`.
 A variant is checked completely (names, types, ranges, playbooks) before anything runs, and all problems are named at once.
+Safety limits are a person's: no variant touches them, whatever a backtest without them would earn.
 Invariant: `with_changes(base, changes_between(base, other)) == other`, and equal parameters have one version.
 """
 
@@ -22,6 +23,15 @@ ROOMS = ("curation", "regime", "strategy", "risk")
 """What `with_changes` may change: the rooms that can change a decision."""
 VARIED = ("strategy", "risk")
 """What a campaign may vary: features and regimes are computed once for all of its variants."""
+LIMITS = (
+    "risk.max_leverage",
+    "risk.max_asset_exposure",
+    "risk.max_total_exposure",
+    "risk.pause_drawdowns",
+    "risk.pause_hours",
+    "risk.max_drawdown",
+)
+"""What a campaign may not vary although it stands in `risk`: what a person is ready to lose is no parameter to be tuned."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +82,16 @@ def changes_between(base: SystemParams, other: SystemParams) -> dict[str, Any]:
     return {name: value for name, value in flattened(other).items() if value != before[name]}
 
 
+def limits_named(names: Iterable[str]) -> tuple[str, ...]:
+    """The safety limits among dotted names."""
+    return tuple(name for name in names if name in LIMITS)
+
+
 def as_variants(base: SystemParams, points: Sequence[Mapping[str, Any]], *, limit: int) -> tuple[Variant, ...]:
     """Checked variants in the order of `points`; a point that equals the base is left out, it is tried anyway.
 
-    Raises `ConfigError` with a line for each problem: unknown, out of range, twice, not varied by a campaign, too many, none.
+    Raises `ConfigError` with a line for each problem: unknown, out of range, twice, not varied by a campaign, a safety limit,
+    too many, none.
     """
     if not points:
         raise ConfigError("there are no variants; name at least one value that differs from the settings")
@@ -88,6 +104,11 @@ def as_variants(base: SystemParams, points: Sequence[Mapping[str, Any]], *, limi
     for place, point in enumerate(points, start=1):
         outside = [name for name in point if name in known and name.split(".")[0] not in VARIED]
         problems += [f"variant {place}: {name} is not varied by a campaign, only strategy.* and risk.* are" for name in outside]
+        problems += [
+            f"variant {place}: {name} is a safety limit: a person sets it (`--set {name}=…` or the settings file), and all "
+            "variants keep it; of risk.* only the sizing may vary"
+            for name in limits_named(point)
+        ]
         try:
             params = with_changes(base, point)
             _ = params.strategies  # every playbook must accept it

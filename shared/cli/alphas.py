@@ -142,6 +142,8 @@ def report(
 ) -> None:
     """Say what each alpha and agent knows about the next move, and what the system loses without it.
 
+    Each backtest without a piece, and each plug-in alone, is a variant that was tried: it is counted, as one of `ost backtest`.
+
     A plug-in that sees the future on these candles is refused before anything is measured.
 
     Example: ost alphas report --data ../shared/data/ohlcv/binance_usdm --symbols BTCUSDT --start 2023-01-01 --html alphas.html
@@ -155,6 +157,7 @@ def report(
     from shared.calibration.audit import refuse_lookahead
     from shared.cli import output, wiring
     from shared.cli.alphas_views import document, view
+    from shared.cli.backtest_trials import counted_trials
 
     settings = wiring.settings()
     folder = plugins or settings.plugins
@@ -178,9 +181,12 @@ def report(
             method="hac" if quick else "bootstrap",
             on_progress=told,
         )
+    counted = counted_trials(settings, found, result.tries, account, command="alphas report")
     if html is not None:
         _write(html, render_page(result, label=found.label, generated=found.generated))
-    output.emit(document(result, found), as_json, view=view(result))
+    output.emit({**document(result, found), "trials": counted}, as_json, view=view(result))
+    if counted:
+        output.note(counted)
     _name([*found.problems, *result.problems])
 
 

@@ -38,11 +38,15 @@ def lookahead(
         str | None, typer.Option(help="Symbol of --data to audit on (default: the first configured one).")
     ] = None,
     bars: Annotated[int, typer.Option(help="Newest bars to audit on.", min=1200, max=100_000)] = 3000,
-    cuts: Annotated[int, typer.Option(help="Instants at which the future is cut off, and windows.", min=4, max=500)] = 16,
+    cuts: Annotated[
+        int, typer.Option(help="Evenly spread instants at which the future is cut off, and windows.", min=4, max=500)
+    ] = 16,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON for machines.")] = False,
 ) -> None:
     """Cut histories off and compare: earlier values must not change, and the declared look-back must be enough.
 
+    Besides --cuts evenly spread instants, histories end directly behind the bars where a score begins, turns or changes: some
+    200 for each of ours, up to 3000 for a plug-in. What is found is certain; a pass is evidence, not a proof.
     Exit code 1 where a check fails; the first offending bar, the difference and its probable cause are named.
 
     Example: ost audit lookahead --plugins plugins
@@ -155,14 +159,15 @@ def _plain(result: Audit, label: str) -> dict[str, Any]:
 def _view(result: Audit, label: str) -> Table | str:
     from shared.cli import output
 
-    tried = f"{result.bars} bars, {result.cuts} cuts, {result.windows} windows, {label}"
+    tried = f"{result.cuts:,} cuts"
+    where = f"{result.bars} bars, {result.windows} windows, {label}"
     if result.passed:
-        return f"{len(result.subjects)} features, alphas, agents and plug-ins: none sees the future ({tried})"
+        return f"{len(result.subjects)} features, alphas, agents and plug-ins: found nothing in {tried} ({where})"
     rows = [
         (one.subject, one.column, one.check, format_ms(one.bar_close_ms), _number(one.full), _number(one.cut), one.cause)
         for one in result.findings
     ]
-    title = f"{len({one.subject for one in result.findings})} of {len(result.subjects)} fail ({tried})"
+    title = f"{len({one.subject for one in result.findings})} of {len(result.subjects)} fail in {tried} ({where})"
     return output.table(("subject", "column", "check", "bar close", "full", "cut", "probable cause"), rows, title=title)
 
 

@@ -44,8 +44,8 @@ def backtest(
 
     Example: ost backtest --strategy sma-cross --days 365 --json
 
-    Settings change as everywhere: ost --set strategy.entry_threshold=0.3 backtest. Looking at other parameters than the
-    defaults is trying them: it is counted as a trial of each asset, and later significance tests correct for it.
+    Settings change as everywhere: ost --set strategy.entry_threshold=0.3 backtest. Looking at other parameters, bars or regimes
+    than the defaults is trying them: it is counted as a trial of each asset, and later significance tests correct for it.
     """
     from shared.cli import output, wiring
 

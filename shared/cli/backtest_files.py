@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import math
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,7 +52,11 @@ def write_tables(done: Done, folder: Path, kind: str) -> Path:
 class Written:
     """A backtest that was read back."""
 
-    summary: dict[str, Any]
+    name: str
+    generated: bool
+    """whether its market was a generated one"""
+    end_ms: int
+    """close of its last bar"""
     positions: dict[str, float]
     """signed notional / equity at the end by symbol"""
     returns: FloatArray
@@ -73,23 +78,62 @@ def read_backtest(folder: Path) -> Written:
     if kind is None or not (folder / SUMMARY).is_file():
         raise DataNotFound(f"{folder} holds no backtest; write one with: ost backtest --parquet {folder}")
     try:
-        summary = json.loads((folder / SUMMARY).read_text("utf-8"))
-        positions = {str(name): float(value) for name, value in summary["positions"].items()}
+        summary = _summary(json.loads((folder / SUMMARY).read_text("utf-8")))
         returns = _column(folder / f"days.{kind}", "return")
         equity, exposure = (_column(folder / f"equity.{kind}", name) for name in ("equity", "exposure"))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, pyarrow.ArrowException) as error:
-        raise MalformedData(f"cannot read the backtest in {folder}: {error}; write it again with ost backtest") from error
+    except (OSError, ValueError, KeyError, TypeError, MalformedData, pyarrow.ArrowException) as error:
+        what = f"{SUMMARY} has no {error}" if isinstance(error, KeyError) else str(error)
+        raise MalformedData(f"cannot read the backtest in {folder}: {what}; write it again with ost backtest") from error
     if not len(equity):
         raise MalformedData(f"the backtest in {folder} has no bar; write it again with ost backtest")
     held = exposure[:-1] > 0
-    return Written(summary, positions, returns, equity, np.diff(equity)[held] / exposure[:-1][held])
+    return Written(
+        name=summary["backtest"],
+        generated=summary["generated"],
+        end_ms=summary["end_ms"],
+        positions={symbol: float(size) for symbol, size in summary["positions"].items()},
+        returns=returns,
+        equity=equity,
+        unit_returns=np.diff(equity)[held] / exposure[:-1][held],
+    )
+
+
+_SUMMARY_TYPES: dict[str, tuple[type, str]] = {
+    "backtest": (str, "a text"),
+    "generated": (bool, "true or false"),
+    "end_ms": (int, "milliseconds"),
+    "positions": (dict, "symbols with numbers"),
+}
+
+
+def _summary(document: Any) -> dict[str, Any]:
+    """What is needed of `summary.json`. Raises `KeyError` for a name that is not there, `MalformedData` for a wrong type."""
+    if not isinstance(document, dict):
+        raise MalformedData(f"{SUMMARY} holds {type(document).__name__}, expected an object")
+    for name, (kind, expected) in _SUMMARY_TYPES.items():
+        if type(document[name]) is not kind:
+            raise MalformedData(f"{name} in {SUMMARY} is {document[name]!r}, expected {expected}")
+    for symbol, size in document["positions"].items():
+        if type(size) not in (int, float) or not math.isfinite(size):
+            raise MalformedData(f"the position of {symbol} in {SUMMARY} is {size!r}, expected a number")
+    return document
+
+
+def _check_finite(what: str, values: FloatArray) -> None:
+    if not np.isfinite(values).all():
+        place = int(np.flatnonzero(~np.isfinite(values))[0])
+        raise MalformedData(f"{what}: value {place + 1} of {len(values)} is {values[place]}, expected a number")
 
 
 def _column(path: Path, name: str) -> FloatArray:
     from pyarrow import csv, parquet
 
     table = parquet.read_table(path) if path.suffix == ".parquet" else csv.read_csv(path)
-    return np.asarray(table[name].to_numpy(), dtype=np.float64)
+    if name not in table.column_names:
+        raise MalformedData(f"{path.name} has no column {name}")
+    values = np.asarray(table[name].to_numpy(), dtype=np.float64)
+    _check_finite(f"{name} in {path.name}", values)
+    return values
 
 
 def _tables(done: Done) -> dict[str, dict[str, Any]]:

@@ -15,6 +15,7 @@ from shared.backtest.params import BacktestParams
 from shared.backtest.result import BacktestResult
 from shared.backtest.system import PreparedAsset, RegimeMode
 from shared.calibration.champions import system_of
+from shared.calibration.trials import tried
 from shared.calibration.variants import changes_between
 from shared.cli import output, wiring
 from shared.cli.backtest_trade import COMPARISON, NAMES, REGIME_ONLY, SYSTEM, prepared_assets, risk_of, simple, traded, with_ml
@@ -136,7 +137,7 @@ def run(settings: Settings, wanted: Wanted) -> Done:
         result = traded(wanted.strategy, found, system, account, prepared, label)
         compared = summarise(simple(COMPARISON, found, system, account, COMPARISON))
     held = {item.market.asset: item.held for item in prepared}
-    is_trial = wanted.strategy == SYSTEM and not found.generated
+    tries = [tried(result, found.markets, system, mode)] if wanted.strategy == SYSTEM else []
     return Done(
         wanted=wanted,
         found=found,
@@ -149,7 +150,7 @@ def run(settings: Settings, wanted: Wanted) -> Done:
         regimes=by_regime(result, found.markets, held) if held and mode is not RegimeMode.OFF else (),
         monte_carlo=_futures(settings, result),
         drawdown_depths=settings.risk_report.drawdowns,
-        trials=counted_trials(settings, found, system, mode, account, result) if is_trial else None,
+        trials=counted_trials(settings, found, tries, account, command="backtest"),
     )
 
 
@@ -188,12 +189,17 @@ def _checked(wanted: Wanted) -> RegimeMode:
 
 
 def _system(settings: Settings, champion: str | None) -> SystemParams:
-    """The parameters in force, or a champion's. Raises `DataNotFound` where there is no such champion."""
+    """The parameters in force, or a champion's. Raises `DataNotFound` where there is none, `UsageError` for other bars."""
     if champion is None:
         return settings.system
     known = wiring.research(settings).champion(champion)
     if known is None:
         raise DataNotFound(f"there is no champion {champion}; `ost champions list` shows them")
+    if known.interval is not settings.interval:
+        raise UsageError(
+            f"champion {known.id} trades {known.interval} bars, this backtest {settings.interval} bars, on which its "
+            f"parameters mean something else; give --interval {known.interval}"
+        )
     return system_of(known, settings.system)
 
 

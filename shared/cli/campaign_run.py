@@ -9,18 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 from shared.backtest.system import RegimeMode
 from shared.calibration import campaign as planning
-from shared.calibration.champions import CAMPAIGN, measured_otherwise, propose
+from shared.calibration.champions import CAMPAIGN, propose
+from shared.calibration.eligibility import measured_otherwise
 from shared.calibration.grids import default_points
 from shared.calibration.recalibration import winner_returns
 from shared.calibration.report import render
-from shared.calibration.run import CampaignPorts, CampaignRequest, FinishedCampaign, register_campaign, run_campaign
+from shared.calibration.run import CampaignPorts, CampaignRequest, FinishedCampaign, challenged, register_campaign, run_campaign
 from shared.calibration.spec import MARKET, CampaignSpec
 from shared.calibration.variants import as_variants
 from shared.cli import output, wiring
 from shared.cli.research_market import ResearchMarkets, load_markets, parse_symbols
 from shared.cli.run_report import write_report
 from shared.cli.variants_file import read_points
-from shared.domain.errors import DataError, UsageError
+from shared.domain.errors import DataError, StorageError, UsageError
 from shared.version import code_version
 
 if TYPE_CHECKING:
@@ -50,7 +51,8 @@ class Done:
     """One campaign and what was made of it."""
 
     finished: FinishedCampaign
-    report: Path
+    report: Path | None
+    """`None` where the disk refused it"""
     champion: str | None
     """id of the champion that it made"""
 
@@ -64,16 +66,26 @@ class AllDone:
 
 
 def run_all(settings: Settings, wanted: Wanted, jobs: Jobs) -> AllDone:
-    """One campaign for each asset, or with `plan_only` its plan. An asset whose data do not do is named; the others go on."""
+    """One campaign for each asset, or with `plan_only` its plan.
+
+    An asset whose data do not do, or whose results the disk does not take, is named; the others go on. Raises `ConfigError`
+    before the first one runs where a champion cannot be challenged by what is asked.
+    """
     if wanted.promote:
         _refuse_promotion(settings, wanted)
     found, requests = _requests(settings, wanted)
     ports = CampaignPorts(wiring.bucket(settings), wiring.research(settings), jobs, wiring.clock())
-    done, problems = [], list(found.problems)
+    for request in requests:
+        challenged(request, ports.research)
+    done: list[dict[str, Any]] = []
+    problems = list(found.problems)
     for request in requests:
         try:
-            done.append(_plan(request, ports) if wanted.plan_only else summarised(_one(settings, request, ports, wanted)))
-        except DataError as error:
+            if wanted.plan_only:
+                done.append(_plan(request, ports))
+            else:
+                done.append(summarised(_one(settings, request, ports, wanted, problems)))
+        except (DataError, StorageError) as error:
             problems.append(f"{request.market.asset.symbol}: {error}")
         except KeyboardInterrupt:
             output.note("stopped; what is finished is kept: the same command goes on where this one ended")
@@ -156,7 +168,7 @@ def _requests(settings: Settings, wanted: Wanted) -> tuple[ResearchMarkets, list
     return found, requests
 
 
-def _one(settings: Settings, request: CampaignRequest, ports: CampaignPorts, wanted: Wanted) -> Done:
+def _one(settings: Settings, request: CampaignRequest, ports: CampaignPorts, wanted: Wanted, problems: list[str]) -> Done:
     symbol = request.market.asset.symbol
     with output.progress(unit="") as bar:
         stages: dict[str, Any] = {}
@@ -175,10 +187,19 @@ def _one(settings: Settings, request: CampaignRequest, ports: CampaignPorts, wan
     if record is None:
         raise DataError(f"campaign {finished.spec.id} has left the ledger while it ran; run the command again")
     path = settings.storage.root / "reports" / f"campaign-{finished.spec.id}.html"
-    wiring.make_folder(path.parent)
-    write_report(path, render(record, ports.bucket))
+    report: Path | None = path
+    try:
+        _write_report(path, record, ports)
+    except StorageError as error:
+        problems.append(f"{symbol}: {error}")
+        report = None
     champion = _promoted(record, finished, ports) if wanted.promote and finished.promoted else None
-    return Done(finished, path, champion)
+    return Done(finished, report, champion)
+
+
+def _write_report(path: Path, record: CampaignRecord, ports: CampaignPorts) -> None:
+    advice = f"the decision is kept: make room, then `ost campaign show {record.id} --report FILE` writes it"
+    write_report(path, render(record, ports.bucket), advice)
 
 
 def _promoted(record: CampaignRecord, finished: FinishedCampaign, ports: CampaignPorts) -> str:
@@ -219,7 +240,7 @@ def summarised(done: Done) -> dict[str, Any]:
         "promoted": finished.promoted,
         "reason": finished.outcome["reason"],
         "champion": done.champion,
-        "report": str(done.report),
+        "report": None if done.report is None else str(done.report),
         "tasks": {"done_now": finished.tasks_done, "done_before": finished.tasks_known},
         "regime": finished.regime,
         "outcome": finished.outcome,

@@ -73,7 +73,9 @@ def decisions(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
         walk = _number(outcome["walk_forward"]["sharpe_annual"])
         lines.append([symbol, _number(outcome["incumbent"]["sharpe_annual"]), best, walk, decision])
         label = "no variant was active enough" if winner is None else f"best variant: {winner['label']}"
-        notes.append(f"{symbol}: campaign {row['id']}\n  {label}\n  {row['reason']}\n  report: {row['report']}")
+        notes.append(
+            f"{symbol}: campaign {row['id']}\n  {label}\n  {row['reason']}\n  report: {row['report'] or 'not written'}"
+        )
     columns = ("asset", "incumbent", "best variant", "walk-forward", "decision")
     return Group(output.table(columns, lines, title="Annual Sharpe over all test windows", right=columns[1:4]), *notes)
 
@@ -91,13 +93,18 @@ def campaign_view(record: CampaignRecord) -> RenderableType:
 
 
 def _conditions(outcome: Mapping[str, Any]) -> RenderableType:
+    from rich.console import Group
+
+    from shared.calibration.report import seen_sentence
+
     if outcome["verdict"] is None:
         return "no test was made"
     rows = [
         (one["name"], "yes" if one["passed"] else "no", _number(one["value"], 4), _number(one["threshold"], 4), one["sentence"])
         for one in outcome["verdict"]["conditions"]
     ]
-    return output.table(("condition", "passed", "value", "threshold", "in words"), rows, right=_RIGHT)
+    table = output.table(("condition", "passed", "value", "threshold", "in words"), rows, right=_RIGHT)
+    return Group(table, seen_sentence(outcome["verdict"]["record"]))
 
 
 def _variants(outcome: Mapping[str, Any]) -> RenderableType:

@@ -28,6 +28,7 @@ SHORTEST_BAR_S = 1.0
 """Real seconds that a bar of a paper exchange must last: within them its decisions are made and traded"""
 LAST_BAR_S = 3.0
 """Real seconds in which the last bar of a recorded market is traded"""
+_KEY_REFUSED = frozenset({-2014, -2015, -1022})
 T = TypeVar("T")
 
 
@@ -102,8 +103,12 @@ async def running_exchange(settings: Settings, base_url: str) -> AsyncIterator[L
         except VenueUnreachable as error:
             raise VenueUnreachable(f"venue.base_url {base_url}: {error}; start it with: ost exchange serve") from None
         except (KeyError, TypeError, VenueRejected) as error:
-            if isinstance(error, VenueRejected) and error.code is not None and error.code != -5000:
-                raise
+            if isinstance(error, VenueRejected) and error.code in _KEY_REFUSED:
+                raise VenueRejected(
+                    f"the paper exchange at {base_url} refuses the key (code {error.code}); set OST_PAPER_KEY and "
+                    "OST_PAPER_SECRET to those that it was started with",
+                    error.code,
+                ) from None
             raise ConfigError(
                 f"venue.base_url {base_url} is no paper exchange ({error}), and mode paper trades on nothing else; start one "
                 "with `ost exchange serve`, set venue.base_url to null, or choose mode testnet or live"

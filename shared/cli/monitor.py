@@ -109,7 +109,7 @@ def _look_at_backtest(folder: Path, baseline: str | None, as_json: bool) -> None
     params, found = wiring.settings().monitor, read_backtest(folder)
     own = baseline in (None, HISTORY)
     expected = history_baseline(found.returns, params) if own else parse_baseline(baseline or "")
-    check = check_performance(found.returns, expected, params, int(found.summary["end_ms"]))
+    check = check_performance(found.returns, expected, params, found.end_ms)
     said = "a recalibration would be due" if check.fired else "no recalibration"
     data = {"backtest": str(folder), "baseline": expected, "check": check.as_dict(), "reason": f"{said}: {check.reason}"}
     view = None if as_json else looks_view(str(folder), {"account": check}, [f"{said}: {check.reason}"])

@@ -35,6 +35,8 @@ def compare(
 ) -> None:
     """How right, how restless, how late each classifier is, and what each one does to a backtest.
 
+    On recorded candles each backtest of the system is a variant that was tried: it is counted, as one of `ost backtest`.
+
     Example: ost regimes compare --generated 8
 
     Example: ost regimes compare --data candles --symbols BTCUSDT --start 2021-01-01 --end 2025-01-01
@@ -84,4 +86,4 @@ def _view(result: Comparison, path: Path) -> RenderableType:
         output.table(table.columns, table.rows, title=table.title, right=table.columns[table.names :])
         for table in tables(result)
     ]
-    return Group(*shown, f"page: {path}")
+    return Group(*shown, *([result.trials] if result.trials else []), f"page: {path}")

@@ -20,6 +20,8 @@ from shared.backtest.metrics import RunSummary, summarise
 from shared.backtest.params import BacktestParams
 from shared.backtest.system import PreparedAsset, RegimeMode, RegimeOnlyParams, backtest_system, prepare, regime_only
 from shared.backtest.venue_rules import symbol_spec
+from shared.calibration.trials import Try, tried
+from shared.cli.backtest_trials import counted_trials
 from shared.cli.market_source import GENERATED_END_MS, GENERATED_VENUE
 from shared.cli.regimes_result import AccountLine, ClassifierLine, Comparison, Ribbon
 from shared.cli.research_market import ResearchMarkets
@@ -54,13 +56,15 @@ def on_markets(settings: Settings, markets: ResearchMarkets, telling: Telling) -
     """Real bars, or whatever `load_markets` gave: no truth, but persistence and backtests of all assets in one account."""
     prepared = [_prepared(settings, market, markets.start_ms, telling) for market in markets.markets]
     seen = [_seen(settings, one, markets.start_ms, None) for one in prepared]
+    runs = _backtests(settings, prepared, markets.start_ms, markets.end_ms)
     return Comparison(
         source=markets.label,
         generated=markets.generated,
         classifiers=tuple(line for one in seen for line in one.lines),
-        accounts=_account_lines([_backtests(settings, prepared, markets.start_ms, markets.end_ms)]),
+        accounts=_account_lines([runs.summaries]),
         true_switches_per_year=None,
         ribbons=tuple(one.ribbon for one in seen),
+        trials=counted_trials(settings, markets, runs.tries, runs.account, command="regimes compare"),
     )
 
 
@@ -75,7 +79,7 @@ def on_generated(settings: Settings, markets: int, days: int, telling: Telling) 
         market, states = _generated(settings, seed, days)
         prepared = _prepared(settings, market, start_ms, telling, f" (seed {seed})")
         seen.append(_seen(settings, prepared, start_ms, states))
-        runs.append(_backtests(settings, [prepared], start_ms, int(market.candles.close_time[-1])))
+        runs.append(_backtests(settings, [prepared], start_ms, int(market.candles.close_time[-1])).summaries)
     rates = [one.true_switches_per_year for one in seen if one.true_switches_per_year is not None]
     return Comparison(
         source=f"{markets} GENERATED markets of {days} days, seeds {first_seed} to {first_seed + markets - 1}",
@@ -84,6 +88,7 @@ def on_generated(settings: Settings, markets: int, days: int, telling: Telling) 
         accounts=_account_lines(runs),
         true_switches_per_year=fmean(rates),
         ribbons=(seen[0].ribbon,),
+        trials=None,
     )
 
 
@@ -184,28 +189,40 @@ def _mean_line(classifier: str, seen: Sequence[_Seen]) -> ClassifierLine:
     )
 
 
-Backtests = dict[tuple[str, str], RunSummary]
+Summaries = dict[tuple[str, str], RunSummary]
 """By strategy and classifier"""
 
 
-def _backtests(settings: Settings, prepared: Sequence[Prepared], start_ms: int, end_ms: int) -> Backtests:
+@dataclass(frozen=True, eq=False, slots=True)
+class _Backtests:
+    """Every strategy under every classifier."""
+
+    summaries: Summaries
+    tries: tuple[Try, ...]
+    """those of the system: `regime only` is a comparison and no variant of it"""
+    account: BacktestParams
+
+
+def _backtests(settings: Settings, prepared: Sequence[Prepared], start_ms: int, end_ms: int) -> _Backtests:
     """Every strategy under every classifier, all assets in one account."""
     risk = settings.system.risk.without_breakers()
     system, account = replace(settings.system, risk=risk), BacktestParams(costs=settings.costs)
     # At most one times the equity, however many assets share it.
     exposures = RegimeOnlyParams(*(share / len(prepared) for share in (1.0, 0.5, 0.0)))
-    summaries: Backtests = {}
+    summaries: Summaries = {}
+    tries = []
     for mode in RegimeMode:
         assets = [one[mode] for one in prepared]
         whole = backtest_system(assets, system, account, start_ms=start_ms, end_ms=end_ms)
         markets, targets = [one.market for one in assets], [regime_only(one, exposures) for one in assets]
         alone = backtest(markets, targets, account, risk, start_ms=start_ms, end_ms=end_ms)
         summaries["system", mode.value] = summarise(whole)
+        tries.append(tried(whole, markets, system, mode))
         summaries["regime only", mode.value] = summarise(alone)
-    return summaries
+    return _Backtests(summaries, tuple(tries), account)
 
 
-def _account_lines(runs: Sequence[Backtests]) -> tuple[AccountLine, ...]:
+def _account_lines(runs: Sequence[Summaries]) -> tuple[AccountLine, ...]:
     lines = []
     for strategy, classifier in sorted(runs[0]):
         summaries = [run[strategy, classifier] for run in runs]

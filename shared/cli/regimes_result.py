@@ -73,6 +73,8 @@ class Comparison:
     accounts: tuple[AccountLine, ...]
     true_switches_per_year: float | None
     ribbons: tuple[Ribbon, ...]
+    trials: str | None
+    """what its backtests count as, for people"""
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON: without the arrays."""

@@ -33,7 +33,8 @@ def replay(
 ) -> None:
     """Make every decision of a day again from stored candles, models and ledger rows, and compare it with what was stored.
 
-    Exit code 1 where one differs, with the probable cause. Use the same settings (--config, --set) as the run.
+    Equity rows must follow from fills and funding, one at each bar from the book's first to its last. Exit code 1 where a
+    decision or a row differs or is gone, with the probable cause. Use the same settings (--config, --set) as the run.
 
     Example: ost replay --date 2025-07-01
     """
@@ -50,7 +51,7 @@ def replay(
         result = asyncio.run(
             replayed(source, start_ms, end_ms, lambda done, total: bars.update(task, completed=done, total=total))
         )
-    if result.decisions == 0:
+    if result.decisions == 0 and not result.differences:
         raise DataNotFound(
             f"the book {record.book} decided nothing {f'on {date}' if date else 'at all'}; see: ost status --book"
         )
@@ -81,7 +82,9 @@ def _chosen(ledger: Ledger, book: str | None, start_ms: int, end_ms: int) -> Boo
         return (exact or fitting)[0]
     for record in reversed(traded):
         last = ledger.last_equity(record.book)
-        if last is not None and record.created_ms < end_ms and last.time_ms >= start_ms:
+        planned_ms = int(record.settings["end_ms"]) if record.finished_ms is not None else 0
+        last_ms = max(planned_ms, last.time_ms if last is not None else 0)
+        if record.created_ms < end_ms and last_ms >= start_ms:
             return record
     raise UsageError("no book traded then; list the books with: ost status, and name one with --book")
 
@@ -112,6 +115,8 @@ def _source(settings: Settings, ledger: Ledger, record: BookRecord) -> ReplaySou
         rules={asset.symbol: _rules(files, asset.symbol, interval) for asset in universe},
         params=settings.system.unsliced() if frozen else settings.system,
         code_version=code_version(),
+        record=record,
+        paper=frozen,
     )
 
 
@@ -163,12 +168,14 @@ def _view(result: Replay) -> Table | str:
     if result.within_tolerance:
         how += f", {result.within_tolerance} to 1e-9"
     if result.identical:
-        return f"{result.book}: {result.decisions} decisions came out again ({how})"
+        return f"{result.book}: {result.decisions} decisions came out again ({how}), and {result.bars} equity rows follow"
     rows = [
         (format_ms(one.bar_close_ms), one.symbol, one.decision_id[:10], one.what, one.stored, one.replayed, one.cause)
         for one in result.differences[:SHOWN]
     ]
-    wrong = len({(one.bar_close_ms, one.symbol) for one in result.differences})
+    wrong = len({(one.bar_close_ms, one.symbol) for one in result.differences if one.symbol})
+    holes = len({one.bar_close_ms for one in result.differences if not one.symbol})
     fields = f"{len(result.differences)} fields, {len(rows)} shown"
-    title = f"{result.book}: {wrong} of {result.decisions} decisions differ ({fields})"
+    told = f"{wrong} of {result.decisions} decisions differ, {holes} of {result.bars} equity rows are gone or do not follow"
+    title = f"{result.book}: {told if holes else told.partition(', ')[0]} ({fields})"
     return output.table(("bar close", "asset", "decision", "field", "stored", "replayed", "probable cause"), rows, title=title)

@@ -12,7 +12,9 @@ from shared.domain.interval import DAY_MS, Interval, format_ms, parse_date_ms
 
 if TYPE_CHECKING:
     from shared.backtest.market import AssetMarket
+    from shared.cli.market_source import MarketSource
     from shared.config.settings import Settings
+    from shared.domain.asset import Asset
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,12 +65,50 @@ def load_markets(
     `history_bars` (default: the warm-up) are given. What is missing inside the period is noted on stderr as well. Raises
     `UsageError` for dates that make no sense, `NotEnoughData` where no asset reaches over the period.
     """
-    from shared.backtest.market import AssetMarket
-    from shared.backtest.venue_rules import symbol_spec
     from shared.cli import output
-    from shared.cli.market_caveats import early_end, missing_bars, missing_funding
-    from shared.cli.market_source import resolve
     from shared.domain.ids import candles_hash
+
+    source, begin, last = _period(settings, data, symbols, start, end, warmup_bars, days)
+    problems, notes, markets = list(source.problems), [], []
+    for asset in source.universe:
+        first, newest = source.spans[asset.symbol]
+        until = min(newest, last) if keep_ended else last
+        if newest < until or until <= begin or first + warmup_bars * settings.interval.ms > begin:
+            problems.append(
+                f"{asset.symbol}: left out: candles from {format_ms(first)} to {format_ms(newest)}, needed from "
+                f"{format_ms(begin - warmup_bars * settings.interval.ms)} ({warmup_bars} bars of warm-up) to {format_ms(last)}"
+            )
+            continue
+        from_ms = begin - max(warmup_bars, history_bars or 0) * settings.interval.ms
+        try:
+            market, gaps = _asset_market(source, asset, from_ms, (begin, until), last)
+        except NotEnoughData as error:
+            problems.append(f"{error}: left out")
+            continue
+        notes += gaps
+        markets.append(market)
+    if not markets:
+        raise NotEnoughData("\n".join(problems))
+    for note in notes:
+        output.note(note)
+    hashes = {market.asset.symbol: candles_hash(market.candles) for market in markets}
+    return ResearchMarkets(
+        tuple(markets), settings.interval, begin, last, source.label, source.generated, hashes, tuple(problems), tuple(notes)
+    )
+
+
+def _period(
+    settings: Settings,
+    data: Path | None,
+    symbols: tuple[str, ...],
+    start: str | None,
+    end: str | None,
+    warmup_bars: int,
+    days: int | None,
+) -> tuple[MarketSource, int, int]:
+    """Where the candles come from, and the period [begin, last) in ms that the dates and the candles leave."""
+    from shared.cli import output
+    from shared.cli.market_source import resolve
 
     interval = settings.interval
     start_ms, end_ms = (parse_date_ms(day) if day else None for day in (start, end))
@@ -85,41 +125,35 @@ def load_markets(
         start_ms = last - days * DAY_MS
         if start_ms < warmup_bars * interval.ms:
             raise UsageError(f"{days} days before {format_ms(last)} and their warm-up begin before 1970; choose fewer days")
-    problems, notes, markets, hashes = list(source.problems), [], [], {}
-    firsts = {symbol: first + warmup_bars * interval.ms for symbol, (first, _) in source.spans.items()}
-    begin = start_ms if start_ms is not None else max(firsts.values())
-    begin, last = interval.ceil(begin), interval.floor(last)
+    if start_ms is None:
+        start_ms = max(first for first, _ in source.spans.values()) + warmup_bars * interval.ms
+    begin, last = interval.ceil(start_ms), interval.floor(last)
     if begin >= last:
-        reach = ", ".join(f"{symbol} {format_ms(first)} to {format_ms(end)}" for symbol, (first, end) in source.spans.items())
+        reach = ", ".join(
+            f"{symbol} {format_ms(first)} to {format_ms(until)}" for symbol, (first, until) in source.spans.items()
+        )
         raise NotEnoughData(
             f"no bars between {format_ms(begin)} and {format_ms(last)}: {warmup_bars} bars of warm-up come first; there are "
             f"candles of {reach}"
         )
-    for asset in source.universe:
-        first, newest = source.spans[asset.symbol]
-        until = min(newest, last) if keep_ended else last
-        if newest < until or until <= begin or firsts[asset.symbol] > begin:
-            problems.append(
-                f"{asset.symbol}: left out: candles from {format_ms(first)} to {format_ms(newest)}, needed from "
-                f"{format_ms(begin - warmup_bars * interval.ms)} ({warmup_bars} bars of warm-up) to {format_ms(last)}"
-            )
-            continue
-        from_ms = begin - max(warmup_bars, history_bars or 0) * interval.ms
-        candles = asyncio.run(source.market.candles(asset.symbol, interval, from_ms, last))
-        funding = asyncio.run(source.market.funding_rates(asset.symbol, from_ms, last + 1))
-        try:
-            notes += missing_bars(asset.symbol, candles, begin, until)
-        except NotEnoughData as error:
-            problems.append(f"{error}: left out")
-            continue
-        notes += early_end(asset.symbol, newest, last) + missing_funding(asset.symbol, funding, begin, until)
-        spec = symbol_spec(asset.symbol, float(candles.open[0]))
-        markets.append(AssetMarket(asset, candles, spec, funding if len(funding[0]) else None))
-        hashes[asset.symbol] = candles_hash(candles)
-    if not markets:
-        raise NotEnoughData("\n".join(problems))
-    for note in notes:
-        output.note(note)
-    return ResearchMarkets(
-        tuple(markets), interval, begin, last, source.label, source.generated, hashes, tuple(problems), tuple(notes)
-    )
+    return source, begin, last
+
+
+def _asset_market(
+    source: MarketSource, asset: Asset, from_ms: int, period: tuple[int, int], last_ms: int
+) -> tuple[AssetMarket, list[str]]:
+    """An asset's candles from `from_ms`, funding and venue rules, and a line for each thing that they lack inside `period`."""
+    from shared.backtest.market import AssetMarket
+    from shared.backtest.venue_rules import symbol_spec
+    from shared.cli.market_caveats import early_end, missing_bars, missing_funding
+
+    symbol, (_, newest) = asset.symbol, source.spans[asset.symbol]
+    candles = asyncio.run(source.market.candles(symbol, source.interval, from_ms, last_ms))
+    funding = asyncio.run(source.market.funding_rates(symbol, from_ms, last_ms + 1))
+    gaps = [
+        *missing_bars(symbol, candles, *period),
+        *early_end(symbol, newest, last_ms),
+        *missing_funding(symbol, funding, *period),
+    ]
+    spec = symbol_spec(symbol, float(candles.open[0]))
+    return AssetMarket(asset, candles, spec, funding if len(funding[0]) else None), gaps

@@ -76,9 +76,9 @@ def _of_backtest(folder: Path) -> BookNow:
 
     written = read_backtest(folder)
     return BookNow(
-        name=str(written.summary["backtest"]),
-        generated=bool(written.summary["generated"]),
-        time_ms=int(written.summary["end_ms"]),
+        name=written.name,
+        generated=written.generated,
+        time_ms=written.end_ms,
         equity=float(written.equity[-1]),
         positions=written.positions,
         daily_returns=written.returns,

@@ -128,8 +128,8 @@ def check_writable(path: Path | None) -> None:
         raise StorageError(f"cannot write the report to {path}: {error.strerror}; choose another --report") from error
 
 
-def write_report(path: Path, text: str) -> None:
-    """Put the report at `path` in one step, making its folder. Raises `StorageError` where the disk refuses."""
+def write_report(path: Path, text: str, advice: str = "give another place with --report") -> None:
+    """Put the report at `path` in one step, making its folder. Raises `StorageError` with `advice` where the disk refuses."""
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -138,7 +138,7 @@ def write_report(path: Path, text: str) -> None:
     except OSError as error:
         with suppress(OSError):  # the first error is the one to tell
             temporary.unlink()
-        raise StorageError(f"cannot write the report {path}: {error.strerror}; give another place with --report") from error
+        raise StorageError(f"cannot write the report {path}: {error.strerror}; {advice}") from error
 
 
 def outcome_lines(result: RunResult) -> Any:

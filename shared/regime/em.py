@@ -15,6 +15,7 @@ import numpy as np
 
 from shared.compiled import compiled
 from shared.domain.candles import FloatArray
+from shared.regime.exponential import exponentials
 from shared.regime.mixture import Mixture, Run, covariance_prior
 from shared.regime.params import RegimeParams
 
@@ -23,6 +24,8 @@ machine_code = partial(compiled, error_model="numpy")
 
 _EMPTY = 1e-300
 """Likelihood of a bar below which no state explains it (hmmlearn's bound)."""
+_LOG_BARS = 16
+"""Bars whose scales share one logarithm."""
 
 
 def run(z: FloatArray, start: Mixture, params: RegimeParams, iterations: int) -> Run | None:
@@ -92,7 +95,8 @@ def densities(columns: FloatArray, means: FloatArray, covariances: FloatArray, r
             for t in range(n):
                 density[t] += whitened[t] * whitened[t]
         for t in range(n):
-            density[t] = math.exp(log_norm - 0.5 * density[t])
+            density[t] = log_norm - 0.5 * density[t]
+        exponentials(density, whitened)
     return True
 
 
@@ -102,8 +106,8 @@ def forward_pass(start: FloatArray, transition: FloatArray, b: FloatArray, alpha
     a00, a01, a02 = transition[0, 0], transition[0, 1], transition[0, 2]
     a10, a11, a12 = transition[1, 0], transition[1, 1], transition[1, 2]
     a20, a21, a22 = transition[2, 0], transition[2, 1], transition[2, 2]
-    q0, q1, q2, inverse, log_likelihood = start[0], start[1], start[2], 1.0, 0.0
-    for t in range(b.shape[1]):
+    q0, q1, q2, inverse, n = start[0], start[1], start[2], 1.0, b.shape[1]
+    for t in range(n):
         # The division by the previous sum meets the densities, not the sums: it is ready by the time that they are.
         b0, b1, b2 = b[0, t] * inverse, b[1, t] * inverse, b[2, t] * inverse
         if t > 0:
@@ -120,8 +124,16 @@ def forward_pass(start: FloatArray, transition: FloatArray, b: FloatArray, alpha
         inverse = 1.0 / total
         alpha[0, t], alpha[1, t], alpha[2, t] = q0 * inverse, q1 * inverse, q2 * inverse
         scale[t] = inverse
-    for t in range(b.shape[1]):
-        log_likelihood -= math.log(scale[t])
+    log_likelihood = 0.0
+    for first in range(0, n, _LOG_BARS):
+        last, product = min(first + _LOG_BARS, n), 1.0
+        for t in range(first, last):
+            product *= scale[t]
+        if _EMPTY < product < 1.0 / _EMPTY:
+            log_likelihood -= math.log(product)
+        else:
+            for t in range(first, last):
+                log_likelihood -= math.log(scale[t])
     return log_likelihood
 
 

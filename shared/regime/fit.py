@@ -11,12 +11,13 @@ of a whole history to 1e-13, and what a model stores is rounded far above that: 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from shared.domain.candles import FloatArray, IntArray
+from shared.domain.candles import FloatArray
 from shared.domain.errors import FitRejected, NotEnoughData
 from shared.domain.interval import Interval
 from shared.domain.regime import REGIMES
@@ -60,19 +61,26 @@ class TrainingWindow:
 
 def training_window(features: FloatArray, subject: str, params: RegimeParams) -> TrainingWindow:
     """The complete rows of raw features (n, d). Raises `NotEnoughData` below `params.min_train_bars` of them."""
-    rows = features[np.isfinite(features.sum(axis=1))]  # a sum is finite where all of its terms are
+    known = np.isfinite(features)
+    rows = features if known.all() else features[known.all(axis=1)]
     if len(rows) < params.min_train_bars:
         raise NotEnoughData(
             f"{subject}: {len(rows)} complete feature rows, a regime fit takes at least {params.min_train_bars}; "
             "load more history"
         )
-    mean = rows.mean(axis=0)
-    scale = np.sqrt(((rows - mean) ** 2).mean(axis=0))
-    # A feature that does not vary tells nothing; any scale does, and zero would divide.
-    scale = np.where(scale > 1e-9 * np.maximum(np.abs(mean), 1.0), scale, 1.0)
-    digits = (_UNIT_DIGITS - np.floor(np.log10(scale))).astype(np.int64).tolist()
-    mean, scale = (np.array([round(*pair) for pair in zip(values.tolist(), digits, strict=True)]) for values in (mean, scale))
-    return TrainingWindow(rows, mean, scale, np.clip((rows - mean) / scale, -params.feature_clip, params.feature_clip))
+    mean = rows.sum(axis=0) / len(rows)
+    scale = np.sqrt(((rows - mean) ** 2).sum(axis=0) / len(rows))
+    mean, scale = np.array([_units(*pair) for pair in zip(mean.tolist(), scale.tolist(), strict=True)]).T
+    columns = np.ascontiguousarray(rows.T)  # numpy is at its best along long rows
+    z = np.clip((columns - mean[:, None]) / scale[:, None], -params.feature_clip, params.feature_clip)
+    return TrainingWindow(rows, mean, scale, np.ascontiguousarray(z.T))
+
+
+def _units(mean: float, scale: float) -> tuple[float, float]:
+    """Rounded relative to the scale. A feature that does not vary tells nothing; any scale does, and zero would divide."""
+    scale = scale if scale > 1e-9 * max(abs(mean), 1.0) else 1.0
+    digits = _UNIT_DIGITS - math.floor(math.log10(scale))
+    return round(mean, digits), round(scale, digits)
 
 
 def fit_regime_model(
@@ -99,9 +107,10 @@ def fit_regime_model(
     reference = previous if previous is not None and previous.feature_names == feature_names else None
 
     def model_of(candidate: Run) -> RegimeModel:
-        parts, order = candidate.mixture, np.argsort(candidate.mixture.means[:, 0], kind="stable")
+        parts, order = candidate.mixture, candidate.mixture.means[:, 0].argsort(kind="stable")
         covariances = parts.covariances[order]
-        means = np.round(parts.means[order], PARAMETER_DECIMALS)
+        covariances = ((covariances + covariances.transpose(0, 2, 1)) / 2).round(PARAMETER_DECIMALS)
+        means = parts.means[order].round(PARAMETER_DECIMALS)
         return RegimeModel(
             asset=asset,
             interval=interval,
@@ -110,9 +119,9 @@ def fit_regime_model(
             scale=nested_tuples(window.scale),
             clip=params.feature_clip,
             start=_distribution(parts.start[order]),
-            transition=tuple(_distribution(row) for row in parts.transition[np.ix_(order, order)]),
+            transition=tuple(_distribution(row) for row in parts.transition[order][:, order]),
             means=nested_tuples(means),
-            covariances=nested_tuples(np.round((covariances + covariances.transpose(0, 2, 1)) / 2, PARAMETER_DECIMALS)),
+            covariances=nested_tuples(covariances),
             valid_from_ms=valid_from_ms,
             train_start_ms=train_start_ms,
             train_bars=len(window.rows),
@@ -153,8 +162,8 @@ def acceptance_problem(model: RegimeModel, z: FloatArray, params: RegimeParams) 
     weakest = int(np.argmin(shares))
     if shares[weakest] < params.min_state_share:
         return f"{REGIMES[weakest]} holds {shares[weakest]:.1%} of the bars, at least {params.min_state_share:.0%} expected"
-    stays = np.diag(model.transition_array)
-    loosest = int(np.argmin(stays))
+    stays = [row[state] for state, row in enumerate(model.transition)]
+    loosest = stays.index(min(stays))
     if stays[loosest] < params.min_self_transition:
         return f"{REGIMES[loosest]} stays with probability {stays[loosest]:.2f}, at least {params.min_self_transition} expected"
     return None
@@ -170,17 +179,16 @@ def _continued(window: TrainingWindow, previous: RegimeModel | None, params: Reg
 
 def _searched(window: TrainingWindow, _: RegimeModel | None, params: RegimeParams, engine: Engine) -> Sequence[Run]:
     """Most likely first: short runs from every cut, full runs from the best (Biernacki et al. 2003)."""
-    edges = np.quantile(window.z[:, 0], CUTS[: params.restarts])
-    starts = [_split_start(window.z, pair) for pair in edges]
+    starts = _split_starts(window.z, np.quantile(window.z[:, 0], CUTS[: params.restarts]))
     runs = [engine(window.z, start, params, _WARM_UP_ITERATIONS) for start in starts]
     short = sorted((run for run in runs if run is not None), key=_likelihood, reverse=True)
     # Starts that lead to the same optimum are one start.
-    distinct: list[Run] = []
+    distinct: list[tuple[Run, list[float]]] = []
     for run in short:
-        levels = np.sort(run.mixture.means[:, 0])
-        if all(np.abs(levels - np.sort(kept.mixture.means[:, 0])).max() > 0.05 for kept in distinct):
-            distinct.append(run)
-    full = [engine(window.z, run.mixture, params, params.max_iterations) for run in distinct[:_FINALISTS]]
+        levels = sorted(run.mixture.means[:, 0].tolist())
+        if all(max(abs(a - b) for a, b in zip(levels, kept, strict=True)) > 0.05 for _, kept in distinct):
+            distinct.append((run, levels))
+    full = [engine(window.z, run.mixture, params, params.max_iterations) for run, _ in distinct[:_FINALISTS]]
     return sorted((run for run in full if run is not None), key=_likelihood, reverse=True)
 
 
@@ -190,25 +198,32 @@ def _likelihood(run: Run) -> float:
 
 def _previous_start(previous: RegimeModel, window: TrainingWindow) -> Mixture:
     """The previous model's parameters in the units of this window."""
-    old_scale, ratio = np.asarray(previous.scale), np.asarray(previous.scale) / window.scale
+    old_scale = np.asarray(previous.scale)
+    ratio = old_scale / window.scale
     means = (np.asarray(previous.means) * old_scale + np.asarray(previous.mean) - window.mean) / window.scale
-    covariances = np.asarray(previous.covariances) * np.outer(ratio, ratio)
+    covariances = np.asarray(previous.covariances) * (ratio[:, None] * ratio)
     return Mixture(np.full(STATES, 1 / STATES), previous.transition_array, means, covariances)
 
 
-def _split_start(z: FloatArray, edges: FloatArray) -> Mixture:
-    """States = ranges of the first feature between two values (2,); each keeps part of the common spread."""
-    labels: IntArray = np.searchsorted(edges, z[:, 0])
-    means, covariances = np.empty((STATES, z.shape[1])), np.empty((STATES, z.shape[1], z.shape[1]))
-    for state in range(STATES):
-        members = z[labels == state]
-        means[state] = members.mean(axis=0) if len(members) else z.mean(axis=0)
-        spread = members if len(members) > z.shape[1] else z
-        centred = spread - spread.mean(axis=0)
-        covariances[state] = centred.T @ centred / (len(spread) - 1) + 0.1 * np.eye(z.shape[1])
+def _split_starts(z: FloatArray, edges: FloatArray) -> list[Mixture]:
+    """One start per pair of `edges` (k, 2): states = ranges of the first feature; each keeps part of the common spread."""
+    (n, d), first = z.shape, z[:, 0]
+    above = first > edges[:, :, None]  # (k, 2, n)
+    members = np.concatenate([~above[:, :1], above[:, :1] & ~above[:, 1:], above[:, 1:]], axis=1).astype(np.float64)
+    # The moments of all states of all starts are one product: counts, sums, sums of squares.
+    terms = np.concatenate([np.ones((n, 1)), z, (z[:, :, None] * z[:, None, :]).reshape(n, d * d)], axis=1)
+    moments = members @ terms  # (k, 3, 1 + d + d²)
+    everything = moments.sum(axis=1, keepdims=True)
+    at = np.where(moments[:, :, :1] > 0, moments, everything)
+    means = at[:, :, 1 : d + 1] / at[:, :, :1]
+    spread = np.where(moments[:, :, :1] > d, moments, everything)
+    counts, centre = spread[:, :, :1, None], spread[:, :, 1 : d + 1] / spread[:, :, :1]
+    products = spread[:, :, d + 1 :].reshape(*centre.shape, d) - counts * centre[:, :, :, None] * centre[:, :, None, :]
+    covariances = products / (counts - 1) + 0.1 * np.eye(d)
     transition = np.full((STATES, STATES), (1 - _START_STAY) / (STATES - 1))
     np.fill_diagonal(transition, _START_STAY)
-    return Mixture(np.full(STATES, 1 / STATES), transition, means, covariances)
+    even = np.full(STATES, 1 / STATES)
+    return [Mixture(even, transition, *parts) for parts in zip(means, covariances, strict=True)]
 
 
 def _distribution(values: FloatArray) -> Vector:
@@ -226,5 +241,5 @@ def _match(means: FloatArray, previous: RegimeModel | None) -> tuple[int, ...] |
     if previous is None:
         return None
     z = (means - np.asarray(previous.mean)) / np.asarray(previous.scale)
-    distance = np.linalg.norm(z[:, None, :] - np.asarray(previous.means)[None, :, :], axis=2)
-    return tuple(int(state) for state in np.argmin(distance, axis=1))
+    squares = (z[:, None, :] - np.asarray(previous.means)) ** 2
+    return tuple(squares.sum(axis=2).argmin(axis=1).tolist())

@@ -7,6 +7,7 @@ Invariant: an instance is valid (shapes, finite, distributions sum to 1, covaria
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -24,6 +25,7 @@ from shared.regime.stored import check_array
 
 STATES = len(REGIMES)
 NOUN = "regime model"
+_NOT_POSITIVE_DEFINITE = f"{NOUN}: a covariance is not symmetric positive definite; fit the model again"
 
 Vector = tuple[float, ...]
 Matrix = tuple[Vector, ...]
@@ -68,18 +70,17 @@ class RegimeModel:
 
     def __post_init__(self) -> None:
         d = len(self.feature_names)
-        for name, shape in _shapes(d).items():
-            check_array(NOUN, name, getattr(self, name), shape)
-        for name in ("start", "transition"):
-            values = np.asarray(getattr(self, name))
-            if (values < 0).any() or np.abs(values.sum(axis=-1) - 1).max() > 1e-9:
-                raise ModelError(f"regime model: {name} is not a distribution: {values.tolist()}; fit the model again")
+        arrays = {name: check_array(NOUN, name, getattr(self, name), shape) for name, shape in _shapes(d).items()}
+        for name, rows in (("start", (self.start,)), ("transition", self.transition)):
+            if any(min(row) < 0 or abs(sum(row) - 1) > 1e-9 for row in rows):
+                raise ModelError(f"regime model: {name} is not a distribution: {arrays[name].tolist()}; fit the model again")
         if min(self.scale) <= 0 or not self.clip > 0:
             raise ModelError(f"regime model: scale and clip must be positive, found {self.scale} and {self.clip}")
-        covariances = np.asarray(self.covariances)
-        if np.abs(covariances - covariances.transpose(0, 2, 1)).max() > 1e-8 or np.linalg.eigvalsh(covariances).min() <= 0:
-            raise ModelError("regime model: a covariance is not symmetric positive definite; fit the model again")
-        if not np.isfinite(self.log_likelihood):
+        covariances = arrays["covariances"]
+        # The densities exist where the covariances are positive definite, and a filter finds them here.
+        if np.abs(covariances - covariances.transpose(0, 2, 1)).max() > 1e-8 or not np.isfinite(self.log_norm).all():
+            raise ModelError(_NOT_POSITIVE_DEFINITE)
+        if not math.isfinite(self.log_likelihood):
             raise ModelError(f"regime model: log_likelihood must be finite, found {self.log_likelihood}")
 
     @cached_property
@@ -99,9 +100,14 @@ class RegimeModel:
 
     @cached_property
     def whitening(self) -> FloatArray:
-        """(3, d, d) inverse Cholesky factors: the density exponent of state k is −½‖whitening[k] (z − means[k])‖²."""
-        # Lower triangular but for the rounding of a pivoted inverse.
-        return np.tril(np.linalg.inv(np.linalg.cholesky(np.asarray(self.covariances))))
+        """(3, d, d) inverse Cholesky factors: the density exponent of state k is −½‖whitening[k] (z − means[k])‖².
+
+        Lower triangular: what stands above the diagonal is the rounding of a pivoted inverse, and not read.
+        """
+        try:
+            return np.asarray(np.linalg.inv(np.linalg.cholesky(np.asarray(self.covariances))))
+        except np.linalg.LinAlgError as error:
+            raise ModelError(_NOT_POSITIVE_DEFINITE) from error
 
     @cached_property
     def log_norm(self) -> FloatArray:

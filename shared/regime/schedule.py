@@ -95,7 +95,7 @@ def refit_due(last_tried_ms: int | None, now_ms: int, params: RegimeParams) -> i
 
 def training_rows(frame: Frame, instant_ms: int, params: RegimeParams) -> slice:
     """Rows of `frame` that a fit at `instant_ms` learns from: the newest `train_bars` that were closed by then."""
-    end = int(np.searchsorted(frame.close_time, instant_ms, side="right"))
+    end = int(np.searchsorted(frame.open_time, instant_ms - frame.interval.ms, side="right"))
     return slice(max(0, end - params.train_bars), end)
 
 

@@ -72,14 +72,15 @@ def _from_fields(kind: type[Model], stored: dict[str, Any], noun: str) -> Model:
         raise ModelError(f"{noun}: {error}; fit the model again") from error
 
 
-def check_array(noun: str, name: str, value: Any, shape: tuple[int, ...]) -> None:
-    """Raise `ModelError` unless `value` is an array of finite numbers of that shape."""
+def check_array(noun: str, name: str, value: Any, shape: tuple[int, ...]) -> FloatArray:
+    """`value` as an array of finite numbers of that shape. Raises `ModelError` where it is none."""
     try:
         array = np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise ModelError(f"{noun}: {name} must hold numbers of shape {shape}; fit the model again") from error
     if array.shape != shape or not np.isfinite(array).all():
         raise ModelError(f"{noun}: {name} must be finite and of shape {shape}, found {array.tolist()}")
+    return array
 
 
 def frozen(value: Any) -> Any:

@@ -3,15 +3,15 @@
     score = clip((2·P(up) - 1) / full_edge, -1, 1)
 
 A bar uses the newest model that is valid at its close and not expired. A model of another feature contract, other curation
-settings or another interval does not speak; nor does one whose bytes do not have the checksum of its card. Where no model
-speaks, or the runtime fails, the score is NaN, which the alpha reads as 0, and `MlScores.problem` says why.
+settings or another interval does not speak; nor does one whose bytes do not have the checksum of its card. Then no older one
+speaks in its place: the score is NaN, which the alpha reads as 0, as where the runtime fails, and `MlScores.problem` says why.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import lru_cache
 from typing import Any
@@ -134,6 +134,18 @@ class MlModel:
         return np.clip((2.0 * up - 1.0) / self.card.full_edge, -1.0, 1.0)
 
 
+@dataclass(frozen=True, slots=True)
+class UnusableModel:
+    """A stored model that cannot be read: from its instant to that of the next model nobody speaks."""
+
+    valid_from_ms: int
+    problem: str
+
+
+Trained = MlModel | UnusableModel
+"""What a training left behind"""
+
+
 def probabilities_up(onnx: bytes, inputs: np.ndarray[tuple[int, int], np.dtype[np.float32]]) -> FloatArray:
     """P(up) (n,) of feature rows (n, k), by onnxruntime. Raises `ModelError` where the model does not give them.
 
@@ -172,55 +184,59 @@ class MlScores:
     score: FloatArray
     """(n,) in [-1, 1]; NaN where no model speaks"""
     model_index: IntArray
-    """(n,) index into `models`; -1 where none is in force"""
-    models: tuple[MlModel, ...]
+    """(n,) index into `models`; -1 where none speaks"""
+    models: tuple[Trained, ...]
+    """by `valid_from_ms`"""
     problem: str
     """why the newest bar has no score; empty where it has one"""
 
 
-def ml_scores(frame: Frame, models: Sequence[MlModel], curation: CurationParams) -> MlScores:
-    """Scores of every bar under the models in force at its close (`valid_from_ms` ≤ close < `expires_ms`)."""
-    refusals = [(model, model.refusal(frame.interval, curation)) for model in models]
-    usable = sorted((m for m, why in refusals if not why), key=lambda m: (m.card.valid_from_ms, m.card.id))
+def ml_scores(frame: Frame, models: Sequence[Trained], curation: CurationParams) -> MlScores:
+    """Scores of every bar under the models in force at its close (`valid_from_ms` ≤ close < `expires_ms`).
+
+    A model that must not speak keeps its place: the bars that were its own are neutral, and not an older model's.
+    """
+    placed = sorted(models, key=_instant)
     close, score = frame.close_time, np.full(len(frame), np.nan)
-    starts = np.array([model.card.valid_from_ms for model in usable], dtype=np.int64)
+    starts = np.array([_instant(model)[0] for model in placed], dtype=np.int64)
     index: IntArray = np.searchsorted(starts, close, side="right") - 1
-    failures: dict[str, str] = {}
-    for place, model in enumerate(usable):
+    problem = "" if len(index) == 0 or index[-1] >= 0 else "no trained model is valid yet; train one with `ost alphas train`"
+    for place, model in enumerate(placed):
         rows = np.flatnonzero(index == place)
-        expired = rows[close[rows] >= model.card.expires_ms]
-        index[expired] = -1
-        alive = rows[: len(rows) - len(expired)]
-        try:
-            if len(alive):
-                score[alive] = model.score(frame.rows(slice(int(alive[0]), int(alive[-1]) + 1)))
-        except ModelError as error:
-            index[alive] = -1
-            failures[model.card.id] = f"model {model.card.id}: {error}"
-    return MlScores(score, index, tuple(usable), _problem(frame, score, refusals, usable, failures))
+        if not len(rows):
+            continue
+        alive, why = _spoken(frame, rows, model, curation, score)
+        index[rows[alive:]] = -1
+        if rows[-1] == len(frame) - 1:
+            problem = why
+    return MlScores(score, index, tuple(placed), problem)
 
 
-def _problem(
-    frame: Frame,
-    score: FloatArray,
-    refusals: Sequence[tuple[MlModel, str]],
-    usable: Sequence[MlModel],
-    failures: Mapping[str, str],
-) -> str:
-    if len(frame) == 0 or np.isfinite(score[-1]):
-        return ""
-    close_ms = int(frame.close_time[-1])
-    valid = [model for model in usable if model.card.valid_from_ms <= close_ms]
-    if valid and close_ms < valid[-1].card.expires_ms:
-        card = valid[-1].card
-        return failures.get(card.id) or f"model {card.id} lacks features of the newest bar"
-    if valid:
-        return f"model {valid[-1].card.id} expired {format_ms(valid[-1].card.expires_ms)}; {_AGAIN}"
-    refused = next((why for _, why in reversed(refusals) if why), "")
-    return refused or "no trained model is valid yet; train one with `ost alphas train`"
+def _instant(model: Trained) -> tuple[int, str]:
+    """From when it is in force; of two of one instant the id decides."""
+    return (model.valid_from_ms, "") if isinstance(model, UnusableModel) else (model.card.valid_from_ms, model.card.id)
 
 
-def with_ml_scores(frame: Frame, models: Sequence[MlModel], curation: CurationParams) -> Frame:
+def _spoken(frame: Frame, rows: IntArray, model: Trained, curation: CurationParams, score: FloatArray) -> tuple[int, str]:
+    """Write what a model says about its `rows` into `score`: how many of them it may speak about, and why not the last one."""
+    if isinstance(model, UnusableModel):
+        return 0, model.problem
+    card, close = model.card, frame.close_time
+    refusal = model.refusal(frame.interval, curation)
+    if refusal:
+        return 0, refusal
+    alive = int(np.searchsorted(close[rows], card.expires_ms))
+    try:
+        if alive:
+            score[rows[:alive]] = model.score(frame.rows(slice(int(rows[0]), int(rows[alive - 1]) + 1)))
+    except ModelError as error:
+        return 0, f"model {card.id}: {error}"
+    if alive < len(rows):
+        return alive, f"model {card.id} expired {format_ms(card.expires_ms)}; {_AGAIN}"
+    return alive, "" if np.isfinite(score[rows[-1]]) else f"model {card.id} lacks features of the newest bar"
+
+
+def with_ml_scores(frame: Frame, models: Sequence[Trained], curation: CurationParams) -> Frame:
     """`frame` with the scores of `models` in `SCORE_COLUMN`: the one way, live and in research, to the ML alpha."""
     return with_scores(frame, ml_scores(frame, models, curation).score)
 
@@ -230,7 +246,7 @@ def with_scores(frame: Frame, scores: FloatArray) -> Frame:
     return replace(frame, columns={**frame.columns, SCORE_COLUMN: scores})
 
 
-def with_newest_ml_score(frame: Frame, models: Sequence[MlModel], curation: CurationParams) -> tuple[Frame, str]:
+def with_newest_ml_score(frame: Frame, models: Sequence[Trained], curation: CurationParams) -> tuple[Frame, str]:
     """The live form: only the last row has a score. Returns the frame and why the row has none, if so.
 
     Equal to the last row of `with_ml_scores`: the features of a row need that row of the curated frame only.

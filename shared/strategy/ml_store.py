@@ -13,7 +13,7 @@ from shared.domain.asset import Asset
 from shared.domain.errors import Conflict, ModelError
 from shared.domain.interval import Interval, format_ms
 from shared.ports import Bucket
-from shared.strategy.ml_model import MlModel, ModelCard
+from shared.strategy.ml_model import MlModel, ModelCard, Trained, UnusableModel
 
 REPLACE = "`ost alphas train --replace`"
 
@@ -26,10 +26,15 @@ class OtherModel(ModelError):
 class StoredModels:
     """What a bucket holds for one asset."""
 
-    models: tuple[MlModel, ...]
-    """by `valid_from_ms`"""
+    trained: tuple[Trained, ...]
+    """by `valid_from_ms`; one that cannot be used keeps its place, so that no older one speaks in its stead"""
     problems: tuple[str, ...]
-    """models that cannot be used, one line each"""
+    """what cannot be used, one line each"""
+
+    @property
+    def models(self) -> tuple[MlModel, ...]:
+        """Those that can be used."""
+        return tuple(model for model in self.trained if isinstance(model, MlModel))
 
 
 def folder(asset: Asset, interval: Interval) -> str:
@@ -61,27 +66,37 @@ def save_ml_model(bucket: Bucket, asset: Asset, model: MlModel, *, replace: bool
 
 
 def load_ml_models(bucket: Bucket, asset: Asset, interval: Interval) -> StoredModels:
-    """Every usable model of an asset, oldest first; what cannot be used is named, never silently left out.
+    """Every model of an asset, oldest first; what cannot be used is named, never silently left out.
 
     Of several models of one instant none is used: it is unknown which one is meant.
     """
     prefix = folder(asset, interval)
-    found: dict[int, list[MlModel]] = {}
+    found: dict[int, dict[str, Trained]] = {}
     problems = []
     for name in bucket.list(prefix):
-        if not name.endswith(".json"):
+        stem, dot, kind = name.removeprefix(prefix).rpartition(".")
+        if (dot, kind) != (".", "json"):
             continue
+        instant, _, model_id = stem.partition("-")
         try:
             model = _belongs(_read(bucket, name), asset, interval)
         except ModelError as error:
-            problems.append(f"{name.removeprefix(prefix)}: {error}")
+            problems.append(f"{stem}.json: {error}")
+            if not instant.isdecimal():
+                continue  # not a name of ours: it stands for no instant
+            found.setdefault(int(instant), {})[model_id] = UnusableModel(int(instant), problems[-1])
         else:
-            found.setdefault(model.card.valid_from_ms, []).append(model)
-    for instant, several in found.items():
+            found.setdefault(model.card.valid_from_ms, {})[model_id] = model
+    trained: list[Trained] = []
+    for valid_from_ms, several in sorted(found.items()):
         if len(several) > 1:
-            names = " ".join(model.card.id for model in several)
-            problems.append(f"{format_ms(instant)} has several models ({names}): none is used; keep one with {REPLACE}")
-    return StoredModels(tuple(several[0] for _, several in sorted(found.items()) if len(several) == 1), tuple(problems))
+            names = " ".join(several)
+            problem = f"{format_ms(valid_from_ms)} has several models ({names}): none is used; keep one with {REPLACE}"
+            problems.append(problem)
+            trained.append(UnusableModel(valid_from_ms, problem))
+        else:
+            trained += several.values()
+    return StoredModels(tuple(trained), tuple(problems))
 
 
 def _belongs(model: MlModel, asset: Asset, interval: Interval) -> MlModel:

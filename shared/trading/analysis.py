@@ -29,7 +29,7 @@ from shared.regime.drift import count_stress
 from shared.regime.model import RegimeModel
 from shared.regime.transition import TransitionState, advance
 from shared.risk.caps import exposure_cap
-from shared.strategy.ml_model import MlModel, with_newest_ml_score
+from shared.strategy.ml_model import Trained, with_newest_ml_score
 from shared.strategy.orchestrator import consensus
 from shared.strategy.params import StrategyParams
 from shared.strategy.rl_policy import RlPolicy, with_newest_rl_score
@@ -111,7 +111,7 @@ def analyse(
     model: RegimeModel | None,
     memory: AssetMemory,
     params: SystemParams,
-    ml: Sequence[MlModel] | None = None,
+    ml: Sequence[Trained] | None = None,
     rl: RlPolicy | None = None,
 ) -> Analysis:
     """What the asset shows at the bar that closed at `bar_close_ms`; `ml` are the models of the ML alpha and `rl` is the policy

@@ -1,7 +1,8 @@
 """The models of the ML alpha as one book sees them: read from its bucket, and what is wrong with them logged once.
 
-Nobody is asked while no agent gives the alpha a weight. A missing, expired, foreign or altered model makes the alpha neutral;
-the book's log says so the first time, and again when the reason changes.
+Nobody is asked while no agent gives the alpha a weight. A missing, expired, foreign or altered model makes the alpha neutral at
+the bars that would be its own: no older model speaks for it. The book's log says so the first time, and again when the reason
+changes.
 """
 
 from __future__ import annotations
@@ -11,12 +12,14 @@ from shared.domain.frame import Frame
 from shared.domain.interval import DAY_MS
 from shared.ports import Bucket, Ledger
 from shared.strategy.agents import AGENT_NAMES
-from shared.strategy.ml_model import MlModel, ml_scores, with_scores
+from shared.strategy.ml_model import Trained, ml_scores, with_scores
 from shared.strategy.ml_store import load_ml_models
 from shared.strategy.params import StrategyParams
 from shared.trading.analysis import Analysis
 from shared.trading.params import SystemParams
 from shared.trading.window import MarketWindow
+
+_UNUSABLE, _NEUTRAL = "ML model cannot be used, its bars are neutral: ", "ML alpha is neutral: "
 
 
 def wants_ml(strategy: StrategyParams) -> bool:
@@ -32,10 +35,10 @@ def with_stored_ml(frame: Frame, asset: Asset, bucket: Bucket, params: SystemPar
     if not any(wants_ml(strategy) for strategy in params.strategies.values()):
         return frame, ()
     stored = load_ml_models(bucket, asset, frame.interval)
-    scores = ml_scores(frame, stored.models, params.curation)
-    problems = (*stored.problems, *((scores.problem,) if scores.problem else ()))
-    named = tuple(f"{asset.symbol}: ML alpha is neutral: {problem}" for problem in problems)
-    return with_scores(frame, scores.score), named
+    scores = ml_scores(frame, stored.trained, params.curation)
+    unusable = [_UNUSABLE + problem for problem in stored.problems if problem != scores.problem]
+    named = (*unusable, *([_NEUTRAL + scores.problem] if scores.problem else []))
+    return with_scores(frame, scores.score), tuple(f"{asset.symbol}: {text}" for text in named)
 
 
 class AlphaModels:
@@ -46,10 +49,10 @@ class AlphaModels:
         self._ledger = ledger
         self._book = book
         self._asked = any(wants_ml(strategy) for strategy in params.strategies.values())
-        self._known: dict[Asset, tuple[int, tuple[MlModel, ...]]] = {}
+        self._known: dict[Asset, tuple[int, tuple[Trained, ...]]] = {}
         self._said: dict[tuple[Asset, str], str] = {}
 
-    def models_for(self, window: MarketWindow, bar_close_ms: int) -> tuple[MlModel, ...] | None:
+    def models_for(self, window: MarketWindow, bar_close_ms: int) -> tuple[Trained, ...] | None:
         """Models of the asset, looked up once a day; `None` where no agent asks for them."""
         if not self._asked:
             return None
@@ -57,16 +60,18 @@ class AlphaModels:
         known = self._known.get(asset)
         if known is None or known[0] != day:
             stored = load_ml_models(self._bucket, asset, window.candles.interval)
-            self._say(asset, "stored", "; ".join(stored.problems), bar_close_ms)
-            known = self._known[asset] = (day, stored.models)
+            problem = _UNUSABLE + "; ".join(stored.problems) if stored.problems else ""
+            self._say(asset, problem, "every stored ML model can be used", bar_close_ms)
+            known = self._known[asset] = (day, stored.trained)
         return known[1]
 
     def report(self, analysis: Analysis) -> None:
         """Log why the alpha is neutral at this bar, if it is and was not said before."""
-        self._say(analysis.asset, "bar", analysis.ml_problem, analysis.bar_close_ms)
+        problem = _NEUTRAL + analysis.ml_problem if analysis.ml_problem else ""
+        self._say(analysis.asset, problem, "ML alpha speaks again", analysis.bar_close_ms)
 
-    def _say(self, asset: Asset, what: str, problem: str, now_ms: int) -> None:
-        if self._said.get((asset, what), "") != problem:
-            self._said[asset, what] = problem
-            text = f"ML alpha is neutral: {problem}" if problem else "ML alpha speaks again"
-            self._ledger.log(self._book, "ml", "warning" if problem else "info", f"{asset.symbol}: {text}", now_ms)
+    def _say(self, asset: Asset, problem: str, well: str, now_ms: int) -> None:
+        """Log `problem`, or `well` where there is none any more, unless that is what was said last."""
+        if self._said.get((asset, well), "") != problem:
+            self._said[asset, well] = problem
+            self._ledger.log(self._book, "ml", "warning" if problem else "info", f"{asset.symbol}: {problem or well}", now_ms)

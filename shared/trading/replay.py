@@ -5,6 +5,8 @@ halts and regime states *before* each decision. The functions are the session's 
 orders must be equal, numbers equal to 1e-9 (in practice to the bit, which is counted). The position before a decision is the
 sum of the fills of earlier decisions and of what the venue filled by itself up to the bar's close. Every stored decision is
 counted: one that nothing in the book leads to (no equity row, no bar, a foreign asset, a second one of a bar) is a difference.
+So is a hole: the bars run unbroken from the book's first step to its last, each with an equity row that follows from fills and
+funding (`accounting`).
 """
 
 from __future__ import annotations
@@ -14,20 +16,23 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
+import numpy as np
+
 from shared.domain.asset import Asset, Universe
 from shared.domain.decision import Decision
 from shared.domain.errors import DataError, ModelError
 from shared.domain.interval import Interval
 from shared.domain.money import ZERO, SymbolRules
 from shared.domain.orders import Fill, OrderIntent, OrderKind, OrderRecord, OrderState
-from shared.domain.records import EquityPoint, RegimeState
+from shared.domain.records import BookRecord, EquityPoint, RegimeState
 from shared.ports import Bucket, Ledger, MarketData
 from shared.regime.schedule import last_instant
 from shared.regime.store import model_valid_at
 from shared.risk.kelly import kelly_cap
-from shared.strategy.ml_model import MlModel
+from shared.strategy.ml_model import Trained
 from shared.strategy.ml_store import load_ml_models
 from shared.strategy.rl_policy import RlPolicy
+from shared.trading.accounting import AccountBook, Marks, account_book, account_faults
 from shared.trading.analysis import analyse, remembered
 from shared.trading.comparison import Again, Difference, compared, unplaced
 from shared.trading.deciding import NO_DATA, NOT_ANALYSED, READY, BookView, decide, exit_only
@@ -56,6 +61,9 @@ class ReplaySource:
     params: SystemParams
     code_version: str
     """of the code that replays"""
+    record: BookRecord
+    paper: bool
+    """whether `market` is what a paper exchange traded, so that its marks are known"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +78,15 @@ class Replay:
     """decisions that are equal to the last bit"""
     within_tolerance: int
     """decisions whose numbers differ by rounding only"""
+    bars: int
+    """instants of the period at which the book must have an equity row"""
     differences: tuple[Difference, ...]
     notes: tuple[str, ...]
     """circumstances that differ and changed nothing"""
 
     @property
     def identical(self) -> bool:
-        """Whether every decision came out again."""
+        """Whether every decision and every equity row came out again."""
         return not self.differences
 
 
@@ -105,6 +115,13 @@ async def replay(
     stored_then = [decision for decision in book.all_decisions if start_ms <= decision.bar_close_ms < end_ms]
     marked = {point.time_ms for point in points}
     differences = unplaced(stored_then, source.universe, source.interval, marked)
+    total = len(differences)
+    account = _account(source, book)
+    bars = 0 if account is None else len([one for one in account.instants if start_ms <= one < end_ms])
+    if account is not None:
+        marks = await _marks(source, account) if source.paper else None
+        faults = [fault for fault in account_faults(account, marks) if start_ms <= fault.time_ms < end_ms]
+        differences += [Difference("", "", one.time_ms, one.what, one.stored, one.expected, one.cause) for one in faults]
     windows = {
         asset: MarketWindow.empty(asset, source.interval, source.params.window_bars(source.interval))
         for asset in source.universe
@@ -112,7 +129,6 @@ async def replay(
     ml = _ml_models(source)
     rl, _ = policies_of(source.models, source.universe, source.interval, source.params)
     exact = close = 0
-    total = len(differences)
     for done, point in enumerate(points, start=1):
         for asset in windows:
             windows[asset] = await refreshed(windows[asset], source.market, point.time_ms)
@@ -128,7 +144,8 @@ async def replay(
             close += not found.exact and not found.differences
         if on_progress is not None:
             on_progress(done, len(points))
-    return Replay(source.book, start_ms, end_ms, total, exact, close, tuple(differences), _notes(source, book, points))
+    notes = _notes(source, book, points)
+    return Replay(source.book, start_ms, end_ms, total, exact, close, bars, tuple(differences), notes)
 
 
 def _read(source: ReplaySource) -> _Book:
@@ -145,15 +162,35 @@ def _read(source: ReplaySource) -> _Book:
     )
 
 
+def _account(source: ReplaySource, book: _Book) -> AccountBook | None:
+    known = [state.bar_close_ms for states in book.states.values() for state in states]
+    known += [decision.bar_close_ms for decision in book.all_decisions]
+    funding = source.ledger.funding(source.book)
+    return account_book(source.record, book.equity, book.fills, funding, book.orders, book.bar_of, known)
+
+
+async def _marks(source: ReplaySource, account: AccountBook) -> Marks:
+    """What positions are marked at: the newest close at every bar close."""
+    bar_ms, instants = source.interval.ms, account.instants
+    marks: dict[int, dict[str, float]] = {instant: {} for instant in instants}
+    for asset in source.universe:
+        candles = await source.market.candles(asset.symbol, source.interval, instants.start - bar_ms, instants.stop + bar_ms)
+        rows = np.searchsorted(candles.close_time, np.asarray(instants, dtype=np.int64), side="right") - 1
+        for instant, row in zip(instants, rows.tolist(), strict=True):
+            if row >= 0:
+                marks[instant][asset.symbol] = float(candles.close[row])
+    return marks
+
+
 def _orders_of(book: _Book, decision: Decision | None) -> list[OrderIntent]:
     """The orders that a decision was made with; what followed from their fate (stops of another size, exits) is not decided."""
     return [book.orders[name].intent for name in decision.order_ids if name in book.orders] if decision else []
 
 
-def _ml_models(source: ReplaySource) -> dict[Asset, tuple[MlModel, ...]]:
+def _ml_models(source: ReplaySource) -> dict[Asset, tuple[Trained, ...]]:
     if not any(wants_ml(strategy) for strategy in source.params.strategies.values()):
         return {}
-    return {asset: load_ml_models(source.models, asset, source.interval).models for asset in source.universe}
+    return {asset: load_ml_models(source.models, asset, source.interval).trained for asset in source.universe}
 
 
 def _decided(
@@ -163,7 +200,7 @@ def _decided(
     asset: Asset,
     point: EquityPoint,
     stored: Decision | None,
-    ml: tuple[MlModel, ...] | None,
+    ml: tuple[Trained, ...] | None,
     rl: RlPolicy | None,
 ) -> Again:
     """The decision made again, or why it cannot be made."""

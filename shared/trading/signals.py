@@ -29,7 +29,7 @@ from shared.regime.schedule import Refit, last_instant, refit_instants
 from shared.regime.store import load_model
 from shared.regime.transition import TransitionState, advance
 from shared.risk.kelly import kelly_cap
-from shared.strategy.ml_model import MlModel
+from shared.strategy.ml_model import Trained
 from shared.strategy.rl_policy import RlPolicy
 from shared.trading.analysis import AssetMemory, analyse, remembered
 from shared.trading.deciding import BookView, decide
@@ -171,7 +171,7 @@ def recommend_for(
     capital: Decimal,
     code_version: str,
     params: SystemParams,
-    ml: Sequence[MlModel] | None = None,
+    ml: Sequence[Trained] | None = None,
     rl: RlPolicy | None = None,
 ) -> tuple[Decision, AssetMemory]:
     """The decision of a flat book of `capital` at the newest bar, without orders, and the memory after it.

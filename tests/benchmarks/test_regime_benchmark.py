@@ -40,15 +40,19 @@ def fit(features: FloatArray) -> RegimeModel:
     )
 
 
-def seconds(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
+def seconds(work: Callable[[], object], rounds: int = 1) -> float:
+    """The best of `rounds`."""
+    times = []
+    for _ in range(rounds):
+        start = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - start)
+    return min(times)
 
 
 @pytest.mark.slow
 def test_filter_of_a_year_of_minutes_against_hmmlearn_forward(
-    benchmark, median_s: Callable[[], float], features: FloatArray
+    benchmark, median_s: Callable[[], float], at_least: Callable[[float, float], None], features: FloatArray
 ) -> None:
     model = fit(features)
     year = np.tile(features, (122, 1))[:525_600]
@@ -57,15 +61,18 @@ def test_filter_of_a_year_of_minutes_against_hmmlearn_forward(
     peer.means_, peer.covars_ = np.asarray(model.means), np.asarray(model.covariances)
     z = model.standardise(year)
     forward = hmmlearn_c.forward_log
-    theirs = seconds(lambda: forward(peer.startprob_, peer.transmat_, peer._compute_log_likelihood(z)))
+    theirs = seconds(
+        lambda: forward(peer.startprob_, peer.transmat_, peer._compute_log_likelihood(z)), 3 if not benchmark.disabled else 1
+    )
     benchmark.pedantic(filter_probabilities, (model, year), rounds=7, warmup_rounds=1)
     ours = median_s()
     print(f"\nfilter, 525,600 bars: {ours * 1e3:.0f} ms; hmmlearn {theirs * 1e3:.0f} ms; ratio {theirs / ours:.1f}")
+    at_least(theirs, 6)
 
 
 @pytest.mark.slow
 def test_refit_of_4320_bars_against_hmmlearn_with_as_many_restarts(
-    benchmark, median_s: Callable[[], float], features: FloatArray
+    benchmark, median_s: Callable[[], float], at_least: Callable[[float, float], None], features: FloatArray
 ) -> None:
     model = fit(features)
     z = model.standardise(features)
@@ -78,6 +85,7 @@ def test_refit_of_4320_bars_against_hmmlearn_with_as_many_restarts(
     benchmark.pedantic(fit, (features,), rounds=3)
     ours = median_s()
     print(f"\nrefit, 4,320 bars: {ours:.2f} s; hmmlearn, {PARAMS.restarts} restarts {theirs:.2f} s; ratio {theirs / ours:.1f}")
+    at_least(theirs, 29)
 
 
 def market_frame(interval: Interval, bars: int) -> Frame:
@@ -87,7 +95,7 @@ def market_frame(interval: Interval, bars: int) -> Frame:
 @pytest.mark.slow
 @pytest.mark.parametrize("search_days", [7, 28])
 def test_daily_bars_refitted_at_every_bar_against_fit_predict_at_every_bar(
-    benchmark, median_s: Callable[[], float], search_days: int
+    benchmark, median_s: Callable[[], float], at_least: Callable[[float, float], None], search_days: int
 ) -> None:
     """730 refits on 500 bars. The naive way fits hmmlearn to everything so far at each bar and takes the last row."""
     frame = market_frame(Interval.D1, 1400)
@@ -113,10 +121,13 @@ def test_daily_bars_refitted_at_every_bar_against_fit_predict_at_every_bar(
         f"\ndaily, 730 refits, search every {search_days} days: {ours:.2f} s; "
         f"naive, {instants} fits {theirs:.1f} s; ratio {theirs / ours:.0f}"
     )
+    at_least(theirs, 20)
 
 
 @pytest.mark.slow
-def test_five_years_of_hours_refitted_weekly(benchmark, median_s: Callable[[], float]) -> None:
+def test_five_years_of_hours_refitted_weekly(
+    benchmark, median_s: Callable[[], float], at_least: Callable[[float, float], None]
+) -> None:
     """261 refits on a rolling year; the peer is hmmlearn from as many starts, timed on one window and multiplied."""
     years = 6 if not benchmark.disabled else 2
     frame = market_frame(Interval.H1, 8760 * years)
@@ -132,10 +143,13 @@ def test_five_years_of_hours_refitted_weekly(benchmark, median_s: Callable[[], f
     refits = benchmark.pedantic(fit_history, (frame, asset, params), {"since_ms": since_ms}, rounds=1)
     theirs, ours = one * len(refits), median_s()
     print(f"\nhourly, {len(refits)} refits on 8,760 bars: {ours:.1f} s; hmmlearn {theirs:.0f} s; ratio {theirs / ours:.0f}")
+    at_least(theirs, 47)
 
 
 @pytest.mark.slow
-def test_jump_model_against_jumpmodels(benchmark, median_s: Callable[[], float], features: FloatArray) -> None:
+def test_jump_model_against_jumpmodels(
+    benchmark, median_s: Callable[[], float], at_least: Callable[[float, float], None], features: FloatArray
+) -> None:
     """Coordinate descent with the penalty 5 from ten starting points on 4,320 bars."""
     peer = pytest.importorskip("jumpmodels.jump", reason="jumpmodels, the peer, is not installed")
     z = (features - features.mean(axis=0)) / features.std(axis=0)
@@ -148,3 +162,4 @@ def test_jump_model_against_jumpmodels(benchmark, median_s: Callable[[], float],
     assert best <= float(model.val_) * 1.01
     ours = median_s()
     print(f"\njump model, 4,320 bars: {ours * 1e3:.0f} ms; jumpmodels {theirs * 1e3:.0f} ms; ratio {theirs / ours:.0f}")
+    at_least(theirs, 55)

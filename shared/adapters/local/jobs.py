@@ -38,6 +38,8 @@ class _Worker:
     pipe: Connection
     item: int | None = None
     """place of the item that it works on"""
+    prepared: bool = False
+    """whether it was told how to work"""
 
 
 class ProcessJobs:
@@ -101,10 +103,13 @@ class _Run:
             if idle is None:
                 if len(self._workers) >= self._limit:
                     return
-                idle = _started(self._prepare)
+                idle = _started()
                 self._workers.append(idle)
             idle.item = self._waiting.popleft()
-            try:
+            try:  # it may have died since it was started, or since its last answer
+                if not idle.prepared:
+                    idle.pipe.send_bytes(self._prepare)
+                    idle.prepared = True
                 idle.pipe.send(self._items[idle.item])
             except OSError:
                 self._lost(idle)
@@ -176,7 +181,7 @@ class _Run:
             signal.signal(signal.SIGINT, before)
 
 
-def _started(prepare: bytes) -> _Worker:
+def _started() -> _Worker:
     """A new worker. It is born deaf to Ctrl-C, which is for the parent: an interpreter that is only just starting would die."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
@@ -189,7 +194,6 @@ def _started(prepare: bytes) -> _Worker:
         if main_thread:
             signal.signal(signal.SIGINT, before)
     theirs.close()
-    ours.send_bytes(prepare)
     return _Worker(process, ours)
 
 

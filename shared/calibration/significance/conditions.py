@@ -37,7 +37,7 @@ def confirmed(comparison: Mapping[str, Any], params: SignificanceParams) -> Cond
     """The test on days that chose nothing, at the level that is left after earlier looks at them."""
     what = f"Ledoit-Wolf test of an annual Sharpe improvement above {params.minimum_effect:g} on days that chose nothing"
     if looks := comparison["earlier_looks"]:
-        what += f" and that {looks} earlier campaign{'s' * (looks != 1)} looked at"
+        what += f" and were looked at {looks} time{'s' * (looks != 1)} before"
     return significant("ledoit_wolf", comparison["p_one_sided"], comparison["alpha"], what)
 
 

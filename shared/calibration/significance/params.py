@@ -18,6 +18,9 @@ class SignificanceParams:
 
     alpha: float = 0.05
     """level of every test: the largest accepted probability of promoting one that is not better"""
+    look_ratio: float = 0.2
+    """what each further look at the same days of confirmation is given of the level of the look before; the first one has
+    alpha (1 - look_ratio), so that the levels of any number of looks add up to alpha at most"""
     minimum_effect: float = 0.1
     """improvement of the annual Sharpe ratio that a change must exceed to be worth its trouble"""
     deflated_sharpe: float = 0.95
@@ -40,6 +43,7 @@ class SignificanceParams:
 
     def __post_init__(self) -> None:
         _between("alpha", self.alpha, 0.0, 0.5)
+        _between("look_ratio", self.look_ratio, 0.0, 1.0)
         _between("deflated_sharpe", self.deflated_sharpe, 0.5, 1.0)
         if not math.isfinite(self.minimum_effect) or self.minimum_effect < 0:
             raise ConfigError(f"significance.minimum_effect is {self.minimum_effect}; expected an annual Sharpe ratio >= 0")
@@ -52,6 +56,14 @@ class SignificanceParams:
             raise ConfigError(f"significance.pbo_slices is {self.pbo_slices}; expected an even number from 2 to 20")
         _at_least("minimum_days", self.minimum_days, 30)
         _at_least("minimum_confirm_days", self.minimum_confirm_days, 30)
+
+    def look_level(self, earlier_looks: int) -> float:
+        """Level of a test on days that were looked at `earlier_looks` times before: alpha (1 - q) q^k, whose sum is alpha.
+
+        Alpha spending in the manner of Lan and DeMets (1983): who tests the same days again spends what is left. By the union
+        bound the chance of any false finding stays at alpha, whatever the looks have in common and however many there are.
+        """
+        return self.alpha * (1 - self.look_ratio) * self.look_ratio**earlier_looks
 
 
 def _between(name: str, value: float, low: float, high: float) -> None:

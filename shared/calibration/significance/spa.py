@@ -19,6 +19,9 @@ from shared.calibration.significance.sharpe import checked_block
 from shared.compiled import compiled
 from shared.domain.candles import BoolArray, FloatArray
 
+_ROUNDING = 1e-10
+"""long-run standard deviation of a difference, in those of the series themselves, that is rounding and no difference"""
+
 
 @dataclass(frozen=True, slots=True)
 class SuperiorAbility:
@@ -111,8 +114,9 @@ def bootstrap_candidates(
     difference = panel - base[:, None]
     block = checked_block(block if block is not None else default_block(len(base)), len(base))
     deviation = np.sqrt(long_run_variance(difference, block))
-    # a candidate that equals the benchmark has neither mean nor variance: its statistic is 0 and must not be 0 / 0
-    deviation[deviation < 1e-12] = 1.0
+    # A candidate that moves with the benchmark but for rounding has no variance to judge its mean by: it is no evidence.
+    same = deviation <= _ROUNDING * (panel.std(axis=0) + base.std())
+    difference[:, same], deviation[same] = 0.0, 1.0
     resampled = _resampled_means(difference, block, resamples, rng)
     return describe(difference, deviation, resampled, block, studentize=studentize)
 

@@ -80,9 +80,10 @@ def judge(
 
     `confirm`: winner's and champion's daily returns (t2,) on days that chose nothing. `trials`: per-day Sharpe ratio of every
     variant ever tried on the asset, oldest first, those of this candidate set included (`None` where nothing moved); `dates`:
-    how many were known at earlier dates (`deflation_benchmark`). `earlier_looks`: finished campaigns that have looked at days
-    of this confirmation; its level is divided by their number and this one (Bonferroni). Candidates that never traded (all
-    returns 0) are no alternatives and only count as trials. A champion that never traded is compared as cash.
+    how many were known at earlier dates (`deflation_benchmark`). `earlier_looks`: how often these candidates were looked at
+    before on days of this confirmation; its level is what they have left of alpha (`SignificanceParams.look_level`). Candidates
+    that never traded (all returns 0) are no alternatives and only count as trials. A champion that never traded is compared as
+    cash.
 
     Raises:
         MalformedData: returns that are not finite, constant or of different days.
@@ -198,7 +199,7 @@ def _confirm(
     new: FloatArray, old: FloatArray, params: SignificanceParams, earlier_looks: int, rng: np.random.Generator
 ) -> dict[str, Any]:
     """The test on days that chose nothing; against cash, whose Sharpe ratio counts as 0, the probabilistic Sharpe ratio."""
-    effect, alpha = params.minimum_effect / YEAR_ROOT, params.alpha / (1 + earlier_looks)
+    effect, alpha = params.minimum_effect / YEAR_ROOT, params.look_level(earlier_looks)
     if old.any():
         block = None if params.block_days is None else min(params.block_days, len(new) // 3)
         found = sharpe_difference(new, old, rng, minimum_effect=effect, alpha=alpha, resamples=params.resamples, block=block)

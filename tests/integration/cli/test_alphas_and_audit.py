@@ -11,8 +11,10 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from shared.adapters.local.bucket import FolderBucket
+from shared.adapters.sql.research import open_research
 from shared.cli.main import app
 from shared.data.generated import generate_market, write_market
+from shared.domain.asset import Asset
 from shared.domain.interval import HOUR_MS, Interval, parse_date_ms
 
 END_MS = parse_date_ms("2025-01-01")
@@ -124,16 +126,21 @@ def test_the_report_is_a_table_a_document_and_a_page(ost: Callable[..., Result],
     assert all(ablation["verdict"] for ablation in document["ablations"])
     assert "know the next 24 bars" in document["sentences"][0]
     assert "Information coefficient" in (tmp_path / "alphas.html").read_text()
+    trials = open_research(f"sqlite:///{tmp_path / 'var' / 'ledger.sqlite'}").trials(Asset("binanceusdm", "BTCUSDT"))
+    assert document["trials"] == f"this look counts: {len(trials)} variants tried on BTCUSDT"
+    assert len(trials) >= 1 + len(document["ablations"]) + len(document["alone"])
+    assert {trial.metrics.get("change") for trial in trials} >= {None, "trend_hunter muted", "calm_trend alone"}
     table = ost("alphas", "report", "--data", market, "--no-ablation", "--no-ml")
     assert table.exit_code == 0
     assert "What each score knows" in table.stdout
+    assert "this look counts" not in table.stderr  # nothing was traded
 
 
 def test_the_audit_passes_the_template_and_fails_a_cheat(ost: Callable[..., Result], market: Path, tmp_path: Path) -> None:
     assert ost("audit", "template", "plugins").exit_code == 0
     honest = ost("audit", "lookahead", "--plugins", "plugins", "--cuts", "6")
     assert honest.exit_code == 0, honest.output
-    assert "none sees the future" in honest.stdout
+    assert "found nothing in" in honest.stdout
     (tmp_path / "plugins" / "cheat.py").write_text(CHEAT)
     caught = ost("audit", "lookahead", "--plugins", "plugins", "--data", market, "--cuts", "6", "--bars", "2000", "--json")
     assert caught.exit_code == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -17,7 +18,9 @@ from typer.testing import CliRunner, Result
 from shared.adapters.local.bucket import FolderBucket
 from shared.adapters.sql import open_ledger
 from shared.adapters.sql.research import open_research
+from shared.cli.backtest_trials import DEFAULT_INTERVAL
 from shared.cli.main import app
+from shared.config.load import load
 from shared.data.generated import generate_market
 from shared.data.tables import candles_to_bytes
 from shared.domain.asset import Asset
@@ -167,6 +170,26 @@ def test_looking_at_other_parameters_is_counted(ost: Ost, files: Path, tmp_path:
     assert all(trial.days == 20 for trial in trials)
 
 
+def test_other_bars_and_other_regimes_are_counted_and_another_account_alone_is_not(
+    ost: Ost, files: Path, tmp_path: Path
+) -> None:
+    options = ("backtest", "--data", str(files), "--symbols", "BTCUSDT", "--days", "20", "--no-report", "--json")
+    for alone in (("--cost-bps", "20", "--capital", "500"), ("--strategy", "sma-cross")):
+        assert answer(ost(*options, *alone))["trials"] is None
+    assert "1 variant tried on BTCUSDT" in answer(ost(*options, "--regime", "off"))["trials"]
+    made = generate_market(np.random.default_rng(5), ("BTCUSDT",), Interval.H4, START_MS, 6 * 250).history["BTCUSDT"]
+    FolderBucket(tmp_path / "slow").write("BTCUSDT/4h.parquet", candles_to_bytes(made))
+    slow = ("backtest", "--data", str(tmp_path / "slow"), *options[3:], "--interval", "4h")
+    assert "2 variants tried on BTCUSDT" in answer(ost(*slow))["trials"]
+    trials = open_research(f"sqlite:///{tmp_path / 'var' / 'ledger.sqlite'}").trials(Asset("binanceusdm", "BTCUSDT"))
+    assert [(trial.interval.value, trial.metrics["regime"]) for trial in trials] == [("1h", "off"), ("4h", "hmm")]
+    assert {trial.params_version for trial in trials} == {SystemParams().version}
+
+
+def test_the_bars_that_nobody_chose_are_those_of_the_default_settings(ost: Ost) -> None:
+    assert load(None, environment={}).settings.interval is DEFAULT_INTERVAL
+
+
 def champion(url: str, params: dict[str, Any]) -> None:
     version = SystemParams().version
     described = {
@@ -188,6 +211,9 @@ def test_a_champion_is_its_differences_from_the_defaults(ost: Ost, files: Path, 
     options = ("backtest", "--data", str(files), "--symbols", "BTCUSDT", "--days", "20", "--no-report", "--json")
     found = answer(ost("--set", "strategy.entry_threshold=0.4", *options, "--champion", "ch-a"))
     assert found["changed_params"] == {"strategy.stop_atr": 4.0}
+    other = ost(*options, "--champion", "ch-a", "--interval", "4h")
+    assert other.exit_code == 2
+    assert "trades 1h bars, this backtest 4h bars" in " ".join(other.stderr.split())
 
 
 def test_the_table_for_people_names_what_it_wrote(ost: Ost, files: Path) -> None:
@@ -288,13 +314,71 @@ def test_risk_of_a_book_reads_its_days_positions_and_prices(ost: Ost, files: Pat
     assert any("too few for a simulation" in note for note in found["notes"])
 
 
-def test_a_damaged_backtest_is_refused(ost: Ost, files: Path, tmp_path: Path) -> None:
-    answer(
-        ost(
-            "backtest", "--data", str(files), "--days", "40", "--strategy", "sma-cross", "--csv", "out", "--no-report", "--json"
-        )
-    )
-    (tmp_path / "out" / "summary.json").write_text("{")
+@pytest.fixture(scope="module")
+def written(files: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tables of a backtest."""
+    folder = tmp_path_factory.mktemp("written")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("OST_STORAGE__ROOT", str(folder / "var"))
+        options = ("--days", "40", "--strategy", "sma-cross", "--csv", "out", "--no-report", "--json")
+        answer(CliRunner().invoke(app, ["backtest", "--data", str(files), "--symbols", "BTCUSDT", *options]))
+    return folder / "out"
+
+
+def _without(name: str) -> Callable[[Path], None]:
+    def damage(folder: Path) -> None:
+        summary = json.loads((folder / "summary.json").read_text("utf-8"))
+        del summary[name]
+        (folder / "summary.json").write_text(json.dumps(summary))
+
+    return damage
+
+
+def _with(name: str, value: object) -> Callable[[Path], None]:
+    def damage(folder: Path) -> None:
+        summary = json.loads((folder / "summary.json").read_text("utf-8"))
+        (folder / "summary.json").write_text(json.dumps({**summary, name: value}))
+
+    return damage
+
+
+def _with_cell(table: str, column: str) -> Callable[[Path], None]:
+    def damage(folder: Path) -> None:
+        rows = list(csv.DictReader((folder / table).open(encoding="utf-8")))
+        rows[-1][column] = "nan"
+        with (folder / table).open("w", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, rows[0])
+            writer.writeheader()
+            writer.writerows(rows)
+
+    return damage
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda folder: (folder / "summary.json").write_text("{"), "Expecting"),
+        (lambda folder: (folder / "summary.json").write_text("[]"), "holds list"),
+        (_without("backtest"), "summary.json has no 'backtest'"),
+        (_without("generated"), "summary.json has no 'generated'"),
+        (_without("positions"), "summary.json has no 'positions'"),
+        (_with("end_ms", "2025-01-01"), "end_ms in summary.json is '2025-01-01', expected milliseconds"),
+        (_with("generated", "no"), "generated in summary.json is 'no', expected true or false"),
+        (_with("positions", {"BTCUSDT": float("nan")}), "the position of BTCUSDT in summary.json is nan, expected a number"),
+        (_with("positions", {"BTCUSDT": [1]}), "the position of BTCUSDT in summary.json is [1]"),
+        (_with_cell("equity.csv", "equity"), "equity in equity.csv: value"),
+        (_with_cell("equity.csv", "exposure"), "exposure in equity.csv: value"),
+        (_with_cell("days.csv", "return"), "return in days.csv: value"),
+    ],
+)
+def test_a_damaged_backtest_is_refused(
+    ost: Ost, written: Path, tmp_path: Path, damage: Callable[[Path], None], words: str
+) -> None:
+    folder = Path(shutil.copytree(written, tmp_path / "out"))
+    damage(folder)
     result = ost("risk", "--backtest", "out")
     assert result.exit_code == 1
-    assert "write it again" in result.stderr
+    said = " ".join(result.stderr.split())
+    assert words in said
+    assert "write it again" in said

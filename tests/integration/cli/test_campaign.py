@@ -320,6 +320,37 @@ def test_an_asset_that_does_not_do_stops_no_plan_of_the_others(data: Path, ost: 
     assert "ETHUSDT: left out" in result.stderr
 
 
+def test_a_report_that_the_disk_does_not_take_stops_neither_the_others_nor_the_table(
+    data: Path, ost: Ost, tmp_path: Path
+) -> None:
+    (tmp_path / "var").mkdir()
+    (tmp_path / "var" / "reports").write_text("a file where the folder would be")
+    words = [*arguments(data), "--asset", "ETHUSDT", "--backend", "joblib:threading", "--workers", "2"]
+    shown, document = ost(*words), ost(*words, "--json")
+    assert (shown.exit_code, document.exit_code) == (1, 1)
+    assert shown.stdout.count("report: not written") == 2
+    found = json.loads(document.stdout)
+    assert [one["report"] for one in found["campaigns"]] == [None, None]
+    assert all(one["outcome"]["verdict"] for one in found["campaigns"])
+    assert [problem.split(":")[0] for problem in found["problems"]] == ["BTCUSDT", "ETHUSDT"]
+    for problem, one in zip(found["problems"], found["campaigns"], strict=True):
+        assert "cannot write the report" in problem
+        assert f"`ost campaign show {one['id']} --report FILE`" in problem
+        assert "another place" not in problem
+    again = ost("campaign", "show", found["campaigns"][0]["id"], "--report", str(tmp_path / "elsewhere.html"))
+    assert again.exit_code == 0, again.output
+    assert "Days of the confirmation were looked at before by 0 campaigns" in " ".join(again.stdout.split())
+    assert "these candidates" in (tmp_path / "elsewhere.html").read_text("utf-8")
+
+
+def test_a_safety_limit_in_a_variants_file_is_refused(ost: Ost, tmp_path: Path) -> None:
+    file = tmp_path / "v.yaml"
+    file.write_text("risk.max_drawdown: [0.3, 0.95]")
+    result = ost("campaign", "--variants", str(file))
+    assert result.exit_code == 2
+    assert "risk.max_drawdown is a safety limit: a person sets it" in " ".join(result.stderr.split())
+
+
 def test_days_that_cannot_be_enough_are_said_before_the_work(data: Path, ost: Ost) -> None:
     result = ost(*arguments(data, "--plan-only"))
     assert result.exit_code == 0

@@ -215,7 +215,7 @@ def test_a_written_backtest_is_looked_at_against_its_own_history(root: Path) -> 
     folder.mkdir()
     (folder / "days.csv").write_text("\n".join(["return", *map(str, returns)]))
     (folder / "equity.csv").write_text("equity,exposure\n1,0\n1,0\n")
-    (folder / "summary.json").write_text(json.dumps({"positions": {}, "end_ms": END_MS}))
+    (folder / "summary.json").write_text(json.dumps({"backtest": "x", "generated": False, "positions": {}, "end_ms": END_MS}))
     found = answer("monitor", "--backtest", str(folder), exit_code=3)
     assert found["baseline"]["days"] == 300
     assert found["check"]["trigger"] == "sharpe"

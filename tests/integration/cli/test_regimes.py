@@ -10,8 +10,10 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from shared.adapters.local.bucket import FolderBucket
+from shared.adapters.sql.research import open_research
 from shared.cli.main import app
 from shared.data.generated import generate_market, write_market
+from shared.domain.asset import Asset
 from shared.domain.interval import Interval, parse_date_ms
 
 QUICK = ("--set", "regime.train_bars=600", "--set", "regime.min_train_bars=500", "--set", "regime.restarts=2")
@@ -37,6 +39,7 @@ def test_generated_markets_show_accuracy_lag_and_backtests(tmp_path: Path) -> No
         assert line["calm_share"] + line["balanced_share"] + line["stress_share"] == pytest.approx(1)
     accounts = {(line["strategy"], line["classifier"]) for line in shown["accounts"]}
     assert accounts == {(strategy, regime) for strategy in ("system", "regime only") for regime in ("hmm", "jump", "off")}
+    assert shown["trials"] is None  # a generated market says nothing about a real one
     page = (tmp_path / "var" / "regimes" / "regimes.html").read_text()
     assert "These markets are generated." in page
     assert "plotly.js v" in page
@@ -58,6 +61,9 @@ def test_a_folder_has_no_truth_but_persistence(tmp_path: Path) -> None:
     assert all(line["accuracy"] is None for line in shown["classifiers"])
     assert shown["true_switches_per_year"] is None
     assert (tmp_path / "out" / "page.html").exists()
+    assert shown["trials"] == "this look counts: 3 variants tried on BTCUSDT, 3 variants tried on ETHUSDT"
+    trials = open_research(f"sqlite:///{tmp_path / 'var' / 'ledger.sqlite'}").trials(Asset("binanceusdm", "ETHUSDT"))
+    assert {trial.metrics["regime"] for trial in trials} == {"hmm", "jump", "off"}
 
 
 def test_people_see_tables(tmp_path: Path) -> None:

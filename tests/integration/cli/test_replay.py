@@ -100,7 +100,9 @@ def test_every_day_of_a_run_comes_out_again_to_the_bit(replay: Callable[..., tup
         assert found["exact"] == found["decisions"]
         seen += found["decisions"]
     code, whole = replay()
-    assert (code, whole["decisions"]) == (0, seen)
+    assert (code, whole["decisions"], whole["bars"]) == (0, seen, 25)
+    sound = CliRunner().invoke(app, ["db", "check"])
+    assert sound.exit_code == 0, sound.output
     assert seen == 2 * (24 + 1)
 
 
@@ -184,6 +186,61 @@ def test_a_decision_whose_equity_row_is_gone_is_not_passed_over(
     gone = [one for one in found["differences"] if "its equity row is gone" in one["cause"]]
     assert (code, found["decisions"]) == (1, 50)
     assert {one["symbol"] for one in gone} == set(SYMBOLS)
+
+
+def test_a_bar_that_is_gone_without_a_trace_is_a_hole(folder: Path, replay: Callable[..., tuple[int, dict[str, Any]]]) -> None:
+    # A bar at which nothing was ordered, so that orders and fills say nothing about it.
+    quiet = "SELECT max(time_ms) FROM equity WHERE time_ms NOT IN (SELECT created_ms FROM order_intents)"
+    with closing(sqlite3.connect(folder / "var" / "ledger.sqlite")) as connection:
+        (chosen,) = connection.execute(quiet).fetchone()
+    for table, column in (("decisions", "bar_close_ms"), ("equity", "time_ms"), ("regime_states", "bar_close_ms")):
+        change(folder, f"DELETE FROM {table} WHERE {column} = {chosen}")
+    code, found = replay()
+    holes = [one for one in found["differences"] if one["what"] == "row"]
+    assert (code, found["bars"]) == (1, 25)
+    assert [(one["bar_close_ms"], one["stored"], one["replayed"]) for one in holes] == [(chosen, "none", "a row")]
+    checked = CliRunner().invoke(app, ["db", "check"])
+    assert checked.exit_code == 1
+    assert "the equity row of this bar was removed" in checked.stdout
+    shown = CliRunner().invoke(app, ["replay"])
+    assert "1 of 25 equity rows are gone or do not follow" in " ".join(shown.stdout.split())
+
+
+def test_the_end_of_a_finished_run_cannot_be_cut_off(folder: Path, replay: Callable[..., tuple[int, dict[str, Any]]]) -> None:
+    late = f"> (SELECT min(time_ms) FROM equity) + 20 * {HOUR_MS}"
+    for table, column in (
+        ("decisions", "bar_close_ms"),
+        ("regime_states", "bar_close_ms"),
+        ("order_intents", "created_ms"),
+        ("fills", "time_ms"),
+        ("equity", "time_ms"),
+    ):
+        with closing(sqlite3.connect(folder / "var" / "ledger.sqlite")) as connection, connection:
+            connection.execute(f"DELETE FROM {table} WHERE {column} {late}")
+    code, found = replay()
+    holes = [one for one in found["differences"] if one["what"] == "row"]
+    assert (code, len(holes)) == (1, 4)
+    assert replay("--date", DAYS[1])[0] == 1
+
+
+@pytest.mark.parametrize(
+    ("statement", "what"),
+    [
+        ("UPDATE equity SET equity = equity + 1 WHERE time_ms = (SELECT max(time_ms) FROM equity)", {"equity"}),
+        ("UPDATE equity SET peak = peak + 1000", {"peak"}),
+        ("UPDATE equity SET wallet = wallet + 1 WHERE time_ms = (SELECT max(time_ms) FROM equity)", {"wallet", "equity"}),
+        ("DELETE FROM fills WHERE trade_id = (SELECT min(trade_id) FROM fills)", {"wallet", "equity", "peak"}),
+    ],
+)
+def test_money_that_does_not_follow_is_named(
+    folder: Path, replay: Callable[..., tuple[int, dict[str, Any]]], statement: str, what: set[str]
+) -> None:
+    change(folder, statement)
+    code, found = replay()
+    assert code == 1
+    named = {one["what"] for one in found["differences"] if not one["symbol"]}
+    assert named
+    assert named <= what
 
 
 def test_half_of_the_equity_gone_leaves_no_decision_uncounted(

@@ -73,6 +73,18 @@ def test_every_piece_is_taken_out_and_muted_and_the_ml_alpha_added(report: Attri
     assert tested >= {*AGENT_NAMES, "momentum", "liquidity", "volatility", "order_block_quality"}
 
 
+def test_every_backtest_of_the_report_is_a_try_of_its_own(report: Attribution) -> None:
+    assert len(report.tries) == 1 + len(report.ablations) + len(report.problems) + len(report.alone)
+    assert len({one.version for one in report.tries}) == len(report.tries)
+    assert not any(one.is_default(RegimeMode.OFF) for one in report.tries)  # the breakers are off
+    out = next(one for one in report.tries if not one.change and one.system.strategy.trend_hunter.share == 0)
+    ((ratio, days),) = out.shown.values()
+    known = next(one for one in report.ablations if (one.name, one.how) == ("trend_hunter", "taken out"))
+    assert ratio is not None
+    assert days == known.days
+    assert {one.change for one in report.tries} >= {"momentum muted", "noise alone", ""}
+
+
 def test_corrected_p_values_are_not_smaller_and_noise_earns_nothing(report: Attribution) -> None:
     for one in report.ablations:
         assert one.p_helps_holm >= one.p_helps

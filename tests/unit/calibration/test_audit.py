@@ -15,6 +15,7 @@ from shared.backtest.market import AssetMarket
 from shared.backtest.venue_rules import symbol_spec
 from shared.calibration.audit import Audit, audit, refuse_lookahead
 from shared.calibration.audit_checks import Finding
+from shared.calibration.audit_near import telling_rows
 from shared.calibration.audit_subjects import plugin_subjects, subjects_of
 from shared.data.curation import Series, curate
 from shared.data.params import CurationParams
@@ -129,7 +130,80 @@ def test_a_rare_look_into_the_future_is_not_taken_for_a_long_memory(judge: Calla
 
     finding = only(judge(rare))
     assert finding.check == "prefix"
-    assert "reads later bars" in finding.cause
+    assert "reads 1 bar ahead here" in finding.cause
+
+
+def confirmed(frame: Frame) -> FloatArray:
+    """A breakout that waits for the next close: long on few bars, and one bar too early."""
+    close, score = frame["close"], np.zeros(len(frame))
+    for row in range(72, len(frame) - 1):
+        score[row] = float(close[row] > frame["high"][row - 72 : row].max() and close[row + 1] > close[row])
+    return score
+
+
+def peeking(frame: Frame) -> FloatArray:
+    """Looks ahead on one of 97 bars."""
+    close, score = frame["close"], np.zeros(len(frame))
+    rows = np.arange(5, len(frame) - 1, 97)
+    score[rows] = np.sign(close[rows + 1] - close[rows])
+    return score
+
+
+def blended(frame: Frame) -> FloatArray:
+    """An honest score that is never silent, with a look ahead where the hour allows it."""
+    honest = np.tanh(50 * np.nan_to_num(change(frame)))
+    ahead = np.append(np.diff(frame["close"]), 0.0)
+    return np.where(frame.open_time // frame.interval.ms % 50 == 0, np.sign(ahead), honest)
+
+
+def vetoed(frame: Frame) -> FloatArray:
+    """Keeps silent where the next close will fall: what it says is honest, what it does not say is not."""
+    ahead = np.append(np.diff(frame["close"]), 0.0)
+    rare = frame["close"] >= np.concatenate([[0.0], frame["close"][:-1]]) * 1.015
+    return np.where(rare & (ahead >= 0), 1.0, 0.0)
+
+
+@pytest.mark.parametrize(("compute", "lookback_bars"), [(confirmed, 80), (peeking, 5), (blended, 2), (vetoed, 2)])
+def test_a_look_ahead_on_few_bars_is_found_behind_one_of_them(
+    judge: Callable[..., Audit], candles: Candles, compute: Callable[[Frame], FloatArray], lookback_bars: int
+) -> None:
+    finding = only(judge(compute, lookback_bars))
+    assert (finding.check, finding.column) == ("prefix", "score")
+    assert "it reads 1 bar ahead here" in finding.cause
+    row = int(np.searchsorted(candles.close_time, finding.bar_close_ms))
+    values = [compute(curate(candles[:end], CURATION))[row] for end in (row + 1, row + 2, len(candles))]
+    assert (values[0], values[1]) == (finding.cut, finding.full)
+    assert values[1] == values[2]
+    market = AssetMarket(Asset("binanceusdm", "BTCUSDT"), candles, symbol_spec("BTCUSDT", 100.0))
+    with pytest.raises(UsageError, match="fails the prefix check"):
+        refuse_lookahead([market], [Plugin("mine", compute, lookback_bars)], CURATION)
+
+
+def test_a_rare_look_ahead_is_found_beside_a_look_back_that_is_too_short(judge: Callable[..., Audit]) -> None:
+    def both(frame: Frame) -> FloatArray:
+        return np.where(window_mean(change(frame), 300) > 0, confirmed(frame), 0.0)
+
+    assert only(judge(both, lookback_bars=5)).check == "prefix"
+
+
+def test_a_plugin_that_needs_more_rows_than_it_declares_is_asked_on_its_whole_past(judge: Callable[..., Audit]) -> None:
+    def demanding(frame: Frame) -> FloatArray:
+        if len(frame) < 100:
+            raise ValueError("too few rows")
+        return np.sign(np.nan_to_num(change(frame)))
+
+    assert judge(demanding, lookback_bars=2).passed
+
+
+def test_cuts_fall_behind_the_bars_that_tell_most() -> None:
+    column = np.zeros(1000)
+    column[[100, 101, 500]] = [1.0, 1.0, -1.0]
+    rows = telling_rows({"score": column}, 50, 40)
+    assert {100, 102, 500, 501} <= set(rows.tolist())  # where it begins, and where it ends
+    assert rows.min() >= 50
+    assert len(rows) == 40
+    assert np.diff(rows).max() < 110
+    assert telling_rows({"score": column}, 50, 5000).tolist() == list(range(50, 1000))
 
 
 def test_global_state_is_found_where_it_changes_answers(judge: Callable[..., Audit]) -> None:

@@ -254,6 +254,55 @@ def test_a_model_that_fails_while_it_scores_is_neutral_and_says_why(
     assert not (scores.model_index == 1).any()
 
 
+@pytest.mark.parametrize("damage", ["missing", "altered", "other card", "two of one instant"])
+def test_where_the_newest_model_cannot_be_used_no_older_one_speaks(
+    tmp_path, frame: Frame, models: tuple[MlModel, ...], damage: str
+) -> None:
+    bucket = FolderBucket(tmp_path)
+    for model in models[:3]:
+        save_ml_model(bucket, ASSET, model)
+    newest = models[2].card
+    stem = f"{folder(ASSET, Interval.H1)}{newest.valid_from_ms:013d}-{newest.id}"
+    if damage == "missing":
+        bucket.delete(f"{stem}.onnx")
+    elif damage == "altered":
+        bucket.write(f"{stem}.onnx", models[2].onnx[:-1] + b"\x00")
+    elif damage == "other card":
+        bucket.write(f"{stem}.json", b"{}")
+    else:
+        twin = MlModel(replace(newest, samples=1), models[2].onnx)
+        bucket.write(f"{folder(ASSET, Interval.H1)}{newest.valid_from_ms:013d}-{twin.card.id}.onnx", twin.onnx)
+        bucket.write(
+            f"{folder(ASSET, Interval.H1)}{newest.valid_from_ms:013d}-{twin.card.id}.json", twin.card.to_json().encode()
+        )
+    stored = load_ml_models(bucket, ASSET, Interval.H1)
+    assert stored.models == models[:2]
+    upto = int(np.searchsorted(frame.close_time, newest.valid_from_ms)) + 5
+    live, problem = with_newest_ml_score(frame.rows(slice(upto - 400, upto)), stored.trained, CURATION)
+    assert np.isnan(live["ml_score"]).all()  # models[1] is valid and not expired, and does not speak
+    assert problem == stored.problems[0]
+    scores = ml_scores(frame, stored.trained, CURATION).score
+    before = frame.close_time < newest.valid_from_ms
+    intact = ml_scores(frame, models, CURATION).score
+    assert np.array_equal(scores[before], intact[before], equal_nan=True)
+    assert np.isnan(scores[~before]).all()
+    asking = with_changes(SystemParams(), {"strategy.trend_hunter.weights.ml_confidence": 0.5})
+    _, problems = with_stored_ml(frame.rows(slice(0, upto)), ASSET, bucket, asking)
+    assert problems == (f"BTCUSDT: ML alpha is neutral: {problem}",)
+    for model in models[3:]:  # the next one speaks again, and the hole is named
+        save_ml_model(bucket, ASSET, model)
+    again, problems = with_stored_ml(frame, ASSET, bucket, asking)
+    assert np.isfinite(again["ml_score"][-1])
+    assert problems == (f"BTCUSDT: ML model cannot be used, its bars are neutral: {problem}",)
+
+
+def test_a_refused_model_is_not_replaced_by_an_older_one(frame: Frame, models: tuple[MlModel, ...]) -> None:
+    foreign = MlModel(replace(models[1].card, contract="f-other"), models[1].onnx)
+    scores = ml_scores(frame, [models[0], foreign], CURATION)
+    assert np.isnan(scores.score[frame.close_time >= foreign.card.valid_from_ms]).all()
+    assert "feature contract" in scores.problem
+
+
 def test_models_are_copied_as_they_are(tmp_path, models: tuple[MlModel, ...]) -> None:
     lake, run = FolderBucket(tmp_path / "lake"), FolderBucket(tmp_path / "run")
     save_ml_model(lake, ASSET, models[0])

@@ -277,6 +277,39 @@ class TestByHand:
             with pytest.raises(UsageError, match=f"may not promote its winner: .*{message}"):
                 propose(record, None, by=CAMPAIGN, reason="x", now_ms=1, active=None, costs=CostParams())
 
+    @pytest.mark.usefixtures("passing")
+    def test_who_trades_other_bars_than_the_champion_replaces_it_by_hand_only(
+        self, ports: CampaignPorts, request_: CampaignRequest
+    ) -> None:
+        record = ports.research.campaign(run_campaign(request_, ports).spec.id)
+        assert record is not None
+        mine = propose(record, None, by=HAND, reason="x", now_ms=1, active=None, costs=CostParams()).champion
+        active = replace(mine, id="champion-1h", interval=Interval.H1)
+        with pytest.raises(UsageError, match="it trades 4h bars and champion-1h, which it would replace, 1h bars"):
+            propose(record, None, by=CAMPAIGN, reason="x", now_ms=1, active=active, costs=CostParams())
+        by_hand = propose(record, None, by=HAND, reason="x", now_ms=1, active=active, costs=CostParams())
+        assert "must change to interval=4h" in by_hand.warnings[-1]
+        back = restore(mine, active=active, reason="x", now_ms=2)
+        assert "must change to interval=4h" in back.warnings[-1]
+        alike = restore(mine, active=replace(active, interval=INTERVAL), reason="x", now_ms=2)
+        assert not any("interval" in warning for warning in alike.warnings)
+
+    @pytest.mark.usefixtures("passing")
+    def test_a_winner_with_limits_of_its_own_is_promoted_by_hand_only(
+        self, ports: CampaignPorts, request_: CampaignRequest
+    ) -> None:
+        record = ports.research.campaign(run_campaign(request_, ports).spec.id)
+        assert record is not None
+        assert record.outcome is not None
+        winner = {**record.outcome["winner"], "changes": {"risk.max_drawdown": 0.95}}  # planned before limits were refused
+        wild = replace(record, outcome={**record.outcome, "winner": winner})
+        with pytest.raises(UsageError, match=r"changes the safety limit risk\.max_drawdown, which is a person's"):
+            propose(wild, None, by=CAMPAIGN, reason="x", now_ms=1, active=None, costs=CostParams())
+        assert (
+            "risk.max_drawdown"
+            in propose(wild, None, by=HAND, reason="x", now_ms=1, active=None, costs=CostParams()).warnings[-1]
+        )
+
     def test_an_unfinished_campaign_or_one_without_a_winner_has_nobody_to_promote(self, record: CampaignRecord) -> None:
         with pytest.raises(UsageError, match="not finished"):
             propose(replace(record, outcome=None), None, by=HAND, reason="x", now_ms=1, active=None, costs=CostParams())
@@ -364,7 +397,7 @@ def test_a_champion_is_its_parameters_whatever_the_settings_say_today() -> None:
         1,
     )
     assert system_of(known, base).version == known.params_version
-    assert incumbent_variant(base, known).changes == {"strategy.entry_threshold": 0.3}
+    assert incumbent_variant(base, known, INTERVAL).changes == {"strategy.entry_threshold": 0.3}
     assert settings_of(known)["strategy"] == {"entry_threshold": 0.3}
     with pytest.raises(ConfigError, match="other defaults"):
         settings_of(replace(known, params_version="p-of-last-year"))

@@ -1,12 +1,14 @@
 """Variants by dotted name: one way there and back, and every mistake named before anything runs."""
 
+import dataclasses
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.calibration.grids import default_points
 from shared.calibration.points import points_of
-from shared.calibration.variants import as_variants, changes_between, flattened, with_changes
+from shared.calibration.variants import LIMITS, as_variants, changes_between, flattened, with_changes
 from shared.domain.errors import ConfigError
 from shared.domain.regime import Regime
 from shared.trading.params import SystemParams
@@ -93,6 +95,20 @@ def test_all_problems_of_a_list_are_named_at_once():
     assert "variant 4 is the same as variant 3" in lines[2]
     assert "variant 5: regime.refit_days is not varied" in lines[3]
     assert "looks back" in lines[4]
+
+
+@pytest.mark.parametrize("name", LIMITS)
+def test_a_safety_limit_is_no_variant_and_the_reason_is_said(name):
+    point = {"strategy.stop_atr": 4.0, name: flattened(BASE)[name]}
+    with pytest.raises(ConfigError, match=f"variant 1: {name} is a safety limit: a person sets it"):
+        as_variants(BASE, [point], limit=10)
+
+
+def test_of_risk_all_but_the_limits_may_vary():
+    sizing = [name for name in flattened(BASE) if name.startswith("risk.") and name not in LIMITS]
+    assert "risk.stress_multiplier" in sizing
+    assert len(sizing) + len(LIMITS) == len(dataclasses.fields(BASE.risk))
+    assert as_variants(BASE, [{"risk.kelly_fraction": 0.5}, {"risk.stress_multiplier": 0.25}], limit=10)
 
 
 def test_none_too_many_and_only_the_base_are_refused():

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from shared.data.curation import curate
 from shared.data.generated import generate_market
@@ -40,7 +42,7 @@ def drawn_features(seed: int, bars: int = 2600) -> FloatArray:
 
 
 def start_of(z: FloatArray) -> Mixture:
-    return fit._split_start(z, np.quantile(z[:, 0], (0.33, 0.67)))
+    return fit._split_starts(z, np.quantile(z[:, 0], [(0.33, 0.67)]))[0]
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -66,6 +68,21 @@ def test_both_engines_give_the_same_model_id_on_real_bars(real_candles) -> None:
     for name in ("BTCUSDT", "SOLUSDT"):
         features = regime_features(curate(real_candles(f"binance_spot/{name}/1h", slice(-3000, None))))
         assert model_by(em.run, features).id == model_by(em_hmmlearn.run, features).id
+
+
+@given(st.lists(st.floats(-1e6, 700), min_size=1, max_size=40))
+def test_exponentials_are_those_of_numpy_to_the_last_place(values: list[float]) -> None:
+    ours = np.array(values)
+    em.exponentials(ours, np.empty_like(ours))
+    theirs = np.where(np.array(values) < -708, 0.0, np.exp(values))
+    np.testing.assert_array_max_ulp(ours, theirs, maxulp=1)
+
+
+@pytest.mark.parametrize("density", [1e-200, 0.1, 1e30])
+def test_likelihood_is_the_sum_of_logarithms_however_small_the_densities(density: float) -> None:
+    b, bars = np.full((3, 100), density), 100
+    ours = em.forward_pass(np.full(3, 1 / 3), np.full((3, 3), 1 / 3), b, np.empty((3, bars)), np.empty(bars))
+    assert ours == pytest.approx(bars * np.log(density), rel=1e-12)
 
 
 def test_leaves_its_start_alone() -> None:

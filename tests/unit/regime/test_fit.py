@@ -12,7 +12,7 @@ from shared.domain.candles import FloatArray
 from shared.domain.errors import FitRejected, NotEnoughData
 from shared.domain.interval import Interval
 from shared.regime.filter import filter_probabilities
-from shared.regime.fit import acceptance_problem, fit_regime_model
+from shared.regime.fit import _split_starts, acceptance_problem, fit_regime_model, training_window
 from shared.regime.model import RegimeModel
 from shared.regime.params import RegimeParams
 
@@ -92,6 +92,16 @@ def test_is_as_likely_as_the_best_of_random_starts(known_market, model: RegimeMo
         peers = [GaussianHMM(3, "full", n_iter=40, random_state=seed, covars_prior=0.0).fit(z) for seed in range(3)]
         best = max(peer.score(z) for peer in peers)
     assert model.log_likelihood > best - 0.01 * abs(best)
+
+
+def test_a_search_starts_from_the_moments_of_the_ranges_of_the_first_feature(known_market) -> None:
+    z = training_window(known_market.features[:2000], "BTCUSDT", PARAMS).z
+    edges = np.array([[-0.4, 0.4], [-9.0, 0.4], [-9.0, -8.0]])  # the last two leave states without bars
+    for start, (low, high) in zip(_split_starts(z, edges), edges, strict=True):
+        for state, chosen in enumerate((z[:, 0] <= low, (z[:, 0] > low) & (z[:, 0] <= high), z[:, 0] > high)):
+            members = z[chosen] if chosen.any() else z
+            np.testing.assert_allclose(start.means[state], members.mean(axis=0), atol=1e-12)
+            np.testing.assert_allclose(start.covariances[state], np.cov(members.T) + 0.1 * np.eye(3), atol=1e-12)
 
 
 def test_few_bars_are_not_enough(known_market) -> None:

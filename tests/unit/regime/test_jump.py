@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from itertools import pairwise
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
@@ -54,6 +54,37 @@ def test_probabilities_follow_the_definition_of_the_value_function(model: JumpMo
     expected = np.exp(-(values - values.min(axis=1, keepdims=True)) / model.temperature)
     expected /= expected.sum(axis=1, keepdims=True)
     np.testing.assert_allclose(jump_probabilities(model, features), expected, atol=1e-12)
+
+
+@given(st.integers(0, 10_000), st.integers(1, 6), st.floats(1e-6, 1.0))
+def test_a_step_weighs_the_best_of_all_paths(seed: int, rows: int, jump: float) -> None:
+    """Brute force: p_T(k) is the largest product over all 3^T paths that end in k, of α, likelihoods and `jump` per change."""
+    rng = np.random.default_rng(seed)
+    # Over many powers of ten, so that each of the nine changes of state is the best one somewhere.
+    alpha, likelihoods = rng.dirichlet([0.1, 0.1, 0.1]) + 1e-12, 10.0 ** rng.uniform(-6, 0, (rows, 3))
+    expected = np.zeros(3)
+    for path in product(range(3), repeat=rows + 1):
+        weight = alpha[path[0]] * jump ** sum(one != other for one, other in pairwise(path))
+        weight *= np.prod([likelihoods[row, state] for row, state in enumerate(path[1:])])
+        expected[path[-1]] = max(expected[path[-1]], weight)
+    found = [[0.0] * 3 for _ in range(rows)]
+    forward_max((jump, tuple(alpha.tolist())), likelihoods.tolist(), found)
+    np.testing.assert_allclose(found[-1], expected / expected.sum(), rtol=1e-9)
+
+
+@pytest.mark.parametrize("start", range(3))
+@pytest.mark.parametrize("end", range(3))
+def test_every_state_is_left_for_every_other_at_the_same_price(start: int, end: int) -> None:
+    """Worked by hand: certain of `start`, then a bar that only `end` explains (likelihood 1 against 0.001), at jump = 0.1."""
+    alpha, likelihoods = np.full(3, 0.0), np.full((1, 3), 0.001)
+    alpha[start], likelihoods[0, end] = 1.0, 1.0
+    found = [[0.0] * 3]
+    forward_max((0.1, tuple(alpha.tolist())), likelihoods.tolist(), found)
+    weights = np.full(3, 0.1 * 0.001)  # whoever is neither
+    weights[start], weights[end] = 0.001, 0.1
+    if start == end:
+        weights[end] = 1.0
+    np.testing.assert_allclose(found[0], weights / weights.sum(), rtol=1e-12)
 
 
 def test_online_state_is_the_end_of_the_best_path_so_far(model: JumpModel, known_market) -> None:

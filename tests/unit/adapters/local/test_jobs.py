@@ -109,6 +109,36 @@ def test_an_unknown_joblib_backend_is_named():
         collected(JoblibJobs(2, "clouds"), squares, [1])
 
 
+DEAD_AT_START = """
+import os
+from shared.adapters.local.jobs import ProcessJobs
+from shared.domain.errors import JobError
+
+if __name__ != "__main__":
+    os._exit(3)  # a worker, before it has read a byte
+
+class Large:
+    def __init__(self):
+        self.blob = bytes(8_000_000)  # more than a pipe holds: sending it fails half-way
+
+    def __call__(self):
+        return abs
+
+try:
+    ProcessJobs(2).run(Large(), [1, 2, 3], print)
+except JobError as error:
+    print(error)
+"""
+
+
+def test_a_worker_that_dies_before_it_has_read_its_work_is_a_lost_one(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(DEAD_AT_START)
+    ended = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=60)
+    assert "Traceback" not in ended.stderr
+    assert "of 3 lost its worker 2 times (ended with code 3)" in ended.stdout
+
+
 INTERRUPTED = """
 import sys, time
 from functools import partial

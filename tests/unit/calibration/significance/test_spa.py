@@ -157,6 +157,26 @@ def test_nothing_better_is_p_one_and_equal_candidates_are_no_division_by_zero(no
     assert stepwise(panel[:, [2, 2]], panel[:, 2], rng()).superior == ()
 
 
+def test_who_moves_with_the_benchmark_is_no_evidence_whatever_rounding_says(noise: Noise) -> None:
+    for seed in range(40):
+        base = noise(seed, 400, 1)[:, 0] + 0.001
+        clones = base[:, None] * np.linspace(0.3, 3.0, 7)
+        contributions = sharpe_contributions(clones), sharpe_contributions(base)
+        found = superior_predictive_ability(*contributions, rng(), resamples=200)
+        assert (found.statistic, found.p_consistent) == (0.0, 1.0)
+        assert stepwise(*contributions, rng(), resamples=200).superior == ()
+    lifted = superior_predictive_ability(base[:, None] + 1e-9, base, rng())
+    assert (lifted.statistic, lifted.p_lower, lifted.p_upper) == (0.0, 1.0, 1.0)
+
+
+def test_a_clone_beside_a_better_candidate_changes_nothing(noise: Noise) -> None:
+    panel = noise(6, 500, 2)
+    better = np.column_stack([panel[:, 1], panel[:, 1] + 0.004 + 0.1 * panel[:, 0]])
+    found = superior_predictive_ability(better, panel[:, 1], rng())
+    assert found.best == 1
+    assert found.p_consistent == superior_predictive_ability(better[:, 1:], panel[:, 1], rng()).p_consistent
+
+
 def test_the_same_generator_gives_the_same_result(noise: Noise) -> None:
     candidates, benchmark = set_with_edges(noise)
     assert superior_predictive_ability(candidates, benchmark, rng(2)) == superior_predictive_ability(

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from shared.calibration.significance.params import SignificanceParams
+from shared.calibration.significance.sharpe import sharpe_difference
 from shared.calibration.significance.verdict import Verdict, judge
 from shared.domain.candles import FloatArray
 from shared.domain.errors import ConfigError, MalformedData, NotEnoughData, UsageError
@@ -88,14 +89,36 @@ def test_all_trials_ever_made_deflate_the_winner(noise: Noise) -> None:
 def test_a_used_confirmation_must_show_more(noise: Noise) -> None:
     given = campaign(noise, edge=0.005)
     first, tenth = verdict(given), verdict({**given, "earlier_looks": 9})
-    assert first.record["ledoit_wolf"]["alpha"] == 0.05
-    assert tenth.record["ledoit_wolf"]["alpha"] == pytest.approx(0.005)
+    assert first.record["ledoit_wolf"]["alpha"] == pytest.approx(0.04)
+    assert tenth.record["ledoit_wolf"]["alpha"] == pytest.approx(0.04 * 0.2**9)
     assert tenth.record["ledoit_wolf"]["earlier_looks"] == 9
     threshold = {condition.name: condition.threshold for condition in tenth.conditions}
-    assert (threshold["ledoit_wolf"], threshold["spa"]) == (pytest.approx(0.005), 0.05)
+    assert (threshold["ledoit_wolf"], threshold["spa"]) == (pytest.approx(0.04 * 0.2**9), 0.05)
     assert missing(verdict({**given, "earlier_looks": 100_000})) == ["ledoit_wolf"]
     with pytest.raises(UsageError, match="-1 earlier looks"):
         verdict({**given, "earlier_looks": -1})
+
+
+def test_the_levels_of_all_looks_add_up_to_alpha() -> None:
+    for params in (PARAMS, replace(PARAMS, alpha=0.1, look_ratio=0.5)):
+        levels = [params.look_level(earlier) for earlier in range(60)]
+        assert sum(levels) == pytest.approx(params.alpha)
+        assert levels == sorted(levels, reverse=True)
+
+
+def test_twenty_looks_at_the_same_days_find_something_false_no_more_often_than_one_may() -> None:
+    # Twenty winners against twenty champions on the same 292 days, none better: the level of each look is what is left.
+    # alpha / (1 + earlier looks), whose sum grows without bound, finds something in a sixth of all families.
+    rng, families, looks = np.random.default_rng(1), 300, 20
+    spent = harmonic = 0
+    for _ in range(families):
+        panel = rng.standard_normal((292, 2 * looks))
+        p = [sharpe_difference(panel[:, k], panel[:, looks + k], rng, method="jkm").p_one_sided for k in range(looks)]
+        spent += any(value <= PARAMS.look_level(earlier) for earlier, value in enumerate(p))
+        harmonic += any(value <= PARAMS.alpha / (1 + earlier) for earlier, value in enumerate(p))
+    error = np.sqrt(0.05 * 0.95 / families)
+    assert spent / families <= 0.05 + 3 * error
+    assert harmonic / families > 0.05 + 3 * error
 
 
 def test_leverage_alone_is_no_improvement(noise: Noise) -> None:
@@ -179,6 +202,7 @@ def test_the_same_generator_gives_the_same_verdict(noise: Noise) -> None:
     [
         {"alpha": 0.0},
         {"deflated_sharpe": 1.0},
+        {"look_ratio": 1.0},
         {"minimum_effect": -0.1},
         {"minimum_effect": math.inf},
         {"resamples": 50},
