@@ -10,6 +10,7 @@ import asyncio
 import sys
 from collections.abc import Sequence
 
+from cloudrun.bot import light  # noqa: F401 - before everything else
 from cloudrun.bot.log import say
 from cloudrun.bot.supervisor import end_with_parent
 from shared.cli import wiring

@@ -7,7 +7,7 @@ After `until_s` nothing goes wrong any more: the quiet period in which everythin
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 import numpy as np
@@ -62,7 +62,11 @@ class Part(StrEnum):
     NETWORK = "no network"
     LEDGER = "no ledger"
     MARKET_STREAM = "market stream silent"
+    """the connections that are there; a new one brings messages"""
     USER_STREAM = "user stream silent"
+    """as the market stream"""
+    STREAMS = "all streams silent"
+    """new connections too"""
 
 
 LAST_FATED_STEP = 3_000
@@ -244,6 +248,7 @@ def random_plan(rng: np.random.Generator, until_s: float) -> FaultPlan:
             (Part.LEDGER, 0.2, 20.0),
             (Part.MARKET_STREAM, 0.25, 60.0),
             (Part.USER_STREAM, 0.25, 60.0),
+            (Part.STREAMS, 0.1, 40.0),
         )
         if rng.random() < chance * min(intensity, 1.0)
         for start_s in (float(rng.uniform(0, until_s)),)
@@ -251,8 +256,3 @@ def random_plan(rng: np.random.Generator, until_s: float) -> FaultPlan:
     jumps = ((float(rng.uniform(0, until_s)), int(rng.integers(-4000, 4000))),) if rng.random() < 0.1 * intensity else ()
     expiries = (float(rng.uniform(0, until_s)),) if rng.random() < 0.15 * intensity else ()
     return FaultPlan(rates, tuple(windows), jumps=jumps, key_expiries=expiries, until_s=until_s)
-
-
-def without_chance(plan: FaultPlan) -> FaultPlan:
-    """The plan with its rules and windows only."""
-    return replace(plan, rates=Rates())

@@ -60,8 +60,11 @@ class Watch:
     _token: int = 0
     _decided: set[tuple[str, int]] = field(default_factory=set)
     _legs: dict[tuple[str, str], str] = field(default_factory=dict)
+    _sums: dict[str, Decimal] = field(default_factory=dict)
     _bare_s: dict[str, float] = field(default_factory=dict)
     _bare_since_s: dict[str, float] = field(default_factory=dict)
+    journalled: Callable[[str], bool] = lambda _: False
+    """whether the exit journal holds an order"""
     longest_bare_s: float = 0.0
     """longest time that any position was without a full stop, whatever failed"""
     _ticked_s: float = 0.0
@@ -72,7 +75,8 @@ class Watch:
         client_id = params.get("newClientOrderId") or params.get("clientAlgoId") or ""
         record = self.ledger.order(client_id)
         if record is None:
-            self.story.violate(f"{client_id} was sent without an intent in the ledger")
+            if not self.journalled(client_id):  # an exit while the ledger is away
+                self.story.violate(f"{client_id} was sent without an intent in the ledger")
             return
         self.orders_sent += 1
         if record.state.is_final:
@@ -100,9 +104,13 @@ class Watch:
         symbol, client_id = params.get("symbol"), params.get("newClientOrderId") or params.get("clientAlgoId") or ""
         size = f"{params.get('side', '')} {params.get('quantity', '')} @ {params.get('triggerPrice', 'market')}"
         self.story.tell(f"{sender}: venue {command} {symbol} {size} {client_id} {params.get('origClientOrderId', '')}")
+        if command == "cancel_algo" and sender not in self.strangers:
+            self._check_uncovered(sender, client_id)
         if command not in ("order", "algo") or sender in self.strangers:
             return
         record = self.ledger.order(client_id)
+        if record is None and self.journalled(client_id):
+            return
         if record is None:
             self.story.violate(f"the venue executed {client_id}, which the ledger does not know")
             return
@@ -130,7 +138,9 @@ class Watch:
         elif method == "add_fills" and result:
             self.fills += len(result)
             self.story.tell(f"{process.name}: booked {', '.join(_shown(fill) for fill in result)}")
-            self._check_positions()
+            for fill in result:
+                self._sums[fill.symbol] = self._sums.get(fill.symbol, ZERO) + fill.signed_quantity
+            self._check_positions(self._sums)
         elif method == "set_halt":
             halt = arguments[0]
             self.story.tell(f"{process.name}: halt {halt.kind.value} {halt.symbol or 'book'}: {halt.reason}")
@@ -147,10 +157,7 @@ class Watch:
         if lease.holder != process.name:
             self.story.violate(f"{process.name} committed with the lease of {lease.holder}")
 
-    def _check_positions(self) -> None:
-        sums: dict[str, Decimal] = {}
-        for fill in self.ledger.fills(self.limits.book):
-            sums[fill.symbol] = sums.get(fill.symbol, ZERO) + fill.signed_quantity
+    def _check_positions(self, sums: dict[str, Decimal]) -> None:
         for symbol, position in self.ledger.positions(self.limits.book).items():
             if position.quantity != sums.get(symbol, ZERO):
                 self.story.violate(f"{symbol}: the ledger holds {position.quantity}, its fills add up to {sums.get(symbol)}")
@@ -169,6 +176,17 @@ class Watch:
             self._bare_s[symbol] = bare_s
             if bare_s > self.limits.stop_deadline_s:
                 self.story.violate(f"{symbol}: {position.quantity} unprotected beyond the deadline")
+
+    def _check_uncovered(self, sender: str, client_id: str) -> None:
+        """No cancellation takes away the protection of a position that its sender knows: not even in an emergency."""
+        account = self.venue.desk.engine.core.account
+        stop = account.algos[account.algo_by_client[client_id]]
+        held, known = account.positions[stop.symbol].quantity, self.ledger.positions(self.limits.book).get(stop.symbol)
+        if held * stop.sign >= 0 or known is None or known.quantity != held:
+            return
+        left = self._covered(stop.symbol)
+        if left < abs(held) <= left + stop.quantity:
+            self.story.violate(f"{sender} cancelled {client_id}, the stop of {held} {stop.symbol}")
 
     def _to_cover(self, symbol: str, held: Decimal) -> Decimal:
         """What our stops have to cover: everything, but for what a stranger has bought."""
@@ -191,7 +209,10 @@ class Watch:
     def at_rest(self) -> None:
         """After a quiet period: everything settled, explained and accounted for."""
         self._check_orders()
-        self._check_positions()
+        stored: dict[str, Decimal] = {}
+        for fill in self.ledger.fills(self.limits.book):
+            stored[fill.symbol] = stored.get(fill.symbol, ZERO) + fill.signed_quantity
+        self._check_positions(stored)
         frozen = self._frozen()
         positions = self.ledger.positions(self.limits.book)
         differs = False

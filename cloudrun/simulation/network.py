@@ -89,7 +89,6 @@ class Network:
 
     def __init__(self, loop: VirtualLoop, faults: Faults, handler: Handler, tell: Callable[[str], None]) -> None:
         self.faults = faults
-        self.in_flight = 0
         self.on_order: Callable[[Process, dict[str, str]], None] | None = None
         """told that a process puts an order on the wire"""
         self.on_fault: Callable[[], None] | None = None
@@ -118,12 +117,10 @@ class Network:
         if effect is Effect.REFUSED:
             self._loop.call_later(min(there_s, CONNECT_TIMEOUT_S), _fail, answer, _refused())
         elif effect is not Effect.LOST:
-            self.in_flight += 1
             self._loop.call_later(there_s, self._arrive, request, effect, answer)
         return answer
 
     def _arrive(self, request: Request, effect: Effect, answer: asyncio.Future[Reply]) -> None:
-        self.in_flight -= 1
         reply = self._handler(request) if effect in EXECUTED else None
         back_s = self.faults.latency_s()
         if effect is Effect.NO_ANSWER:

@@ -12,7 +12,6 @@ from cloudrun.simulation.faults import Faults, Part
 from cloudrun.simulation.network import Network, Session
 from cloudrun.simulation.process import Process, ProcessClock
 from cloudrun.simulation.venue import CREDENTIALS
-from shared.adapters.exchange import CcxtExchange, CcxtMarketData
 from shared.adapters.exchange.client import make_client
 from shared.adapters.exchange.connection import Connection
 from shared.adapters.exchange.params import ConnectionParams
@@ -148,6 +147,3 @@ class MemoryBus:
         if self.down:
             raise BusUnavailable("the bus does not answer (simulated)")
         self.published.append(event)
-
-
-__all__ = ["CLIENTS", "CcxtExchange", "CcxtMarketData", "MemoryBucket", "MemoryBus", "MemoryJournal", "gated_ledger"]

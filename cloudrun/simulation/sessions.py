@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cloudrun.simulation.ports import CLIENTS, CcxtExchange, CcxtMarketData, MemoryBucket
+from cloudrun.simulation.ports import CLIENTS, MemoryBucket
 from cloudrun.simulation.spec import Mode
 from cloudrun.simulation.streams import MarketLink, UserLink
+from shared.adapters.exchange import CcxtExchange, CcxtMarketData
 from shared.domain.errors import NotEnoughData
 from shared.trading.schedule import run_once
 from shared.trading.session import LivePorts, Session

@@ -58,7 +58,11 @@ class SoakResult:
         return {**asdict(self), "growth": round(self.growth, 4)}
 
 
-def soak(days: float, seed: int, on_hour: Callable[[int], None] = lambda _: None) -> SoakResult:
+OnHour = Callable[[int, float, int], None]
+"""Told hours passed, resident memory in MB and tasks of the trading process"""
+
+
+def soak(days: float, seed: int, on_hour: OnHour = lambda *_: None) -> SoakResult:
     """Run `days` simulated days."""
     began_s = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
@@ -117,7 +121,7 @@ def _windows(rng: np.random.Generator, end_s: float) -> list[Window]:
 class _Gauge:
     """Reads memory and tasks every simulated hour."""
 
-    def __init__(self, world: World, on_hour: Callable[[int], None]) -> None:
+    def __init__(self, world: World, on_hour: OnHour) -> None:
         self._world = world
         self._on_hour = on_hour
         self.day_one_mb = self.end_mb = _memory_mb()
@@ -136,7 +140,7 @@ class _Gauge:
             self.end_mb = _memory_mb()
             if hour <= DAY_S / HOUR_S:
                 self.day_one_mb = self.end_mb
-            self._on_hour(hour)
+            self._on_hour(hour, self.end_mb, self.tasks_end)
 
 
 def _forget_old(world: World) -> None:

@@ -9,10 +9,6 @@ from collections.abc import Callable
 KEPT_LINES = 60
 
 
-class Violation(AssertionError):
-    """An invariant was broken."""
-
-
 class Story:
     """Lines with their simulated time. All of them enter the fingerprint; the newest ones are kept."""
 

@@ -112,6 +112,7 @@ class _Link(Generic[Message]):
         if faults.down(Part.VENUE, now_s):
             self.lose("closed by the venue (simulated maintenance)")
             return
+        silent = silent or faults.down(Part.STREAMS, now_s)
         if silent or faults.down(Part.NETWORK, now_s) or faults.happens(rates.drop, now_s):
             return
         if faults.happens(rates.disconnect, now_s):

@@ -20,9 +20,10 @@ from cloudrun.simulation.loop import VirtualLoop, run_virtual
 from cloudrun.simulation.market import make_market
 from cloudrun.simulation.network import Network
 from cloudrun.simulation.ports import MemoryBus, MemoryJournal, gated_ledger
-from cloudrun.simulation.process import Killed, Process, ProcessClock, ended, install
+from cloudrun.simulation.process import Killed, Process, ProcessClock, install
 from cloudrun.simulation.spec import BOOK, CAPITAL, Mode, Outcome, WorldSpec
 from cloudrun.simulation.story import Story
+from cloudrun.simulation.supervisor import Main, Supervisor
 from cloudrun.simulation.venue import Venue
 from shared.adapters.sql.memory import memory_ledger
 from shared.domain.errors import OstError
@@ -33,13 +34,9 @@ RESTING_BARS = 2
 GLANCE_S = 0.5
 HEALTHY_AFTER_S = 45.0
 """how long nothing has to fail before deadlines count again"""
-TERMINATION_S = 10.0
-REQUEST_TIMEOUT_S = 120.0
-"""how long a request of schedule mode may take"""
 STOP_SLACK_S = 20.0
 """beyond the deadline itself: the answer's way, and the market's tick"""
 
-Main = Callable[["World", Process], Coroutine[Any, Any, None]]
 Act = Callable[["World"], Coroutine[Any, Any, None]]
 
 
@@ -77,11 +74,12 @@ class World:
             error_ms,
         )
         self.watch = Watch(self.ledger, self.venue, self.story, limits, self.healthy)
+        self.watch.journalled = lambda client_id: any(intent.client_id == client_id for intent in self.journal.pending())
         self.venue.desk.on_command = self.watch.commanded
         self.network.on_order = self.watch.sending
         self.processes: list[Process] = []
         self.closing = False
-        self._main = main
+        self._supervisor = Supervisor(self, main)
         self._last_fault_s = 0.0
         self.network.on_fault = self._faulted
 
@@ -131,13 +129,13 @@ class World:
         self.loop.set_exception_handler(self._lost_exception)
         self.ledger.register_book(BOOK, self.spec.start_ms, {"capital": str(CAPITAL)})
         others = [asyncio.create_task(act(self)) for act in (_market, _clock_jumps, _key_expiries, *acts)]
-        supervisors = [asyncio.create_task(self._supervise(standby=False))]
+        supervisors = [asyncio.create_task(self._supervisor.keep_running(standby=False))]
         if self.spec.standby and self.spec.mode is Mode.STREAM:
-            supervisors.append(asyncio.create_task(self._supervise(standby=True)))
+            supervisors.append(asyncio.create_task(self._supervisor.keep_running(standby=True)))
         await asyncio.sleep(self.spec.end_s)
         self.closing = True
         await asyncio.gather(*supervisors)
-        await self._terminate()
+        await self._supervisor.terminate()
         for task in others:
             task.cancel()
         for result in await asyncio.gather(*others, return_exceptions=True):
@@ -147,60 +145,6 @@ class World:
         for process in self.processes:
             if process.tasks:
                 self.story.violate(f"{process.name} left {len(process.tasks)} tasks behind")
-
-    async def _supervise(self, *, standby: bool) -> None:
-        """Keep one process running until the end; start the next one beside a stopped one."""
-        while not self.closing:
-            process = self.new_process(standby=standby)
-            main = process.start(self._main(self, process))
-            self.story.tell(f"{process.name} starts")
-            while not (main.done() or self.closing or self._is_replaced(process)):
-                await asyncio.wait([main], timeout=1.0)
-            if self.closing:
-                break
-            if main.done():
-                self._judge(process, await ended(main))
-            await asyncio.sleep(float(self.rng.uniform(0.2, 8.0)))
-
-    def _is_replaced(self, process: Process) -> bool:
-        return process.stopped and self.loop.time() >= process.replaced_at_s
-
-    async def _terminate(self) -> None:
-        """SIGTERM to every process that is left: each has ten seconds."""
-        for process in self.processes:
-            process.resume()
-            if process.alive:
-                process.on_terminate()
-        mains = {process.main: process for process in self.processes if process.main is not None}
-        left = [main for main in mains if not main.done()]
-        patience_s = TERMINATION_S if self.spec.mode is Mode.STREAM else REQUEST_TIMEOUT_S
-        if left:
-            await asyncio.wait(left, timeout=patience_s)
-        for main in left:
-            if main.done():
-                self._judge(mains[main], await ended(main))
-            else:
-                self.story.violate(f"{mains[main].name} did not end within {patience_s:g} s")
-                mains[main].kill()
-        await asyncio.sleep(0.1)
-
-    def new_process(self, *, standby: bool) -> Process:
-        """The next incarnation."""
-        process = Process(self.loop, f"bot-{len(self.processes) + 1}", self._touched)
-        process.standby = standby
-        process.kill_at_step = self.faults.fated_step(self.loop.time())
-        process.mortal_until_s = self.spec.plan.until_s
-        self.processes.append(process)
-        return process
-
-    def _judge(self, process: Process, how: BaseException | None) -> None:
-        """A process has ended: was it allowed to end like that?"""
-        if how is None or not process.alive:
-            self.story.tell(f"{process.name} {'ended' if process.alive else 'was killed'}")
-        elif isinstance(how, OstError):
-            self.story.tell(f"{process.name} ended: {type(how).__name__}: {how}")
-        else:
-            self.story.violate(f"{process.name} crashed: {type(how).__name__}: {how}")
 
     def _touched(self, process: Process, what: str) -> None:
         """A port call: it may be the last one of its process."""
@@ -222,6 +166,15 @@ class World:
             self.faults.between(1.0, 40.0) if replaced_after_s is None else replaced_after_s
         )
         self.loop.call_later(for_s, self._resumed, process)
+
+    def new_process(self, *, standby: bool) -> Process:
+        """The next incarnation."""
+        process = Process(self.loop, f"bot-{len(self.processes) + 1}", self._touched)
+        process.standby = standby
+        process.kill_at_step = self.faults.fated_step(self.loop.time())
+        process.mortal_until_s = self.spec.plan.until_s
+        self.processes.append(process)
+        return process
 
     def act_as(self, sender: str, command: str, params: dict[str, str]) -> None:
         """Somebody else does something on the account."""

@@ -115,7 +115,20 @@ def simulate(
                     i = quiet
             elif assets == 1 and units[0] != 0.0 and not (halted or (wants_stop[0] > 0.0 and stop_units[0] == 0.0)):
                 quiet, peak, error, record = mark_held_bars(
-                    market, signals, account, state, money, paths, i, margin_ratio, shallow, peak, day_equity, last_equity, error, record
+                    market,
+                    signals,
+                    account,
+                    state,
+                    money,
+                    paths,
+                    i,
+                    margin_ratio,
+                    shallow,
+                    peak,
+                    day_equity,
+                    last_equity,
+                    error,
+                    record,
                 )
                 if quiet > i:
                     traded[0] = volumes[0, quiet - 1] * closes[0, quiet - 1]
@@ -184,7 +197,10 @@ def simulate(
                     if level >= 0:
                         pause_until = max(pause_until, now_ms + pauses_ms[level])
                         halts.append((now_ms, now_ms + pauses_ms[level], drawdown))
-                    if equity < day_equity and 1.0 - equity / day_equity > account.max_daily_loss >= 1.0 - last_equity / day_equity:
+                    if (
+                        equity < day_equity
+                        and 1.0 - equity / day_equity > account.max_daily_loss >= 1.0 - last_equity / day_equity
+                    ):
                         pause_until = max(pause_until, _next_day_ms(now_ms))
                         halts.append((now_ms, _next_day_ms(now_ms), equity / day_equity - 1.0))
             paused = pause_until > now_ms

@@ -25,8 +25,8 @@ from shared.backtest.kernel_types import (
     SignalArrays,
 )
 from shared.compiled import uncounted
-from shared.domain.interval import DAY_MS
 from shared.domain.candles import FloatArray
+from shared.domain.interval import DAY_MS
 
 ENTRY_THRESHOLD = 0  # place of `entry_threshold` in `PolicyParams`
 _MARGIN = 1e-9  # equity this much (relatively) above a breaker's level is above it in any rounding

@@ -83,7 +83,11 @@ COMMANDS = (
     ("replay", "shared.cli.replay", "replay"),
     ("backtest", "shared.cli.backtest", "backtest"),
     ("risk", "shared.cli.risk", "risk"),
+    ("emergency", "shared.cli.emergency", "emergency"),
+    ("resume", "shared.cli.resume", "resume"),
+    ("export", "shared.cli.export", "export"),
     ("simulate", "shared.cli.simulate", "simulate"),
+    ("slippage", "shared.cli.slippage", "slippage"),
 )
 GROUPS = (
     ("agent", "shared.cli.agent"),

@@ -144,7 +144,13 @@ def _soak(days: float, seed: int, as_json: bool) -> None:
 
     with output.progress(unit="") as bar:
         row = bar.add_task("simulating", total=round(days * 24), detail="hours")
-        result = soak(days, seed, lambda hours: bar.update(row, completed=hours))
+
+        def on_hour(hours: int, memory_mb: float, tasks: int) -> None:
+            bar.update(row, completed=hours)
+            if hours % 24 == 0:
+                output.note(f"day {hours // 24}: {memory_mb:.1f} MB resident, {tasks} tasks")
+
+        result = soak(days, seed, on_hour)
     data = result.as_dict()
     output.emit(data, as_json, view=output.table(("", ""), data.items()))
     if result.violations:

@@ -107,7 +107,7 @@ def market(settings: Settings) -> MarketData:
         rng,
         settings.exchange,
         base_url=settings.venue.base_url,
-        demo=settings.mode == "testnet",
+        demo=settings.mode == "testnet" and settings.venue.base_url is None,
     )
     return CcxtMarketData(connection)
 
@@ -129,13 +129,13 @@ def live_ports(
     import numpy as np
 
     from shared.adapters.exchange import (
-        PAPER_CONNECTION,
         CcxtExchange,
         CcxtMarketData,
         CcxtMarketStream,
         CcxtUserStream,
         connect,
     )
+    from shared.adapters.exchange.params import on_paper
     from shared.adapters.local.bus import LocalBus
     from shared.adapters.local.exit_journal import FileExitJournal
     from shared.adapters.local.paper_clock import PaperClock, RealWaits
@@ -143,12 +143,13 @@ def live_ports(
 
     system, rng = clock(), np.random.default_rng(settings.run.seed)
     key, secret = account_keys(settings)
-    url, demo, venue = base_url or settings.venue.base_url, settings.mode == "testnet", settings.universe.venue
+    url, venue = base_url or settings.venue.base_url, settings.universe.venue
+    demo = settings.mode == "testnet" and url is None
     connection = connect(
         venue,
         (RealWaits(paper) if isinstance(paper, PaperClock) else paper) or system,
         rng,
-        settings.exchange if paper is None else PAPER_CONNECTION,
+        settings.exchange if paper is None else on_paper(settings.exchange),
         base_url=url,
         demo=demo,
         api_key=key,

@@ -1,4 +1,4 @@
-"""Circuit breakers on marked equity, open loss included: pauses at 5, 10 and 15 % drawdown, a latch at 20 %, a daily loss limit.
+"""Circuit breakers on marked equity, open loss included: pauses at 5, 10 and 15 % drawdown, a latch at 20 %, the loss of a day.
 
 A level fires when the drawdown crosses it from below, once; it is armed again when the drawdown has come back under it. A
 pause ends by itself; the latch stays in the ledger until a person resumes (corrections 10 and 18 of the design).

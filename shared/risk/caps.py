@@ -1,9 +1,9 @@
 """How large a position may be by what the market itself has shown: a cap on |notional| / equity from the value at risk.
 
 One-day 99 % historical VaR of one unit of exposure = 99 % quantile (type 7) of the absolute bar returns of the trailing window,
-times √(bars per day); the side that hurts more counts for both. cap = limit / VaR. Only order statistics and one interpolation:
-the value of a bar depends on its own window and nothing else, so that the trailing window of live trading and a history of years
-give the same bits (`caps_compiled.py` walks through a history).
+times √(bars per day): both sides count for either position. cap = limit / VaR. Only order statistics and one interpolation:
+the value of a bar depends on its own window and nothing else, so that the trailing window of live trading and a history of
+years give the same bits (`caps_compiled.py` walks through a history).
 """
 
 from __future__ import annotations

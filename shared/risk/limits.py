@@ -2,7 +2,8 @@
 
 Everything is a signed fraction of equity (notional / equity). A limit never turns a position around and never forbids a
 reduction: exits are always allowed when entries are not. Each rule leaves an `Approval`, so that the ledger can say why a
-position is smaller than the agents wanted. The backtest kernel compiles the rules (`within`, `room_left`, `stress_room`, `without_new_risk`).
+position is smaller than the agents wanted. The backtest kernel compiles the rules (`within`, `room_left`, `stress_room`,
+`without_new_risk`).
 """
 
 from __future__ import annotations
@@ -85,6 +86,7 @@ def without_new_risk(target: float, held: float) -> float:
 def _caps(wanted: float, context: LimitContext, params: RiskParams) -> list[tuple[str, float, str]]:
     """(rule, largest |exposure| it allows, sentence)."""
     room = room_left(params.max_total_exposure, context.others_gross)
+    shock, loss = params.stress_shock, params.stress_loss_limit
     return [
         (
             "asset exposure",
@@ -99,13 +101,12 @@ def _caps(wanted: float, context: LimitContext, params: RiskParams) -> list[tupl
         (
             "value at risk",
             context.var_cap,
-            f"at most {context.var_cap:.2f} of equity, for one day in a hundred to cost at most {params.var_limit:.1%}",
+            f"at most {context.var_cap:.2f} of equity: one day in a hundred may cost {params.var_limit:.0%}",
         ),
         (
             "stress loss",
             stress_room(params.max_net_exposure, context.others_net, wanted),
-            f"all prices {params.stress_shock:.0%} against the book may cost {params.stress_loss_limit:.0%}, "
-            f"{context.others_net:+.2f} net is held elsewhere",
+            f"a shock of {shock:.0%} may cost {loss:.0%} of equity, {context.others_net:+.2f} net is held elsewhere",
         ),
     ]
 

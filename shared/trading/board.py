@@ -8,13 +8,14 @@ about a closed bar stands, a repeated one changes nothing and a revised one is r
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
 from shared.domain.asset import Asset, Universe
 from shared.domain.candles import Candles
-from shared.domain.errors import MalformedData, OstError
+from shared.domain.errors import OstError
 from shared.domain.interval import Interval, format_ms
 from shared.domain.money import to_decimal
 from shared.domain.stream import BarMessage
@@ -40,6 +41,7 @@ class MarketBoard:
     def __init__(self, universe: Universe, interval: Interval, max_bars: int, market: MarketData) -> None:
         self._market = market
         self._interval = interval
+        self._closes: dict[str, Decimal] | None = None
         self._desks = {asset.symbol: _Desk(MarketWindow.empty(asset, interval, max_bars)) for asset in universe}
 
     def window(self, asset: Asset) -> MarketWindow:
@@ -60,10 +62,8 @@ class MarketBoard:
             return "" if known == row else f"{bar.symbol}: the closed bar of {format_ms(bar.open_ms)} was revised; ignored"
         if desk.window.close_ms is not None and bar.open_ms < desk.window.close_ms:
             return ""
-        try:
-            Candles.from_rows(self._interval, [row])
-        except MalformedData as error:
-            return f"{bar.symbol}: {error}"
+        if not (_is_possible(row) and self._interval.is_open_time(bar.open_ms)):
+            return f"{bar.symbol}: impossible candle at {format_ms(bar.open_ms)}: {row[1:]}; it is asked for by REST"
         desk.ahead[bar.open_ms] = row
         return ""
 
@@ -81,6 +81,7 @@ class MarketBoard:
 
         Asks the venue only for what the stream has not brought. One bad asset never stops the others.
         """
+        self._closes = None
         behind = [desk for desk in self._desks.values() if not self._extend(desk, bar_close_ms)]
         if not behind:
             return {}
@@ -112,8 +113,10 @@ class MarketBoard:
 
     def closes(self) -> Mapping[str, Decimal]:
         """Newest close by symbol, of the windows."""
-        windows = [desk.window for desk in self._desks.values() if len(desk.window.candles)]
-        return {window.asset.symbol: to_decimal(float(window.candles.close[-1])) for window in windows}
+        if self._closes is None:
+            windows = [desk.window for desk in self._desks.values() if len(desk.window.candles)]
+            self._closes = {window.asset.symbol: to_decimal(float(window.candles.close[-1])) for window in windows}
+        return self._closes
 
     def _extend(self, desk: _Desk, bar_close_ms: int) -> bool:
         """Take the waiting bars up to `bar_close_ms` into the window; whether that was all that is needed."""
@@ -133,6 +136,12 @@ class MarketBoard:
         window = await refreshed(desk.window, self._market, bar_close_ms)
         desk.ahead = dict(_newer(desk.ahead, window.close_ms or 0))
         return window
+
+
+def _is_possible(row: Row) -> bool:
+    """Whether `Candles` would take it; without its arrays, for every closed bar comes through here."""
+    _, first, high, low, close, volume = row
+    return 0 < low <= min(first, close) <= max(first, close) <= high < math.inf and 0 <= volume < math.inf
 
 
 def _stored(candles: Candles, open_ms: int) -> Row | None:

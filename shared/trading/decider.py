@@ -14,7 +14,7 @@ from shared.domain.asset import Asset
 from shared.domain.decision import Decision
 from shared.domain.errors import DataError, ModelError
 from shared.domain.money import to_decimal
-from shared.domain.orders import Fill
+from shared.domain.orders import Fill, OrderKind
 from shared.domain.records import EquityPoint, Halt, Lease
 from shared.ports import Clock, Ledger
 from shared.trading.analysis import Analysis
@@ -140,5 +140,11 @@ class Decider:
             rules=self._desk.rules[symbol],
             now_ms=self._clock.now_ms(),
             code_version=self._spec.code_version,
-            held_back=self._desk.held_back,
+            held_back=self._held_back(symbol),
         )
+
+    def _held_back(self, symbol: str) -> str:
+        """Why no new risk is taken in a symbol: data or account are not trusted, or the fate of an order of it is open."""
+        moving = (record for record in self._book.open_questions() if record.intent.symbol == symbol)
+        question = next((record for record in moving if record.intent.kind is not OrderKind.STOP), None)
+        return self._desk.held_back or ("" if question is None else f"{question.intent.client_id} is {question.state} still")

@@ -7,18 +7,18 @@ nothing but stops can still reach it.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import TypeVar
 
-from shared.domain.errors import LeaseLost, LedgerError, LedgerUnavailable, NotApproved, OstError, StorageError, VenueError
+from shared.domain.errors import LeaseLost, LedgerError, LedgerUnavailable
 from shared.domain.ids import book_tag
 from shared.domain.money import ZERO, SymbolRules
-from shared.domain.orders import Account, OrderIntent, OrderKind, OrderRecord, OrderState, Position
+from shared.domain.orders import Account, Position
 from shared.ports import Clock, Exchange, Ledger
-from shared.risk.approval import ApprovedOrder
-from shared.trading.emergency_exits import PATIENCE_S, EmergencyExits
+from shared.trading.emergency_exits import EmergencyExits
 from shared.trading.emergency_log import EmergencyLog
+from shared.trading.emergency_orders import EmergencyOrders, Tries
 from shared.trading.execution import Executor
 from shared.trading.reconciliation import VENUE_CLIENT_IDS, Reconciler
 
@@ -48,7 +48,6 @@ class EmergencyRounds:
         self._exchange = exchange
         self._ledger = ledger
         self._clock = clock
-        self._executor = executor
         self._reconciler = reconciler
         self._exits = exits
         self._log = log
@@ -57,78 +56,44 @@ class EmergencyRounds:
         self._since_ms = since_ms
         self._rules: dict[str, SymbolRules] = {}
         self._differs_ms: dict[str, int] = {}
-        self._ledger_is_there = True
-        self.wait_s = 0.0
-        """how long the venue has asked to be left alone in this round"""
+        self._tries = Tries(log)
+        self._orders = EmergencyOrders(exchange, ledger, clock, executor, log, self._tries, book)
 
     @property
     def log(self) -> EmergencyLog:
         """The record that is being written."""
         return self._log
 
+    @property
+    def wait_s(self) -> float:
+        """How long the venue has asked to be left alone in the last round."""
+        return self._tries.wait_s
+
     async def once(self) -> bool:
         """One try at everything that is left; whether it went well."""
-        self.wait_s, self._ledger_is_there = 0.0, True
+        self._tries.begin()
         self._take_over_journal()
-        goes_well = await self._call_back_entries()
-        account = await self._asked("the account", self._exchange.account())
+        goes_well = await self._orders.call_back_entries()
+        account = await self._tries.asked("the account", self._exchange.account())
         if account is None:
             return False
         flat = True
         for symbol in self._all_symbols():
             is_flat, went_well = await self._flatten(symbol, account)
             flat, goes_well = flat and is_flat, goes_well and went_well
-        settled = await self._settle_entries()
+        settled = await self._orders.settle_entries()
         if not (flat and settled and goes_well):
             return goes_well and settled
         # What was settled may have been filled meanwhile: only a second look says flat.
-        account = await self._asked("the account", self._exchange.account())
+        account = await self._tries.asked("the account", self._exchange.account())
         if account is None:
             return False
         for symbol in self._all_symbols():
             held = await self._held(symbol)
-            if held is None or _left(held, account.position(symbol)):
+            left = None if held is None else _left(held, account.position(symbol))
+            if left is None or (left and not self._is_dust(symbol, left)):
                 return True
-        return self._ledger_is_there and await self._cancel_stops() and await self._finish(account)
-
-    # --- entries -----------------------------------------------------------------------------------------------------------
-
-    async def _call_back_entries(self) -> bool:
-        """Ask the venue to cancel every entry that may rest there; what is not due yet is not sent any more."""
-        goes_well = True
-        for record in self._unfinished(stops=False):
-            intent = record.intent
-            if record.state is OrderState.INTENT and intent.due_ms > self._clock.now_ms():
-                self._executor.abandon(intent, "not sent: the book is in the emergency protocol")
-                continue
-            if intent.reduce_only:
-                continue
-            try:
-                report = await self._exchange.cancel(intent)
-            except VenueError as error:
-                goes_well = self._trouble(f"cancelling {intent.client_id}", error)
-                continue
-            if report is not None:
-                self._ledger.advance_order(report)
-                self._log.step(f"{intent.symbol}: the entry {intent.client_id} is {report.state.value}")
-        return goes_well
-
-    async def _settle_entries(self) -> bool:
-        """Whether nothing but stops can still reach the venue."""
-        settled = True
-        for record in self._unfinished(stops=False):
-            settled = await self._settle(record) and settled
-        return settled
-
-    async def _settle(self, record: OrderRecord) -> bool:
-        """Whether the fate of an order is known now; one that never arrived is not sent again."""
-        what = f"settling {record.intent.client_id}"
-        work = self._executor.settle(record, _refuse, patience_s=PATIENCE_S)
-        settled = await self._asked(what, work)
-        if settled is None or not settled.state.is_final:
-            return False
-        self._log.step(f"{settled.intent.symbol}: {settled.intent.client_id} is {settled.state.value}")
-        return True
+        return self._tries.ledger_is_there and await self._orders.cancel_stops() and await self._finish(account)
 
     # --- positions ---------------------------------------------------------------------------------------------------------
 
@@ -143,28 +108,31 @@ class EmergencyRounds:
         rules = await self._rules_of(symbol)
         if rules is None:
             return False, False
-        if rules.quantity(left) == 0:
+        if self._is_dust(symbol, left):
             self._log.step(f"{symbol}: {left} is below what the venue accepts and stays as dust")
             return True, True
         try:
-            fate = await self._asked(f"closing {symbol}", self._exits.close(self._log.record.id, left, account, rules))
+            fate = await self._tries.asked(f"closing {symbol}", self._exits.close(self._log.record.id, left, account, rules))
         except LeaseLost:
             raise
         except LedgerError as error:  # one symbol does not hold up the others
-            return False, self._trouble(f"closing {symbol}", error)
+            return False, self._tries.trouble(f"closing {symbol}", error)
         if fate is None:
             return False, False
         self._log.step(fate)
         return False, True
 
+    def _is_dust(self, symbol: str, left: Decimal) -> bool:
+        return symbol in self._rules and self._rules[symbol].quantity(left) == 0
+
     async def _held(self, symbol: str) -> Decimal | None:
         """What the book holds by its own fills; without the ledger by what the venue has kept of them."""
         try:
-            await self._asked(f"the executions of {symbol}", self._reconciler.book_fills(symbol))
+            await self._tries.asked(f"the executions of {symbol}", self._reconciler.book_fills(symbol))
             return self._ledger.positions(self._book).get(symbol, Position(symbol)).quantity
         except LedgerUnavailable as error:
-            self._without_ledger(error)
-        fills = await self._asked(f"the executions of {symbol}", self._exchange.fills(symbol, self._since_ms))
+            self._tries.without_ledger(error)
+        fills = await self._tries.asked(f"the executions of {symbol}", self._exchange.fills(symbol, self._since_ms))
         if fills is None:
             return None
         ours = (book_tag(self._book), *VENUE_CLIENT_IDS)
@@ -185,27 +153,13 @@ class EmergencyRounds:
 
     async def _rules_of(self, symbol: str) -> SymbolRules | None:
         if symbol not in self._rules:
-            self._rules.update(await self._asked(f"the rules of {symbol}", self._exchange.rules([symbol])) or {})
+            self._rules.update(await self._tries.asked(f"the rules of {symbol}", self._exchange.rules([symbol])) or {})
         return self._rules.get(symbol)
 
     # --- the end -----------------------------------------------------------------------------------------------------------
 
-    async def _cancel_stops(self) -> bool:
-        """Whether no stop of the book rests any more."""
-        cancelled = True
-        for record in self._unfinished(stops=True):
-            if record.state is not OrderState.OPEN:
-                cancelled = await self._settle(record) and cancelled
-                continue
-            ended = await self._asked(f"cancelling the stop {record.intent.client_id}", self._executor.cancel(record))
-            if ended is None or not ended.state.is_final:
-                cancelled = False
-                continue
-            self._log.step(f"{record.intent.symbol}: the stop {record.intent.client_id} is {ended.state.value}")
-        return cancelled
-
     async def _finish(self, account: Account) -> bool:
-        resting = await self._asked("the resting orders", self._exchange.open_orders())
+        resting = await self._tries.asked("the resting orders", self._exchange.open_orders())
         if resting is None:
             return False
         for report, _ in resting:
@@ -216,21 +170,12 @@ class EmergencyRounds:
 
     # --- what all of them need ---------------------------------------------------------------------------------------------
 
-    def _unfinished(self, *, stops: bool) -> list[OrderRecord]:
-        """Unfinished orders, stops or all others; none while the ledger is away, which `_finish` finds out."""
-        try:
-            orders = self._ledger.orders(self._book, unfinished=True)
-        except LedgerUnavailable as error:
-            self._without_ledger(error)
-            return []
-        return [record for record in orders if (record.intent.kind is OrderKind.STOP) == stops]
-
     def _all_symbols(self) -> list[str]:
         """The symbols of the session, and others that the book holds."""
         try:
             held = [symbol for symbol, position in self._ledger.positions(self._book).items() if position.quantity]
         except LedgerUnavailable as error:
-            self._without_ledger(error)
+            self._tries.without_ledger(error)
             held = []
         return list(dict.fromkeys((*self._symbols, *sorted(held))))
 
@@ -238,34 +183,10 @@ class EmergencyRounds:
         try:
             taken = self._exits.take_over()
         except LedgerUnavailable as error:
-            self._without_ledger(error)
+            self._tries.without_ledger(error)
             return
         if taken:
             self._log.step(f"{taken} journalled exits are in the ledger now")
-
-    async def _asked(self, what: str, work: Awaitable[T]) -> T | None:
-        """The answer of the venue; `None` where it refuses, is silent or makes no sense, which costs a pause."""
-        try:
-            return await work
-        except (LedgerError, StorageError):
-            raise
-        except OstError as error:
-            self.wait_s = max(self.wait_s, getattr(error, "retry_after_s", None) or 0.0)
-            self._trouble(what, error)
-            return None
-
-    def _without_ledger(self, error: LedgerUnavailable) -> None:
-        """Go on without it; what it does not know yet keeps this round from being the last."""
-        self._ledger_is_there = False
-        self._trouble("the ledger", error)
-
-    def _trouble(self, what: str, error: Exception) -> bool:
-        self._log.step(f"{what}: {error}")
-        return False
-
-
-def _refuse(intent: OrderIntent) -> ApprovedOrder:
-    raise NotApproved(f"{intent.symbol}: the book is in the emergency protocol")
 
 
 def _left(held: Decimal, there: Decimal) -> Decimal:

@@ -102,7 +102,7 @@ class Executor:
         except VenueRejected as error:
             report = _report(intent, OrderState.REJECTED, str(error))
             self._doubt(intent, error)
-        self._unsent.pop(intent.client_id, None)
+        self._forget(intent.client_id)
         record = self._ledger.advance_order(report)
         self._arrived(intent, price, mid, sent_ms, answered=True)
         return record
@@ -120,13 +120,14 @@ class Executor:
         if unsent is None:
             found = await self._inquiries.look_up(intent, patience_s)
         if isinstance(found, OrderReport):
-            self._unsent.pop(intent.client_id, None)
+            self._forget(intent.client_id)
             return self._ledger.advance_order(found)
         if found is Answer.UNANSWERED:
             self._freeze(intent)
         if found is not Answer.MISSING:
             return record
         if record.state is OrderState.OPEN:
+            self._inquiries.forget(intent.client_id)
             return self._ledger.advance_order(_report(intent, OrderState.CANCELLED, "the venue no longer knows the order"))
         if approve is None:
             return record
@@ -141,7 +142,7 @@ class Executor:
 
     def abandon(self, intent: OrderIntent, reason: str) -> OrderRecord:
         """End an intent that was never sent."""
-        self._unsent.pop(intent.client_id, None)
+        self._forget(intent.client_id)
         return self._ledger.advance_order(_report(intent, OrderState.ABANDONED, reason))
 
     async def cancel(self, record: OrderRecord) -> OrderRecord:
@@ -154,6 +155,11 @@ class Executor:
         if report is None:
             report = _report(record.intent, OrderState.CANCELLED, "the venue no longer knows the order")
         return self._ledger.advance_order(report)
+
+    def _forget(self, client_id: str) -> None:
+        """The fate of an order is known, or it is on its way again."""
+        self._unsent.pop(client_id, None)
+        self._inquiries.forget(client_id)
 
     def _not_sent(self, intent: OrderIntent, error: VenueUnreachable | RateLimited) -> None:
         before = self._unsent.get(intent.client_id)

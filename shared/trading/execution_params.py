@@ -17,8 +17,8 @@ class ExecutionParams:
     """look-ups of an unknown order before the symbol is frozen"""
     query_backoff_s: float = 0.5
     """first pause between look-ups; it doubles each time, up to 30 s"""
-    answer_patience_s: float = 5.0
-    """how long the sender of an order waits for the fate of an unknown one; then it is looked up between other work"""
+    answer_patience_s: float = 2.0
+    """how long anybody waits for the fate of an unknown order; then other work goes on, and it is asked about in between"""
     stop_deadline_s: float = 10.0
     """seconds from an entry's fill to a confirmed protective stop; what is not protected by then is closed"""
     unprotected_pause_s: float = 3600.0

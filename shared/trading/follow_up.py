@@ -10,27 +10,39 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from shared.domain.errors import NotApproved
-from shared.domain.orders import OrderIntent, OrderKind, OrderRecord, OrderState
+from shared.domain.money import ZERO
+from shared.domain.orders import OrderIntent, OrderKind, OrderRecord, OrderReport, OrderState
 from shared.ports import Clock, Ledger
 from shared.risk.approval import ApprovedOrder
 from shared.trading.book import BookState
 from shared.trading.execution import Executor
 from shared.trading.execution_params import ExecutionParams
 from shared.trading.order_desk import OrderDesk
+from shared.trading.reconciliation import Reconciler
 
 
 class FollowUp:
     """Looks after the orders of one book between its decisions."""
 
     def __init__(
-        self, ledger: Ledger, clock: Clock, book: BookState, executor: Executor, desk: OrderDesk, params: ExecutionParams
+        self,
+        *,
+        ledger: Ledger,
+        clock: Clock,
+        book: BookState,
+        executor: Executor,
+        reconciler: Reconciler,
+        desk: OrderDesk,
+        params: ExecutionParams,
     ) -> None:
         self._ledger = ledger
         self._clock = clock
         self._book = book
         self._executor = executor
+        self._reconciler = reconciler
         self._desk = desk
         self._params = params
+        self._next_look_ms: dict[str, int] = {}
 
     async def tend(self, symbols: Iterable[str]) -> bool:
         """One pass over `symbols`; whether everything is at rest. Raises what ledger, lease and venue raise."""
@@ -70,6 +82,8 @@ class FollowUp:
         for record in self._moving(symbol):
             settled = await self._executor.settle(record, self._desk.again, patience_s=0.0)
             self._book.changed()
+            if settled.state is OrderState.UNKNOWN:
+                settled = await self._look_at_fills(settled)
             if settled.filled > record.filled or settled.state.is_final:
                 await self._desk.complete(settled)
         protected = await self._desk.protect(symbol)
@@ -79,6 +93,19 @@ class FollowUp:
             await self._desk.send_slice(min(due, key=lambda intent: intent.due_ms))
             protected = await self._desk.protect(symbol)
         return protected and not waiting and not self._moving(symbol)
+
+    async def _look_at_fills(self, record: OrderRecord) -> OrderRecord:
+        """Where an order cannot be looked up its executions may still be listed: what they prove is known from then on."""
+        intent, now_ms = record.intent, self._clock.now_ms()
+        if now_ms < self._next_look_ms.get(intent.symbol, 0):
+            return record
+        self._next_look_ms[intent.symbol] = now_ms + round(self._params.resend_grace_s * 1000)
+        await self._reconciler.book_fills(intent.symbol)
+        self._book.changed()
+        filled = sum((fill.quantity for fill in self._ledger.fills(intent.book, client_id=intent.client_id)), ZERO)
+        if filled < intent.quantity:
+            return record
+        return self._ledger.advance_order(OrderReport(intent.client_id, intent.symbol, OrderState.FILLED, filled))
 
     def _moving(self, symbol: str) -> list[OrderRecord]:
         """Orders of a symbol whose fate is open; stops are the guard's."""

@@ -34,6 +34,7 @@ class Marks:
         self._last = ledger.last_equity(book)
         self._forgotten_ms = ledger.peak_forgotten_ms(book)
         self._known_halts: list[Halt] = []
+        self._cap: float | None = None
         self._seen: EquityPoint | None = self._last
         """the newest mark, stored or not: a level is crossed once"""
 
@@ -63,6 +64,7 @@ class Marks:
             self._ledger.log(self._book, "breaker", "warning", halt.reason, bar_close_ms)
         self._ledger.record_equity(self._book, point)
         self._record.add(point)
+        self._cap = None
         self._last = self._seen = point
         return point, self._halts(bar_close_ms) if tripped else in_force
 
@@ -80,10 +82,13 @@ class Marks:
             self._ledger.record_equity(self._book, point)
             self._last = replace(self._last, exposure=point.exposure)
         self._record.add(point)
+        self._cap = None
 
     def kelly_cap(self) -> float:
         """Largest |notional| / equity that Kelly allows."""
-        return kelly_cap(self._record.returns(), self._params)
+        if self._cap is None:
+            self._cap = kelly_cap(self._record.returns(), self._params)
+        return self._cap
 
     def _halts(self, now_ms: int) -> list[Halt]:
         """Halts in force. A resume lifts some of them: only then the peak may have been rebased."""

@@ -13,11 +13,13 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from shared.domain.errors import NotApproved
+from shared.domain.interval import DAY_MS
 from shared.domain.money import ZERO, SymbolRules, to_decimal
 from shared.domain.orders import Account, Fill, OrderIntent, OrderKind, OrderRecord, OrderReport, OrderState
 from shared.domain.records import Lease
 from shared.ports import Clock, Ledger
-from shared.risk.approval import ApprovedOrder, OrderContext, approve
+from shared.risk.approval import ApprovedOrder, OrderContext, OrderLimits, approve
+from shared.risk.pace import OrderPace
 from shared.trading.book import BookState
 from shared.trading.execution import Executor
 from shared.trading.legs import EXIT, remainder
@@ -57,6 +59,8 @@ class OrderDesk:
         equity: Callable[[], Decimal],
         price: Callable[[str], Decimal],
         name: str,
+        available: Callable[[], Decimal | None] = lambda: None,
+        leverage: int = 1,
     ) -> None:
         self._ledger = ledger
         self._book = book
@@ -70,6 +74,10 @@ class OrderDesk:
         self._lease = lease
         self._equity = equity
         self._price = price
+        self._available = available
+        self._leverage = leverage
+        self._limits = OrderLimits.of(params.risk)
+        self._pace = OrderPace(arrival.sent_ms for arrival in ledger.arrivals(name, clock.now_ms() - DAY_MS))
         self.rules = dict(rules)
         self._guard = Guard(
             ledger=ledger,
@@ -173,6 +181,7 @@ class OrderDesk:
         after = held + intent.quantity * intent.side.sign
         if self.held_back and not intent.reduce_only and not (held * after >= 0 and abs(after) < abs(held)):
             raise NotApproved(f"{intent.symbol}: no new risk is taken now ({self.held_back})")
+        minute, day = self._pace.recent(now_ms)
         context = OrderContext(
             rules=self.rules[intent.symbol],
             held=held,
@@ -180,8 +189,17 @@ class OrderDesk:
             equity=move.equity,
             max_asset_exposure=to_decimal(self._params.risk.max_asset_exposure),
             halts=self._ledger.halts(self._name, now_ms),
+            limits=self._limits,
+            last_price=self._price(intent.symbol),
+            orders_minute=minute,
+            orders_day=day,
+            available=self._available(),
+            leverage=self._leverage,
         )
-        return approve(intent, context)
+        order = approve(intent, context)
+        if not intent.reduce_only:
+            self._pace.sent(now_ms)
+        return order
 
     def again(self, intent: OrderIntent) -> ApprovedOrder:
         """Risk control for an order that never arrived. Raises `NotApproved`, or `LeaseLost`."""

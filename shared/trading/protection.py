@@ -72,6 +72,8 @@ class Guard:
         self._bare: dict[str, _Bare] = {}
         self._dust: dict[str, Decimal] = {}
         self._cancel_ms: dict[str, int] = {}
+        self._filling_ms: dict[str, int] = {}
+        """by client id: when a stop that is being filled was looked at last"""
 
     async def protect(self, symbol: str, planned: OrderIntent | None = None) -> bool:
         """One pass over a symbol: place, resize or replace its stop, or close what is not protected in time.
@@ -116,7 +118,8 @@ class Guard:
     async def _covered(self, symbol: str, size: Decimal) -> bool:
         """Whether a stop of the position's size rests at the venue; if so the other ones are cancelled.
 
-        A stop that has begun to fill is on its way out of the position and is left alone.
+        A stop that has begun to fill is on its way out of the position and is left alone; where its end does not come within
+        the deadline it is asked for, for the message may be lost.
         """
         full = [
             stop
@@ -126,8 +129,25 @@ class Guard:
         if not full:
             return False
         self._bare.pop(symbol, None)
+        if full[-1].filled > 0 and await self._has_ended(full[-1]):
+            return await self._covered(symbol, size)
         await self._cancel(symbol, keep=full[-1])
         return True
+
+    async def _has_ended(self, stop: OrderRecord) -> bool:
+        """Whether a stop that is being filled has come to its end at the venue without our being told."""
+        now_ms, deadline_ms = self._clock.now_ms(), round(self._params.stop_deadline_s * 1000)
+        client_id = stop.intent.client_id
+        if now_ms - self._filling_ms.setdefault(client_id, now_ms) < deadline_ms:
+            return False
+        self._filling_ms[client_id] = now_ms
+        settled = await self._executor.settle(stop, None, patience_s=0.0)
+        if settled.filled > stop.filled:
+            await self._reconciler.book_fills(stop.intent.symbol)
+        self._book.changed()
+        if settled.state.is_final:
+            del self._filling_ms[client_id]
+        return settled.state.is_final
 
     async def _place_stop(self, symbol: str, size: Decimal, planned: OrderIntent | None) -> bool:
         """Bring a stop of `size` on its way; whether that is hopeless (its price is crossed, or no price is known)."""

@@ -76,7 +76,7 @@ class Reconciler:
                 # Its market leg may be known as filled while the fills are not booked yet: the stop would protect nothing.
                 await self.book_fills(record.intent.symbol)
             if resting or not is_resting_stop:
-                settled = await self._executor.settle(record, approve)
+                settled = await self._executor.settle(record, approve, patience_s=self._params.answer_patience_s)
                 if settled.filled > 0:
                     # Booked at once: whether the next order may go out (a stop, say) depends on the position.
                     await self.book_fills(record.intent.symbol)
@@ -93,7 +93,8 @@ class Reconciler:
         if record.intent.kind is not OrderKind.STOP or record.state is not OrderState.INTENT:
             return False
         legs = self._ledger.orders(self._book, decision_id=record.intent.decision_id)
-        if not any(leg.intent.kind is not OrderKind.STOP and leg.state.is_final and leg.filled == 0 for leg in legs):
+        # All of them: where one was filled, a stop may have been sent by a process that was killed before it could say so.
+        if not all(leg.state.is_final and leg.filled == 0 for leg in legs if leg.intent.kind is not OrderKind.STOP):
             return False
         self._executor.abandon(record.intent, "not sent: the market leg of its decision ended without a fill")
         return True
@@ -197,7 +198,7 @@ class Reconciler:
 
     async def _settle_stops(self, symbol: str) -> None:
         for record in self._stops(symbol):
-            await self._executor.settle(record, None)
+            await self._executor.settle(record, None, patience_s=self._params.answer_patience_s)
 
     def _stops(self, symbol: str) -> list[OrderRecord]:
         unfinished = self._ledger.orders(self._book, unfinished=True)

@@ -233,11 +233,12 @@ def _view(
     symbols = [asset.symbol for asset in source.universe]
     symbol, bar_ms = asset.symbol, point.time_ms
     held = {name: _held(book, name, bar_ms, symbols.index(name) < symbols.index(symbol)) for name in symbols}
-    others = sum(
-        abs(float(held[other.symbol])) * float(window.candles.close[-1])
+    others = [
+        float(held[other.symbol]) * float(window.candles.close[-1])
         for other, window in windows.items()
         if other != asset and len(window.candles)
-    )
+    ]
+    equity = float(point.equity)
     sent = [intent.created_ms for intent in _orders_of(book, stored)]
     decided_ms = (stored.decided_ms if stored else 0) or min(sent, default=bar_ms)
     track = TrackRecord(row for row in book.equity if row.time_ms <= bar_ms)
@@ -246,7 +247,8 @@ def _view(
         equity=point.equity,
         held=held[symbol],
         protected=_protected(book, symbol, bar_ms),
-        others_gross=others / float(point.equity) if point.equity > 0 else math.inf,
+        others_gross=sum(abs(notional) for notional in others) / equity if equity > 0 else math.inf,
+        others_net=sum(others) / equity if equity > 0 else 0.0,
         kelly_cap=kelly_cap(track.returns(), source.params.risk),
         halts=[halt for halt in source.ledger.halts(source.book, bar_ms) if halt.since_ms <= max(bar_ms, decided_ms)],
         rules=source.rules[symbol],

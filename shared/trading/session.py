@@ -14,24 +14,26 @@ from collections.abc import Collection
 from dataclasses import replace
 from decimal import Decimal
 
-from shared.domain.errors import LeaseLost
+from shared.domain.errors import UsageError
 from shared.domain.interval import Interval
-from shared.domain.money import ZERO
-from shared.domain.orders import Account, Fill, OrderState
+from shared.domain.money import ZERO, SymbolRules
+from shared.domain.orders import Fill, OrderState
 from shared.domain.records import EquityPoint, Lease
 from shared.domain.stream import AccountMessage, BarMessage, OrderMessage
 from shared.trading.analyst import Analyst, SystemAnalyst
 from shared.trading.balance import Balance
 from shared.trading.board import MarketBoard
-from shared.trading.book import AccountState, BookState, differing
+from shared.trading.book import AccountState, BookState
 from shared.trading.decider import Decider
 from shared.trading.execution import Executor
 from shared.trading.fence import FencedExchange
 from shared.trading.follow_up import FollowUp
+from shared.trading.lease_holder import LeaseHolder
 from shared.trading.marking import Marks
 from shared.trading.order_desk import OrderDesk
 from shared.trading.reconciliation import Reconciler
 from shared.trading.session_types import LivePorts, Ports, Quote, SessionSpec, StepReport
+from shared.trading.settlement import Settlement
 
 __all__ = ["LivePorts", "Ports", "Quote", "Session", "SessionSpec", "StepReport"]
 
@@ -43,45 +45,75 @@ class Session:
         self,
         ports: Ports,
         spec: SessionSpec,
-        lease: Lease,
+        holder: LeaseHolder,
         since_ms: int,
         analyst: Analyst | None = None,
         quote: Quote | None = None,
     ) -> None:
         self._ports = ports
         self._spec = spec
-        self._lease = lease
+        self._holder = holder
         ledger, book, params = ports.ledger, spec.book, spec.params
         self.analyst = analyst or SystemAnalyst(ports.models, ledger, book, spec.universe, params)
         self.board = MarketBoard(spec.universe, spec.interval, params.window_bars(spec.interval), ports.market)
         self.book = BookState(ledger, book)
         self.account = AccountState()
         self.marks = Marks(ledger, book, params.risk)
-        self.exchange = FencedExchange(ports.exchange, self.check_lease)
+        self.exchange = FencedExchange(ports.exchange, holder.check)
         self.executor = Executor(self.exchange, ledger, ports.clock, book, params.execution, quote)
         self.reconciler = Reconciler(self.exchange, ledger, ports.clock, self.executor, book, since_ms, params.execution)
-        self._balance = Balance(self.exchange, ledger, ports.clock, self.reconciler, book, params.execution)
-        self.desk = OrderDesk(
+        self.desk = self._order_desk()
+        self.follow_up = FollowUp(
             ledger=ledger,
+            clock=ports.clock,
+            book=self.book,
+            executor=self.executor,
+            reconciler=self.reconciler,
+            desk=self.desk,
+            params=params.execution,
+        )
+        self._settlement = Settlement(
+            exchange=self.exchange,
+            symbols=self.symbols,
+            book=self.book,
+            account=self.account,
+            desk=self.desk,
+            follow_up=self.follow_up,
+            reconciler=self.reconciler,
+            balance=Balance(self.exchange, ledger, ports.clock, self.reconciler, book, params.execution),
+        )
+        self._decider = self._made_decider()
+        self._streaming = False
+        self.since_ms = since_ms
+        """when the book began: nothing older at the venue is its business"""
+        self.reconciled_ms = 0
+        """when the last full reconciliation was begun"""
+
+    def _order_desk(self) -> OrderDesk:
+        return OrderDesk(
+            ledger=self._ports.ledger,
             book=self.book,
             executor=self.executor,
             reconciler=self.reconciler,
             rules={},
-            params=params,
+            params=self._spec.params,
             max_age_ms=self._max_age_ms,
-            clock=ports.clock,
-            check_lease=self.renew_lease,
-            lease=lambda: self._lease,
+            clock=self._ports.clock,
+            check_lease=self._holder.renew,
+            lease=lambda: self._holder.current,
             equity=self._last_equity,
             price=self._last_price,
-            name=book,
+            name=self._spec.book,
+            available=self._available,
+            leverage=self._spec.leverage,
         )
-        self.follow_up = FollowUp(ledger, ports.clock, self.book, self.executor, self.desk, params.execution)
-        self._decider = Decider(
-            spec=spec,
-            ledger=ledger,
-            clock=ports.clock,
-            lease=lambda: self._lease,
+
+    def _made_decider(self) -> Decider:
+        return Decider(
+            spec=self._spec,
+            ledger=self._ports.ledger,
+            clock=self._ports.clock,
+            lease=lambda: self._holder.current,
             analyst=self.analyst,
             board=self.board,
             book=self.book,
@@ -90,22 +122,13 @@ class Session:
             desk=self.desk,
             price=self._last_price,
         )
-        self._streaming = False
-        self.since_ms = since_ms
-        """when the book began: nothing older at the venue is its business"""
-        self.reconciled_ms = 0
-        """when the last full reconciliation was begun"""
 
     @classmethod
     def take(cls, ports: Ports, spec: SessionSpec, analyst: Analyst | None = None, quote: Quote | None = None) -> Session:
         """Take the lease of the book; `prepare` comes next. Raises `LeaseLost` where another process writes it."""
-        lease = ports.ledger.acquire_lease(spec.book, spec.holder, spec.lease_ttl_ms, ports.lease_clock.now_ms())
-        if lease is None:
-            raise LeaseLost(
-                f"another process trades the book {spec.book}; stop it, or wait {spec.lease_ttl_ms // 1000} s for its lease"
-            )
+        holder = LeaseHolder.take(ports.ledger, ports.lease_clock, spec.book, spec.holder, spec.lease_ttl_ms)
         created_ms = next((row.created_ms for row in ports.ledger.books() if row.book == spec.book), ports.clock.now_ms())
-        return cls(ports, spec, lease, created_ms, analyst, quote)
+        return cls(ports, spec, holder, created_ms, analyst, quote)
 
     async def prepare(self) -> None:
         """Verify the account's settings and reconcile before anything is traded.
@@ -137,15 +160,30 @@ class Session:
     @property
     def lease(self) -> Lease:
         """The lease as it was last renewed."""
-        return self._lease
+        return self._holder.current
 
     async def close(self) -> None:
         """Give the lease up. Positions and their protective stops stay."""
-        self._ports.ledger.release_lease(self._lease)
+        self._holder.release()
 
     async def refresh_rules(self) -> None:
         """Ask the venue again what it accepts: ticks, steps and the state of a symbol do change."""
-        self.desk.rules = dict(await self.exchange.rules(self.symbols))
+        known = self.desk.rules
+        try:
+            self.desk.rules = dict(await self.exchange.rules(self.symbols))
+        except UsageError as error:
+            if not known:
+                raise
+            # A contract that has ended is listed no more: it is not traded, and nothing else stops for it.
+            self._ports.ledger.log(self._spec.book, "session", "warning", str(error), self._ports.clock.now_ms())
+            for symbol in self.symbols:
+                self.desk.rules[symbol] = await self._rules_of(symbol, known[symbol])
+
+    async def _rules_of(self, symbol: str, before: SymbolRules) -> SymbolRules:
+        try:
+            return (await self.exchange.rules([symbol]))[symbol]
+        except UsageError:
+            return replace(before, trading=False)
 
     def follow_streams(self, *, trusted: bool) -> None:
         """Whether messages keep account and bars up to date from now on; without it every step asks by REST."""
@@ -193,7 +231,7 @@ class Session:
             # The market data adapter tells closed bars from the open one by the venue's clock: one question serves all.
             await self.exchange.server_time_ms()
         problems = await self.board.advance(bar_close_ms)
-        await self._settled()
+        await self._settlement.before_step(trusted=self._streaming)
         await self.follow_up.supersede(bar_close_ms)
         closes = self.board.closes()
         held_before = bool(self.book.held_symbols())
@@ -222,14 +260,8 @@ class Session:
         With `full` also the stops that rest at the venue are asked for, one by one. The account is known from then on.
         """
         began_ms = self._ports.clock.now_ms()
-        if full or self.book.open_questions():
-            await self.desk.settle(await self.exchange.account(), resting=full)
-        account = await self._settle_positions()
-        await self.reconciler.book_funding()
-        await self.reconciler.find_foreign_orders()
+        await self._settlement.reconcile(full=full)
         if full:
-            self.reconciler.find_foreign_positions(self.symbols, account)
-            await self._balance.settle()
             self.reconciled_ms = began_ms
 
     async def resolve_doubts(self) -> None:
@@ -240,49 +272,26 @@ class Session:
         if doubts.rules:
             await self.refresh_rules()
             doubts.rules = False
-        await self._settle_positions()
+        await self._settlement.positions()
         doubts.account = False
         doubts.positions.clear()
 
     def renew_lease(self, *, force: bool = False) -> None:
         """Renew the lease where half of it is over, or in any case. Raises `LeaseLost`, `LedgerUnavailable`."""
-        now_ms = self._ports.lease_clock.now_ms()
-        if not force and self._lease.expires_ms - now_ms > self._spec.lease_ttl_ms / 2:
-            return  # every commit is checked against the lease's token anyway
-        renewed = self._ports.ledger.acquire_lease(self._spec.book, self._spec.holder, self._spec.lease_ttl_ms, now_ms)
-        if renewed is None or renewed.token != self._lease.token:
-            raise LeaseLost(f"another process has taken over the book {self._spec.book}; this one stops")
-        self._lease = renewed
-
-    def check_lease(self) -> None:
-        """Nothing while the lease is valid; else renew it. Raises `LeaseLost`, `LedgerUnavailable`."""
-        if self._ports.lease_clock.now_ms() >= self._lease.expires_ms:
-            self.renew_lease(force=True)
+        self._holder.renew(force=force)
 
     @property
     def _max_age_ms(self) -> int:
         return round(self._spec.params.max_decision_age * self._spec.interval.ms)
 
-    async def _settled(self) -> None:
-        """Everything that was open is settled and every position explained, with as few questions as that takes."""
-        if self.book.open_questions():
-            await self.desk.settle(await self.exchange.account(), resting=False)
-        if not (self._streaming and self.account.known) or differing(self.book, self.account, self.symbols):
-            await self._settle_positions()
-        await self.follow_up.tend(self.symbols)
-
-    async def _settle_positions(self) -> Account:
-        account = await self.exchange.account()
-        self.account.snapshot(account)
-        if differing(self.book, self.account, self.symbols):
-            try:
-                await self.reconciler.settle_positions(self.symbols, account)
-            finally:
-                self.book.changed()
-        return account
-
     def _last_equity(self) -> Decimal:
         return self.marks.last.equity if self.marks.last is not None else self.account.wallet
+
+    def _available(self) -> Decimal | None:
+        """Free margin of the account at the newest closes, where it is known."""
+        if not self.account.known:
+            return None
+        return self.account.marked(self.book, self.board.closes(), self._spec.leverage).available
 
     def _last_price(self, symbol: str) -> Decimal:
         """Newest close, else what the venue said last; 0 where neither is known."""

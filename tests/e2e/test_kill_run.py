@@ -18,7 +18,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from contextlib import closing, suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -143,7 +143,10 @@ def kept(ost: Any) -> dict[str, list[Any]]:
         return {
             "book": [book, record.created_ms, record.settings, record.summary, record.finished_ms is not None],
             "decisions": sorted(decisions, key=lambda row: row["id"]),
-            "orders": sorted(ledger.orders(book), key=lambda row: row.intent.client_id),
+            # Stops of one bar are sent side by side: which of them the exchange numbers first is chance.
+            "orders": sorted(
+                (replace(row, venue_id=None) for row in ledger.orders(book)), key=lambda row: row.intent.client_id
+            ),
             "fills": ledger.fills(book),
             "positions": sorted(ledger.positions(book).items()),
             "trades": ledger.trades(book),

@@ -123,6 +123,14 @@ def test_a_stop_that_is_too_small_is_caught(outcome_of):
     assert caught(outcome_of(deed), "unprotected beyond the deadline")
 
 
+def test_cancelling_the_stop_of_a_position_is_caught(outcome_of):
+    async def deed(hands: Any) -> None:
+        await hands.opened()
+        await hands.ports.exchange.cancel(hands.intent("stop"))
+
+    assert caught(outcome_of(deed), ", the stop of 0.01")
+
+
 def test_fills_that_were_not_booked_are_caught(outcome_of):
     async def deed(hands: Any) -> None:
         hands.ports.ledger.commit_decision(hands.decision(), [hands.intent()], hands.lease())

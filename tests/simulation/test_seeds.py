@@ -12,7 +12,7 @@ from cloudrun.simulation.seeds import world_of
 from shared.adapters.local.jobs import ProcessJobs
 
 SEEDS = 300
-SEEDS_PER_SCENARIO = 3
+SEEDS_PER_SCENARIO = 2
 
 
 def test_nothing_is_lost_or_doubled_in_300_worlds_and_all_scenarios():

@@ -105,7 +105,7 @@ def _protected_or_closed(world: World) -> Iterator[str]:
 
 def _in_parts(seed: int, rng: np.random.Generator) -> WorldSpec:
     spec = calm_world(seed, rng)
-    return replace(spec, depth=Depth(Decimal(int(rng.choice([100, 400, 1500])))))
+    return replace(spec, depth=Depth(Decimal(int(rng.choice([250, 600, 1500])))))
 
 
 def _parts_and_lost_answers(seed: int, rng: np.random.Generator) -> WorldSpec:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from shared.domain.errors import ConfigError
 
@@ -49,6 +49,17 @@ class ConnectionParams:
 
 PAPER_CONNECTION = ConnectionParams(weight_per_minute=None, clock_skew_limit_ms=None, receive_window_ms=60_000, timeout_s=30.0)
 """For the paper exchange: no request limit, and simulated time that may be any distance from ours."""
+
+
+def on_paper(params: ConnectionParams) -> ConnectionParams:
+    """`params` for a paper exchange: their patience, without a request limit and without a word about its simulated time."""
+    paper = PAPER_CONNECTION
+    return replace(
+        params,
+        weight_per_minute=paper.weight_per_minute,
+        clock_skew_limit_ms=paper.clock_skew_limit_ms,
+        receive_window_ms=paper.receive_window_ms,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -50,6 +51,9 @@ class Imposter:
         self.edits[method, path] = lambda status, body: (status, change(body))
 
     def handle(self, request: BaseHTTPRequestHandler) -> None:
+        if request.headers.get("Upgrade"):
+            self._tunnel(request)
+            return
         length = int(request.headers.get("Content-Length") or 0)
         body = request.rfile.read(length) if length else None
         key = (request.command, request.path.partition("?")[0])
@@ -70,6 +74,24 @@ class Imposter:
         request.end_headers()
         request.wfile.write(text)
 
+    def _tunnel(self, request: BaseHTTPRequestHandler) -> None:
+        """A WebSocket goes through as it is."""
+        host, port = self.target.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port))) as venue:
+            lines = [request.requestline, *(f"{name}: {value}" for name, value in request.headers.items()), "", ""]
+            venue.sendall("\r\n".join(lines).encode())
+            threading.Thread(target=_pump, args=(venue, request.connection), daemon=True).start()
+            _pump(request.connection, venue)
+        request.close_connection = True
+
+
+def _pump(source: socket.socket, sink: socket.socket) -> None:
+    with suppress(OSError):
+        while content := source.recv(65_536):
+            sink.sendall(content)
+    with suppress(OSError):
+        sink.shutdown(socket.SHUT_WR)
+
 
 @contextmanager
 def serving(imposter: Imposter) -> Iterator[Imposter]:
@@ -79,7 +101,7 @@ def serving(imposter: Imposter) -> Iterator[Imposter]:
         def do_GET(self) -> None:
             imposter.handle(self)
 
-        do_POST = do_PUT = do_DELETE = do_GET
+        do_POST = do_PUT = do_DELETE = do_GET  # noqa: N815
 
         def log_message(self, *_: Any) -> None:
             return

@@ -94,6 +94,7 @@ def random_signal(rng: np.random.Generator, n: int) -> SignalPath | TargetPath:
         policy_index=rng.integers(0, 2, n).astype(np.int8),
         policies=policies,
         tradable=rng.random(n) > 0.05,
+        exposure_cap=rng.uniform(0.05, 3.0, n) if rng.random() < 0.5 else None,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -207,6 +208,39 @@ def test_a_debt_that_a_stop_leaves_is_the_insurance_funds() -> None:
     assert result.fills.reason.tolist() == [OPEN, STOP]
     assert result.equity.min() == 0.0
     assert result.identity_error < 1e-9
+
+
+def test_the_loss_of_a_day_ends_new_risk_until_midnight() -> None:
+    prices = [100.0] * 2 + [94.0] * 30
+    candles = flat_bars(*prices)
+    wants = dict.fromkeys(range(len(prices)), 1.0) | {1: 1.0, 2: 0.5}
+    free = replace(FREE_RISK, max_daily_loss=0.05, max_asset_exposure=1.0)
+    result = run(market(candles), target(candles, wants), NO_COSTS, free)
+    ((since, until, loss),) = result.halts.tolist()
+    assert (since - START_MS) // HOUR_MS == 2  # the close of the bar that fell, 02:00
+    assert until - START_MS == 24 * HOUR_MS
+    assert loss < -500  # basis points, negative: not a drawdown
+    held = np.abs(result.position[:, 0]) * candles.close / result.equity
+    times = (result.time_ms - START_MS) // HOUR_MS
+    assert (held[(times >= 3) & (times < 24)] < 0.6).all()
+    assert held[times == 25] == pytest.approx(1.0, abs=0.01)
+
+
+def test_the_value_at_risk_caps_a_policy_and_the_shock_caps_the_net_of_all_assets() -> None:
+    candles = flat_bars(*([100.0] * 6))
+    score = scored(candles, [0.9] * 6)
+    for cap in (0.25, math.inf):
+        result = run(market(candles), replace(score, exposure_cap=np.full(6, cap)), NO_COSTS, FREE_RISK)
+        largest = (result.exposure / result.equity).max()
+        assert (largest == pytest.approx(0.25, abs=0.01)) == (cap == 0.25)
+    wants = dict.fromkeys(range(6), 1.0)
+    pair = [market(candles), market(candles, "ETHUSDT")]
+    shocked = replace(FREE_RISK, stress_shock=0.3, stress_loss_limit=0.45)  # 1.5 net
+    long_both = run(pair, [target(candles, wants)] * 2, NO_COSTS, shocked)
+    assert (long_both.exposure / long_both.equity).max() == pytest.approx(1.5, abs=0.01)
+    hedged = [target(candles, wants), target(candles, dict.fromkeys(range(6), -1.0))]
+    result = run(pair, hedged, NO_COSTS, shocked)
+    assert (result.exposure / result.equity).max() == pytest.approx(2.0, abs=0.01)
 
 
 def test_drawdowns_pause_new_risk_and_the_latch_closes_everything_for_good() -> None:

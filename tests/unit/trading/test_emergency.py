@@ -341,6 +341,15 @@ def test_only_what_is_ours_is_closed_and_the_rest_is_reported(folder: Path) -> N
     assert any(text.startswith("ETHUSDT: the account holds 0") for text in world.texts())
 
 
+def test_dust_that_the_venue_does_not_take_stays_and_is_named(folder: Path) -> None:
+    world = World(folder, Venue())
+    world.venue.fill(intent("BTCUSDT", "market", Decimal(1)), Decimal("0.0004"))
+    assert world.run().finished_ms is not None
+    assert world.held() == [Decimal("0.0004"), ZERO]
+    assert "BTCUSDT: 0.0004 is below what the venue accepts and stays as dust" in world.texts()
+    assert not world.venue.resting
+
+
 def test_a_foreign_order_is_reported_and_left_alone(folder: Path) -> None:
     world = World(folder, Venue())
     world.venue.resting["web-1"] = replace(intent("BTCUSDT", "stop", Decimal(-1)), client_id="web-1")
