@@ -18,7 +18,7 @@ LOCK := UV_NO_CONFIG=1 UV_FIND_LINKS= $(BIN)/uv pip compile --quiet --universal 
 UNUSED_OF_TORCH := triton cuda-bindings cuda-pathfinder cuda-toolkit nvidia-cusolver nvidia-nvtx nvidia-cuda-cccl
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format bench agent agent-demo lock clean
+.PHONY: help run test lint format bench simulate agent agent-demo lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,6 +49,10 @@ format: ## let ruff mend and format the code
 bench: ## benchmarks with figures, beside their peers: make bench [ARGS="-k regime"]
 	@$(ENVIRONMENT) bench
 	@$(BIN)/python -m pytest tests/benchmarks --benchmark-only --benchmark-columns=min,median,ops -s $(ARGS)
+
+simulate: ## the live session against the paper exchange with faults, from seeds: make simulate [SEEDS=1000]
+	@$(ENVIRONMENT) run
+	@$(BIN)/ost simulate --seeds $(or $(SEEDS),300) $(ARGS)
 
 agent: ## the extra of the RL agent's training: gymnasium, stable-baselines3, torch (about 4 GB)
 	@$(ENVIRONMENT) agent

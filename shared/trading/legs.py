@@ -121,6 +121,18 @@ def next_leg(stem: str, legs: Sequence[OrderRecord]) -> str:
     return next(name for name in names if name not in used)
 
 
+def closing_stops(unfinished: Sequence[OrderRecord], symbol: str, size: Decimal) -> list[OrderRecord]:
+    """Unfinished stops that would close a position of the sign of `size`, oldest first."""
+    stops = [record for record in unfinished if record.intent.symbol == symbol and record.intent.kind is OrderKind.STOP]
+    return [stop for stop in stops if stop.intent.side.sign * size < 0]
+
+
+def open_exits(unfinished: Sequence[OrderRecord], symbol: str) -> list[OrderRecord]:
+    """Unfinished orders of the guard that close a position, oldest first."""
+    orders = [record for record in unfinished if record.intent.symbol == symbol and record.intent.kind is OrderKind.MARKET]
+    return [order for order in orders if order.intent.leg.startswith(EXIT)]
+
+
 def remainder(
     record: OrderRecord, legs: Sequence[OrderRecord], rules: SymbolRules, price: Decimal, attempts: int, now_ms: int
 ) -> tuple[OrderIntent | None, str]:

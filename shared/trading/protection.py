@@ -17,14 +17,14 @@ from decimal import Decimal
 
 from shared.domain.errors import NotApproved
 from shared.domain.money import SymbolRules
-from shared.domain.orders import OrderIntent, OrderKind, OrderRecord, OrderState
+from shared.domain.orders import OrderIntent, OrderRecord, OrderState
 from shared.domain.records import Halt, Lease
 from shared.ports import Clock, Ledger
 from shared.risk.approval import ApprovedOrder
 from shared.trading.book import BookState
 from shared.trading.execution import Approve, Executor
 from shared.trading.execution_params import ExecutionParams
-from shared.trading.legs import EXIT, STOP, leg_order, next_leg, stop_order
+from shared.trading.legs import EXIT, STOP, closing_stops, leg_order, next_leg, open_exits, stop_order
 from shared.trading.origin import find_origin, newest_decision, uncovered_since_ms
 from shared.trading.reconciliation import Reconciler
 
@@ -123,7 +123,7 @@ class Guard:
         """
         full = [
             stop
-            for stop in self._closing_stops(symbol, size)
+            for stop in closing_stops(self._book.unfinished(), symbol, size)
             if stop.state is OrderState.OPEN and (_left(stop) == abs(size) or (stop.filled > 0 and _left(stop) >= abs(size)))
         ]
         if not full:
@@ -151,7 +151,7 @@ class Guard:
 
     async def _place_stop(self, symbol: str, size: Decimal, planned: OrderIntent | None) -> bool:
         """Bring a stop of `size` on its way; whether that is hopeless (its price is crossed, or no price is known)."""
-        for record in self._closing_stops(symbol, size):
+        for record in closing_stops(self._book.unfinished(), symbol, size):
             intent = record.intent
             if record.state is OrderState.OPEN:
                 continue
@@ -192,13 +192,16 @@ class Guard:
 
     async def _close(self, symbol: str, size: Decimal, hopeless: bool) -> None:
         """Close what no stop covers, reduce-only, and take no new risk in the symbol for a while."""
-        exits = [record for record in self._book.unfinished() if _is_exit(record, symbol)]
+        exits = open_exits(self._book.unfinished(), symbol)
         for record in exits:
             settled = await self._executor.settle(record, self._approve, patience_s=0.0)
             await self._reconciler.book_fills_of(settled)
         if exits:
             return  # the next pass sees what is left
-        covered = sum((_left(stop) for stop in self._closing_stops(symbol, size) if stop.state is OrderState.OPEN), Decimal(0))
+        covered = sum(
+            (_left(stop) for stop in closing_stops(self._book.unfinished(), symbol, size) if stop.state is OrderState.OPEN),
+            Decimal(0),
+        )
         uncovered = self._rules()[symbol].quantity(max(abs(size) - covered, Decimal(0))).copy_sign(size)
         origin = find_origin(self._ledger, self._name, symbol, size)
         decision = newest_decision(self._ledger, self._name, symbol) if origin is None else origin.decision
@@ -246,21 +249,9 @@ class Guard:
                 self._cancel_ms[symbol] = now_ms + round(LONGEST_PAUSE_S * 1000)
         self._book.changed()
 
-    def _closing_stops(self, symbol: str, size: Decimal) -> list[OrderRecord]:
-        """Unfinished stops that would close a position of the sign of `size`, oldest first."""
-        return [
-            record
-            for record in self._book.unfinished()
-            if record.intent.symbol == symbol and record.intent.kind is OrderKind.STOP and record.intent.side.sign * size < 0
-        ]
-
 
 def _left(stop: OrderRecord) -> Decimal:
     return stop.intent.quantity - stop.filled
-
-
-def _is_exit(record: OrderRecord, symbol: str) -> bool:
-    return record.intent.symbol == symbol and record.intent.leg.startswith(EXIT) and record.intent.kind is OrderKind.MARKET
 
 
 def _unwanted(intent: OrderIntent) -> ApprovedOrder:
