@@ -18,7 +18,7 @@ LOCK := UV_NO_CONFIG=1 UV_FIND_LINKS= $(BIN)/uv pip compile --quiet --universal 
 UNUSED_OF_TORCH := triton cuda-bindings cuda-pathfinder cuda-toolkit nvidia-cusolver nvidia-nvtx nvidia-cuda-cccl
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format bench simulate agent agent-demo lock clean
+.PHONY: help run test lint format bench simulate agent agent-demo kill-demo lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -60,12 +60,17 @@ agent: ## the extra of the RL agent's training: gymnasium, stable-baselines3, to
 agent-demo: agent ## the RL agent's whole path on a small budget: train, export, judge, trade
 	@$(BIN)/ost agent demo
 
+kill-demo: ## record docs/kill.svg: ost live killed with -9 in the middle of an entry, and continued
+	@$(ENVIRONMENT) dev
+	@$(BIN)/python docs/make_kill_demo.py
+
 lock: ## lock the newest versions into requirements/*.txt and the requirements of each deployable
 	@$(ENVIRONMENT) dev
 	$(LOCK) --upgrade requirements/run.in --output-file requirements/run.txt
 	$(LOCK) --upgrade requirements/dev.in --output-file requirements/dev.txt
 	$(LOCK) --upgrade requirements/bench.in --output-file requirements/bench.txt
 	$(LOCK) --upgrade $(foreach package,$(UNUSED_OF_TORCH),--no-emit-package $(package)) requirements/agent.in --output-file requirements/agent.txt
+	$(LOCK) --upgrade cloudrun/bot/requirements.in --output-file cloudrun/bot/requirements.txt
 	$(LOCK) --upgrade cloudrun/campaign/requirements.in --output-file cloudrun/campaign/requirements.txt
 	$(LOCK) --upgrade cloudrun/exchange/requirements.in --output-file cloudrun/exchange/requirements.txt
 

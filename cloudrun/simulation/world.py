@@ -32,6 +32,8 @@ from shared.ports import Ledger
 WARMUP_BARS = 4
 RESTING_BARS = 2
 GLANCE_S = 0.5
+MOMENT_MS = 5_000
+LONGEST_END_S = 60.0
 HEALTHY_AFTER_S = 45.0
 """how long nothing has to fail before deadlines count again"""
 STOP_SLACK_S = 20.0
@@ -125,6 +127,12 @@ class World:
             await asyncio.sleep(GLANCE_S)
         return holds()
 
+    def _venue_rests(self) -> bool:
+        """Whether no order is being filled, and none was a moment ago: a stop may trigger at any time, also the last one."""
+        account = self.venue.desk.engine.core.account
+        filling = any(order.kind == "MARKET" for order in account.open_orders.values())
+        return not filling and all(self.venue.now_ms - trade.time_ms > MOMENT_MS for trade in account.trades[-1:])
+
     async def _lived(self, acts: tuple[Act, ...]) -> None:
         self.loop.set_exception_handler(self._lost_exception)
         self.ledger.register_book(BOOK, self.spec.start_ms, {"capital": str(CAPITAL)})
@@ -133,6 +141,7 @@ class World:
         if self.spec.standby and self.spec.mode is Mode.STREAM:
             supervisors.append(asyncio.create_task(self._supervisor.keep_running(standby=True)))
         await asyncio.sleep(self.spec.end_s)
+        await self.until(self._venue_rests, LONGEST_END_S)
         self.closing = True
         await asyncio.gather(*supervisors)
         await self._supervisor.terminate()

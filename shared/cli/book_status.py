@@ -91,7 +91,7 @@ def book_status(ledger: Ledger, record: BookRecord, settings: Settings, now_ms: 
         halts=tuple(_halt(halt) for halt in halts),
         unfinished_orders=tuple(_order(order) for order in unfinished if order not in stops),
         regimes=tuple(_regimes(ledger, record, settings)),
-        processes=tuple(_process(beat, now_ms) for beat in ledger.heartbeats(book) if now_ms - beat.time_ms < DAY_MS),
+        processes=tuple(_processes(ledger.heartbeats(book), now_ms)),
         warnings=tuple(_warning(entry) for entry in log if entry["level"] in ("warning", "error", "critical"))[
             -_SHOWN_WARNINGS:
         ],
@@ -154,9 +154,14 @@ def _regimes(ledger: Ledger, record: BookRecord, settings: Settings) -> Iterable
             }
 
 
-def _process(beat: Heartbeat, now_ms: int) -> dict[str, Any]:
-    age_s = (now_ms - beat.time_ms) / 1000
-    return {"role": beat.role, "holder": beat.holder, "age_s": age_s, **beat.state}
+def _processes(beats: Iterable[Heartbeat], now_ms: int) -> Iterable[dict[str, Any]]:
+    """The newest heartbeat of each process: a standby that has taken over is a trader."""
+    newest: dict[str, Heartbeat] = {}
+    for beat in sorted(beats, key=lambda beat: beat.time_ms):
+        newest[beat.holder] = beat
+    for beat in sorted(newest.values(), key=lambda beat: -beat.time_ms):
+        if now_ms - beat.time_ms < DAY_MS:
+            yield {"role": beat.role, "holder": beat.holder, "age_s": (now_ms - beat.time_ms) / 1000, **beat.state}
 
 
 def _warning(entry: Any) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from cloudrun.exchange.depth import Depth
 from cloudrun.simulation.faults import Effect, FaultPlan, Rule
 from cloudrun.simulation.network import EXECUTED, Sent
 from cloudrun.simulation.scenarios.base import Make, Scenario, calm_world, halts, order, struck
-from cloudrun.simulation.spec import BOOK, Mode, WorldSpec
+from cloudrun.simulation.spec import BOOK, WorldSpec
 from cloudrun.simulation.world import World
 from shared.domain.orders import OrderState
 from shared.domain.records import HaltKind
@@ -114,9 +114,10 @@ def _parts_and_lost_answers(seed: int, rng: np.random.Generator) -> WorldSpec:
 
 
 def _unanswerable(seed: int, rng: np.random.Generator) -> WorldSpec:
-    rules = (Rule(ORDER, Effect.NO_ANSWER, skip=1), Rule("GET /fapi/v1/order", Effect.GATEWAY, times=60))
-    spec = calm_world(seed, rng, FaultPlan(rules=rules))
-    return replace(spec, bars=12, mode=Mode.SCHEDULE)  # a trader would be told by its user stream
+    """An order that has left no trace (what was executed is told by the executions), and nobody who answers for it."""
+    lost = Rule(ORDER, (Effect.LOST, Effect.CUT_BEFORE)[int(rng.integers(2))], skip=int(rng.integers(0, 3)))
+    silent = Rule("GET /fapi/v1/order", Effect.GATEWAY, times=150)
+    return replace(calm_world(seed, rng, FaultPlan(rules=(lost, silent))), bars=12)
 
 
 SCENARIOS = (

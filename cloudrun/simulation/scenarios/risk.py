@@ -22,7 +22,7 @@ from shared.risk.params import RiskParams
 def _losing(seed: int, rng: np.random.Generator) -> WorldSpec:
     """Held long while the market falls: beyond the maximum drawdown in a few bars."""
     shape = MarketShape(sigma=0.001, jump_rate=0.0, gap_rate=0.0, frozen_rate=0.0, trend=-0.02)
-    risk = RiskParams(pause_drawdowns=(0.011,), pause_hours=(1.0,), max_drawdown=0.012)
+    risk = RiskParams(pause_drawdowns=(0.01199,), pause_hours=(1.0,), max_drawdown=0.012)
     return replace(calm_world(seed, rng), shape=shape, habits=Habits(always=1.0, size=0.8), risk=risk, bars=8)
 
 
@@ -35,7 +35,8 @@ def _losing_on_a_bad_day(seed: int, rng: np.random.Generator) -> WorldSpec:
         (Effect.REFUSED, 0.08),
     )
     spec = _losing(seed, rng)
-    return replace(spec, plan=FaultPlan(Rates(effects, kill=0.001), until_s=spec.faults_end_s))
+    plan = FaultPlan(Rates(effects, kill=0.001), until_s=spec.faults_end_s)
+    return replace(spec, plan=plan, bars=12, shape=replace(spec.shape, trend=-0.03))
 
 
 def _flat_and_latched(world: World) -> Iterator[str]:

@@ -219,10 +219,10 @@ class World:
         booked = {name: positions[name].quantity if name in positions else Decimal(0) for name in held}
         if held != booked:
             found.append(f"the ledger holds {booked}, the exchange {held}")
-        placed = [order.client_id for order in account.orders.values()] + [algo.client_id for algo in account.algos.values()]
-        triggered = {algo.order_id for algo in account.algos.values()}
-        foreign = {order.client_id for order in account.orders.values() if order.id not in triggered} - set(orders)
-        if foreign:
+        triggered = {algo.order_id for algo in account.algos.values()}  # the order of a stop bears the stop's own id
+        placed = [order.client_id for order in account.orders.values() if order.id not in triggered]
+        placed += [algo.client_id for algo in account.algos.values()]
+        if foreign := set(placed) - set(orders):
             found.append(f"orders that nobody intended: {foreign}")
         if doubled := {name for name in placed if placed.count(name) > 1}:
             found.append(f"orders that were placed twice: {doubled}")

@@ -124,9 +124,15 @@ def test_a_leverage_that_the_venue_refuses(ost: Run, imposter: Imposter) -> None
 
 
 def test_an_account_in_hedge_mode_that_cannot_be_changed(ost: Run, imposter: Imposter) -> None:
-    imposter.answer("GET", "/fapi/v1/positionSide/dual", 200, {"dualSidePosition": True})
+    imposter.edit("GET", "/fapi/v1/accountConfig", lambda body: {**body, "dualSidePosition": True})
     imposter.answer("POST", "/fapi/v1/positionSide/dual", 400, {"code": -4068, "msg": "Position side cannot be changed."})
-    refused(ost("live", environment=testnet(imposter.url)), "position")
+    refused(ost("live", environment=testnet(imposter.url)), "one-way mode", "-4068")
+
+
+def test_an_account_that_stays_in_hedge_mode(ost: Run, imposter: Imposter) -> None:
+    imposter.edit("GET", "/fapi/v1/accountConfig", lambda body: {**body, "dualSidePosition": True})
+    imposter.answer("POST", "/fapi/v1/positionSide/dual", 200, {"code": 200, "msg": "success"})
+    refused(ost("live", environment=testnet(imposter.url)), "still in hedge mode", "switch it to one-way")
 
 
 def test_a_balance_below_the_smallest_order(ost: Run, market_now: tuple[Path, int]) -> None:
