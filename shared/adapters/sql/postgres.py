@@ -30,6 +30,9 @@ _FRESH_S = 1.0
 
 _LOST = ("57P", "08")
 
+_DURABLE = "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') IN ('off', 'local')"
+"""A committed intent must survive the server's death: no order may be at the venue that the ledger has forgotten."""
+
 
 class PatientDialect(PGDialect_pg8000):
     """PostgreSQL through pg8000, with disconnects told as such."""
@@ -38,10 +41,13 @@ class PatientDialect(PGDialect_pg8000):
     supports_statement_cache = True
 
     def connect(self, *arguments: Any, **options: Any) -> Any:
-        """A connection that prepares its statements and needs few round trips."""
+        """A connection that prepares its statements, needs few round trips, and commits durably whatever the server's default."""
         from shared.adapters.sql.postgres_wire import PromptConnection
 
-        return PromptConnection(*arguments, **options)
+        connection = PromptConnection(*arguments, **options)
+        with self._network_errors():
+            connection.execute_simple(_DURABLE)
+        return connection
 
     def is_disconnect(self, e: Any, connection: Any, cursor: Any) -> bool:
         """Whether the connection is of no more use: closed, network error, server shutting down."""
