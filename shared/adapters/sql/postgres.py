@@ -30,7 +30,9 @@ _FRESH_S = 1.0
 
 _LOST = ("57P", "08")
 
-_DURABLE = "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') IN ('off', 'local')"
+_DURABLE = (
+    "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') IN ('off', 'local')"
+)
 """A committed intent must survive the server's death: no order may be at the venue that the ledger has forgotten."""
 
 
@@ -41,7 +43,7 @@ class PatientDialect(PGDialect_pg8000):
     supports_statement_cache = True
 
     def connect(self, *arguments: Any, **options: Any) -> Any:
-        """A connection that prepares its statements, needs few round trips, and commits durably whatever the server's default."""
+        """A connection that prepares its statements, needs few round trips, and commits durably by itself."""
         from shared.adapters.sql.postgres_wire import PromptConnection
 
         connection = PromptConnection(*arguments, **options)
