@@ -14,11 +14,14 @@ ENVIRONMENT := sh requirements/environment.sh
 LOCK := UV_NO_CONFIG=1 UV_FIND_LINKS= $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-header --no-annotate
 
+# What torch's CUDA build names and does not load where it only computes on the CPU.
+UNUSED_OF_TORCH := triton cuda-bindings cuda-pathfinder cuda-toolkit nvidia-cusolver nvidia-nvtx nvidia-cuda-cccl
+
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format bench lock clean
+.PHONY: help run test lint format bench simulate agent agent-demo kill-demo lock clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo '  PYTHON=python3.12 chooses the interpreter (3.11 to 3.13), VENV=folder the environment.'
 
 run: ## the loop over market data, with a report: make run [DATA=dir] [ARGS="--days 30 --symbols BTCUSDT"]
@@ -47,11 +50,27 @@ bench: ## benchmarks with figures, beside their peers: make bench [ARGS="-k regi
 	@$(ENVIRONMENT) bench
 	@$(BIN)/python -m pytest tests/benchmarks --benchmark-only --benchmark-columns=min,median,ops -s $(ARGS)
 
+simulate: ## the live session against the paper exchange with faults, from seeds: make simulate [SEEDS=1000]
+	@$(ENVIRONMENT) run
+	@$(BIN)/ost simulate --seeds $(or $(SEEDS),300) $(ARGS)
+
+agent: ## the extra of the RL agent's training: gymnasium, stable-baselines3, torch (about 4 GB)
+	@$(ENVIRONMENT) agent
+
+agent-demo: agent ## the RL agent's whole path on a small budget: train, export, judge, trade
+	@$(BIN)/ost agent demo
+
+kill-demo: ## record docs/kill.svg: ost live killed with -9 in the middle of an entry, and continued
+	@$(ENVIRONMENT) dev
+	@$(BIN)/python docs/make_kill_demo.py
+
 lock: ## lock the newest versions into requirements/*.txt and the requirements of each deployable
 	@$(ENVIRONMENT) dev
 	$(LOCK) --upgrade requirements/run.in --output-file requirements/run.txt
 	$(LOCK) --upgrade requirements/dev.in --output-file requirements/dev.txt
 	$(LOCK) --upgrade requirements/bench.in --output-file requirements/bench.txt
+	$(LOCK) --upgrade $(foreach package,$(UNUSED_OF_TORCH),--no-emit-package $(package)) requirements/agent.in --output-file requirements/agent.txt
+	$(LOCK) --upgrade cloudrun/bot/requirements.in --output-file cloudrun/bot/requirements.txt
 	$(LOCK) --upgrade cloudrun/campaign/requirements.in --output-file cloudrun/campaign/requirements.txt
 	$(LOCK) --upgrade cloudrun/exchange/requirements.in --output-file cloudrun/exchange/requirements.txt
 

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Makes the Python environment: `sh requirements/environment.sh run|dev|bench`; each includes the ones before. The Makefile calls it; it costs nothing where all is there.
+# Makes the Python environment: `sh requirements/environment.sh run|dev|bench`; each includes the ones before. `agent` is run and the
+# extra of the RL agent, beside dev and bench. The Makefile calls it; it costs nothing where all is there.
 # PYTHON is the interpreter (3.11 to 3.13), VENV the folder. A stamp, written last, names the locked requirements that are
 # installed: an interrupted installation has no stamp and is done again.
 set -eu
@@ -18,9 +19,15 @@ case $version in
     *) fail "$python is Python $version; expected 3.11 to 3.13: say PYTHON=python3.12 or the path of another one" ;;
 esac
 
-files=requirements/run.txt
-[ "$kind" = run ] || files="$files requirements/dev.txt"
-[ "$kind" != bench ] || files="$files requirements/bench.txt"
+case $kind in
+    run) files=requirements/run.txt ;;
+    dev) files='requirements/run.txt requirements/dev.txt' ;;
+    bench) files='requirements/run.txt requirements/dev.txt requirements/bench.txt' ;;
+    agent) files='requirements/run.txt requirements/agent.txt' ;;
+    *) fail "there is no environment '$kind'; expected run, dev, bench or agent" ;;
+esac
+# torch's index has no build for CPUs alone: what its CUDA build does not load is left out of agent.txt, so nothing may ask for it.
+[ "$kind" != agent ] || only_these="--no-deps --no-compile"
 key() { { printf '%s %s\n' "$version" "$PWD"; cat "$@"; } | cksum | tr -c '0-9\n' '-'; }
 # shellcheck disable=SC2086 # a list of files
 stamp=$venv/requirements-$kind-$(key $files)
@@ -57,16 +64,22 @@ counted() {
         END { exit code }' || { cat "$log" >&2; return 1; }
 }
 
+# Whether every package has what it needs; what the agent extra leaves out on purpose does not count.
+is_consistent() {
+    missing=$("$venv/bin/python" -m pip --disable-pip-version-check check | grep -Ev '^No broken|^(torch|nvidia-[a-z0-9-]*) [^ ]* requires .* not installed' || true)
+    [ -z "$missing" ] || { say "$missing"; return 1; }
+}
+
 if [ ! -e "$stamp" ]; then
     rm -f "$venv/requirements-$kind-"*
-    say "installing $files (once; a minute or two)"
+    say "installing $files (once; a minute or two$([ "$kind" != agent ] || echo ", about 4 GB"))"
     # shellcheck disable=SC2046,SC2086 # options built from a list of files
     counted "$venv/bin/python" -m pip --disable-pip-version-check install --progress-bar off \
-        --require-hashes --only-binary :all: $(printf -- ' -r %s' $files) || fail "$unfinished"
-    "$venv/bin/python" -m pip check >/dev/null || fail "the environment is inconsistent: rm -rf $venv and start again"
+        --require-hashes --only-binary :all: ${only_these:-} $(printf -- ' -r %s' $files) || fail "$unfinished"
+    is_consistent || fail "the environment is inconsistent: rm -rf $venv and start again"
     : >"$stamp"
     : >"$run_stamp" # dev includes run, and bench includes dev
-    [ "$kind" = run ] || : >"$dev_stamp"
+    case $kind in dev | bench) : >"$dev_stamp" ;; esac
 fi
 if [ ! -e "$project_stamp" ]; then
     rm -f "$venv/project-"*

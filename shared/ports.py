@@ -13,11 +13,25 @@ from typing import Any, Protocol, TypeVar
 from shared.domain.asset import Asset
 from shared.domain.candles import Candles, FloatArray, IntArray
 from shared.domain.decision import Decision
+from shared.domain.events import Event
 from shared.domain.interval import Interval
 from shared.domain.money import SymbolRules
 from shared.domain.orders import Account, Fill, OrderIntent, OrderKind, OrderRecord, OrderReport, Position
-from shared.domain.records import BookRecord, EquityPoint, FundingPayment, Halt, Lease, RegimeState, Trade
+from shared.domain.records import (
+    Arrival,
+    BookRecord,
+    EmergencyRecord,
+    EquityPoint,
+    FundingPayment,
+    Halt,
+    HaltKind,
+    Heartbeat,
+    Lease,
+    RegimeState,
+    Trade,
+)
 from shared.domain.research import CampaignRecord, Champion, Pattern, RecalibrationEvent, TaskRecord, Trial
+from shared.domain.stream import MarketMessage, UserMessage
 from shared.risk.approval import ApprovedOrder
 
 Item = TypeVar("Item")
@@ -143,6 +157,86 @@ class Exchange(Protocol):
         ...
 
 
+class MarketStream(Protocol):
+    """Live market data of several symbols on one connection. Reconnecting with back-off and rotation happen inside."""
+
+    async def open(self, symbols: Sequence[str], interval: Interval) -> None:
+        """Subscribe to bars, quotes and mark prices. Raises the `VenueError` tree where the venue refuses for good."""
+        ...
+
+    async def next(self) -> MarketMessage:
+        """The next message, in the order of arrival; waits for one. One consumer.
+
+        Closed bars and notices are never left out; of open bars, quotes and mark prices that were not taken in time, the newest
+        comes. Raises `VenueUnreachable` once the stream was closed.
+        """
+        ...
+
+    async def reconnect(self, reason: str) -> None:
+        """Drop the connection and make a new one: the consumer's watchdog does not believe it any more."""
+        ...
+
+    async def close(self) -> None:
+        """Release the connection."""
+        ...
+
+
+class UserStream(Protocol):
+    """What happens on the account, as it happens; keys are renewed and connections rotated inside."""
+
+    async def open(self) -> None:
+        """Take a key and connect. Raises `VenueRejected` where the venue refuses the account's key."""
+        ...
+
+    async def next(self) -> UserMessage:
+        """The next message, in the order of arrival; waits for one. One consumer. Raises `VenueUnreachable` once closed."""
+        ...
+
+    async def reconnect(self, reason: str) -> None:
+        """Drop the connection and make a new one."""
+        ...
+
+    async def close(self) -> None:
+        """Release the connection. The key belongs to the account, whose other processes may be using it, and ends by itself."""
+        ...
+
+
+class Bus(Protocol):
+    """Where events are published."""
+
+    async def publish(self, event: Event) -> None:
+        """Hand an event over; returning means that it was taken. Raises `BusUnavailable` where it was not, for all we know."""
+        ...
+
+
+class ExitJournal(Protocol):
+    """A file beside the process for exits while the ledger is down; on disk before it returns."""
+
+    def append(self, intent: OrderIntent) -> None:
+        """Write an intent down before it is sent. Raises `StorageError`."""
+        ...
+
+    def pending(self) -> list[OrderIntent]:
+        """Intents that were not yet taken over by the ledger, oldest first."""
+        ...
+
+    def clear(self) -> None:
+        """Forget them: the ledger has them now."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class BookState:
+    """A book as the ledger knows it at one moment; each part is what the `Ledger` method of its name returns."""
+
+    unfinished_orders: Sequence[OrderRecord]
+    positions: Mapping[str, Position]
+    last_equity: EquityPoint | None
+    peak_forgotten_ms: int | None
+    halts: Sequence[Halt]
+    """in force at the instant that was asked for"""
+
+
 class Ledger(Protocol):
     """The one memory of all processes. Every method is one transaction; all raise `LedgerUnavailable` if it is down."""
 
@@ -159,6 +253,15 @@ class Ledger(Protocol):
 
         False, and nothing is written, where the decision is already there. Raises `LeaseLost` where the lease's token is
         not the newest.
+        """
+        ...
+
+    def add_intents(self, intents: Sequence[OrderIntent], lease: Lease) -> list[OrderIntent]:
+        """Store further intents of decisions that are there already, in one transaction; return those that were new.
+
+        For what follows from a decision later: a stop of another size, an exit of the emergency protocol, what the exit
+        journal kept. The same client id again changes nothing. Raises `LeaseLost`, and `LedgerError` for an intent whose
+        decision is not there.
         """
         ...
 
@@ -195,6 +298,10 @@ class Ledger(Protocol):
 
     def positions(self, book: str) -> dict[str, Position]:
         """Positions by symbol (flat ones included where there were fills)."""
+        ...
+
+    def book_state(self, book: str, now_ms: int) -> BookState:
+        """What a step begins with, in one go: unfinished orders, positions, newest equity point, forgotten peak, halts."""
         ...
 
     def add_funding(self, book: str, payments: Iterable[FundingPayment]) -> int:
@@ -237,8 +344,61 @@ class Ledger(Protocol):
         """Halts that are in force at `now_ms`."""
         ...
 
-    def lift_halts(self, book: str, by: str, reason: str, now_ms: int) -> int:
-        """Lift every halt of a book, keeping who and why; return how many there were."""
+    def lift_halts(
+        self,
+        book: str,
+        by: str,
+        reason: str,
+        now_ms: int,
+        *,
+        kinds: Sequence[HaltKind] | None = None,
+        symbol: str | None = None,
+    ) -> int:
+        """Lift every halt of a book, or those of `kinds` and of `symbol`, keeping who and why; return how many there were."""
+        ...
+
+    def rebase_peak(self, book: str, now_ms: int) -> None:
+        """Measure drawdown anew from here: the next equity mark is its own peak (`records.next_peak`). For a resume."""
+        ...
+
+    def peak_forgotten_ms(self, book: str) -> int | None:
+        """Instant of the equity point that was the newest one when the peak was last rebased; `None` where it never was."""
+        ...
+
+    def unpublished_events(self, limit: int = 100) -> list[Event]:
+        """Events that are not known to have been published, oldest first.
+
+        They are written by the methods that have the effect, in its transaction: `add_fills` (an execution),
+        `record_regimes` (another regime than before), `set_halt` (a drawdown, an error), `log` at level `error`.
+        """
+        ...
+
+    def mark_published(self, event_ids: Iterable[str], now_ms: int) -> None:
+        """Note that the bus has taken them."""
+        ...
+
+    def record_arrival(self, arrival: Arrival) -> None:
+        """Store what an order met; the same client id again adds the answer's time."""
+        ...
+
+    def arrivals(self, book: str, since_ms: int = 0) -> list[Arrival]:
+        """Arrivals, oldest first."""
+        ...
+
+    def record_emergency(self, emergency: EmergencyRecord) -> None:
+        """Store a run of the emergency protocol; the same id again replaces it with what is known by now."""
+        ...
+
+    def emergencies(self, book: str) -> list[EmergencyRecord]:
+        """Runs of the emergency protocol, oldest first."""
+        ...
+
+    def beat(self, heartbeat: Heartbeat) -> None:
+        """Store the newest heartbeat of (book, role, holder)."""
+        ...
+
+    def heartbeats(self, book: str) -> list[Heartbeat]:
+        """The newest heartbeat of each process, by role."""
         ...
 
     def record_quality(self, asset: Asset, interval: Interval, report: Mapping[str, Any], now_ms: int) -> None:
@@ -248,7 +408,11 @@ class Ledger(Protocol):
     def log(
         self, book: str, source: str, level: str, message: str, now_ms: int, context: Mapping[str, Any] | None = None
     ) -> None:
-        """Append to the agent log: what a process did and why, for people."""
+        """Append to the agent log: what a process did and why, for people.
+
+        An entry of level `error` is also published as an event. A halt publishes itself: what is logged about it is a
+        `warning`, so that one failure is one event.
+        """
         ...
 
     def agent_log(self, book: str, limit: int = 100) -> list[Mapping[str, Any]]:

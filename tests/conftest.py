@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 
 
@@ -14,4 +15,6 @@ def pytest_report_header() -> list[str]:
     data = Path(__file__).parents[2] / "shared" / "data"
     if not data.is_dir():
         lines.append("absent: ../shared/data; the tests on recorded candles are skipped")
+    if find_spec("stable_baselines3") is None:
+        lines.append("absent: the agent extra; the RL agent's training is not tested. Get it: make agent (about 4 GB)")
     return lines

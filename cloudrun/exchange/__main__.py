@@ -18,6 +18,7 @@ from pathlib import Path
 from cloudrun.exchange.auth import Credentials
 from cloudrun.exchange.serve import ServeOptions, serve
 from cloudrun.exchange.server import ServerConfig
+from cloudrun.exchange.streams import Lives
 from shared.backtest.params import CostParams
 from shared.domain.errors import ConfigError, OstError, UsageError
 from shared.domain.interval import Interval, parse_date_ms
@@ -42,6 +43,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--port", type=int, default=8900, help="port, 0 for a free one (default 8900)")
     made.add_argument("--speed", type=float, help="simulated seconds per real second (default: lockstep, moved by its client)")
     made.add_argument("--weight-limit", type=int, default=1_000_000, help="request weight per minute before HTTP 429")
+    made.add_argument("--key-minutes", type=float, default=60, help="life of a listen key that is not prolonged (default 60)")
+    made.add_argument("--connection-hours", type=float, default=24, help="life of a WebSocket connection (default 24)")
+    made.add_argument("--simulated-lives", action="store_true", help="measure both in simulated time instead of real time")
     made.add_argument("--exit-with-parent", action="store_true", help="end when standard input closes")
     for field in fields(CostParams):
         name = field.name.replace("_", "-")
@@ -62,11 +66,16 @@ def amount(text: str) -> Decimal:
         raise UsageError(f"cannot read the amount {text!r}; write a number, e.g. 10000") from None
 
 
-def server_config(speed: float | None, weight_limit: int) -> ServerConfig:
+def server_config(
+    speed: float | None, weight_limit: int, lives: Lives | None = None, *, simulated_lives: bool = False
+) -> ServerConfig:
     """The checked serving configuration. Raises `UsageError`."""
+    lives = lives or Lives()
     if speed is not None and not 0 < speed <= 1_000_000:
         raise UsageError(f"the speed is {speed}; expected simulated seconds per real second, e.g. 60")
-    return ServerConfig(credentials_from_environment(), weight_limit, speed)
+    if not (lives.key_s > 0 and lives.connection_s > 0):
+        raise UsageError(f"listen keys live {lives.key_s:g} s, connections {lives.connection_s:g} s; both must be positive")
+    return ServerConfig(credentials_from_environment(), weight_limit, speed, lives=lives, simulated_lives=simulated_lives)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -86,7 +95,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             amount(given.capital),
             replace(CostParams(), **{name: value for name, value in costs.items() if value is not None}),
         )
-        asyncio.run(serve(options, server_config(given.speed, given.weight_limit)))
+        lives = Lives(given.key_minutes * 60, given.connection_hours * 3600)
+        config = server_config(given.speed, given.weight_limit, lives, simulated_lives=given.simulated_lives)
+        asyncio.run(serve(options, config))
     except OstError as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_USAGE if isinstance(error, UsageError | ConfigError) else EXIT_PROBLEM

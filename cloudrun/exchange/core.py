@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
+from cloudrun.exchange.depth import Depth
 from cloudrun.exchange.market import Market, SymbolMarket
 from cloudrun.exchange.refusal import missing, refusal
 from cloudrun.exchange.state import Account, PositionState
@@ -30,6 +31,8 @@ class Core:
     account: Account
     events: list[Event] = field(default_factory=list)
     """user-data events since they were last taken"""
+    depth: Depth | None = None
+    """how much a market order can take at once; `None`: everything"""
 
     @property
     def now_ms(self) -> int:

@@ -14,6 +14,7 @@ from typing import Any
 
 from cloudrun.exchange import orders, payloads
 from cloudrun.exchange.core import Core, Event
+from cloudrun.exchange.depth import Depth
 from cloudrun.exchange.filters import Params, integer
 from cloudrun.exchange.market import Market
 from cloudrun.exchange.passage import advance
@@ -38,6 +39,8 @@ class EngineConfig:
     """starting wallet, quote currency"""
     costs: CostParams = field(default_factory=CostParams)
     """the cost model's parameters"""
+    depth: Depth | None = None
+    """how much a market order can take at once; `None`: everything"""
 
     def __post_init__(self) -> None:
         if not self.capital.is_finite() or self.capital <= 0:
@@ -45,7 +48,10 @@ class EngineConfig:
 
     def as_json(self) -> dict[str, Any]:
         """For the journal's header."""
-        return {"start_ms": self.start_ms, "capital": str(self.capital), "costs": asdict(self.costs)}
+        header: dict[str, Any] = {"start_ms": self.start_ms, "capital": str(self.capital), "costs": asdict(self.costs)}
+        if self.depth is not None:
+            header["depth"] = {"notional": str(self.depth.notional), "life_ms": self.depth.life_ms}
+        return header
 
 
 class Engine:
@@ -59,7 +65,9 @@ class Engine:
             )
         positions = {name: PositionState(name, DEFAULT_LEVERAGE) for name in market.symbols}
         self.config = config
-        self.core = Core(market, config.costs, Account(config.start_ms, config.capital, config.capital, positions))
+        self.core = Core(
+            market, config.costs, Account(config.start_ms, config.capital, config.capital, positions), depth=config.depth
+        )
         self._commands: Mapping[str, Callable[[Params], Any]] = {
             "advance": self._advance,
             "order": lambda params: payloads.order(orders.place(self.core, params)),

@@ -46,7 +46,8 @@ def place(core: Core, params: Params) -> Order:
     order = _new_order(core, symbol, request, quantity)
     clearing.register(core, order)
     if crossing:
-        clearing.fill(core, order, quantity, expected, maker=False, time_ms=core.now_ms)
+        at_once = _at_once(core, market, quantity, expected)
+        clearing.fill(core, order, at_once, expected, maker=False, time_ms=core.now_ms)
     elif request.time_in_force == "IOC":
         clearing.finish(core, order, "EXPIRED", core.now_ms)
     return order
@@ -71,8 +72,31 @@ def market_fill(core: Core, algo: AlgoOrder, quantity: Decimal, reference: Decim
         close_position=algo.close_position,
     )
     clearing.register(core, order)
-    clearing.fill(core, order, quantity, price, maker=False, time_ms=time_ms)
+    clearing.fill(core, order, _at_once(core, market, quantity, price), price, maker=False, time_ms=time_ms)
     return order
+
+
+def fill_further(core: Core, order: Order, start_ms: int, end_ms: int, reference: Decimal | None) -> None:
+    """The rest of a market order, where the market is not deep: what (start, end] offers around `reference`, then its end.
+
+    `reference` is `None` in a gap, where nothing is traded.
+    """
+    depth = core.depth
+    if depth is None:
+        return
+    market = core.market.symbols[order.symbol]
+    helpings = depth.helpings(order.created_ms, start_ms, end_ms)
+    if reference is not None and helpings:
+        wanted = order.remaining
+        if order.reduce_only:
+            held = core.account.positions[order.symbol].quantity
+            wanted = min(wanted, max(-held * order.sign, ZERO))
+        size = depth.slice_of(wanted, reference, market.spec.step, helpings) if wanted else ZERO
+        if size:
+            price = _taker_price(core, market, order.sign, size, is_stop=False, reference=reference)
+            clearing.fill(core, order, size, price, maker=False, time_ms=end_ms - 1)
+    if order.is_open and end_ms >= order.created_ms + depth.life_ms:
+        clearing.finish(core, order, "EXPIRED", end_ms - 1)
 
 
 def place_algo(core: Core, params: Params) -> AlgoOrder:
@@ -187,6 +211,11 @@ def _look_up(rows: Mapping[int, Row], by_client: Mapping[str, int], params: Para
 def _touch(core: Core, market: SymbolMarket, sign: int) -> Decimal:
     """Best price on the other side of the book: what a limit has to reach to trade at once."""
     return venue_price(core.price(market.symbol), sign, core.costs.half_spread_bps, market.spec.tick)
+
+
+def _at_once(core: Core, market: SymbolMarket, quantity: Decimal, price: Decimal) -> Decimal:
+    """What of a taker's `quantity` fills immediately."""
+    return quantity if core.depth is None else core.depth.slice_of(quantity, price, market.spec.step)
 
 
 def _taker_price(

@@ -40,6 +40,7 @@ def _pass(core: Core, start_ms: int, end_ms: int) -> None:
         for stamp, rate in market.fundings(start_ms, end_ms - 1):
             clearing.pay_funding(core, symbol, rate, stamp)
         part = market.stretch(start_ms, end_ms)
+        _fill_further(core, symbol, part, start_ms, end_ms)
         if part is not None:
             stretches[symbol] = part
             _trigger(core, symbol, part, end_ms - 1)
@@ -85,11 +86,16 @@ def _fire(core: Core, algo: AlgoOrder, reference: Decimal, time_ms: int) -> None
 
 
 def _match_limits(core: Core, symbol: str, part: Stretch, time_ms: int) -> None:
-    for order in [o for o in core.account.open_orders.values() if o.symbol == symbol]:
+    for order in [o for o in core.account.open_orders.values() if o.symbol == symbol and o.kind != "MARKET"]:
         low, high = Decimal(repr(part.low)), Decimal(repr(part.high))
         through = low < order.price if order.sign > 0 else high > order.price
         if through and order.is_open:
             _fill_resting(core, order, time_ms)
+
+
+def _fill_further(core: Core, symbol: str, part: Stretch | None, start_ms: int, end_ms: int) -> None:
+    for order in [o for o in core.account.open_orders.values() if o.symbol == symbol and o.kind == "MARKET"]:
+        orders.fill_further(core, order, start_ms, end_ms, None if part is None else Decimal(repr(part.last)))
 
 
 def _fill_resting(core: Core, order: Order, time_ms: int) -> None:

@@ -1,6 +1,7 @@
 """The REST surface: which path needs what, weighs what, and who answers it.
 
-Paths and weights follow the USD-M futures documentation. `/paper/v1/…` is ours: the control of simulated time.
+Paths and weights follow the USD-M futures documentation. `/paper/v1/…` is ours: the control of simulated time and of
+streams that are to fail.
 """
 
 from __future__ import annotations
@@ -42,8 +43,8 @@ class Route:
 Table = dict[tuple[str, str], Route]
 
 
-def routes(desk: Desk, streams: Streams, weight_limit: int) -> Table:
-    """All endpoints by (method, path)."""
+def routes(desk: Desk, streams: Streams, weight_limit: int, state: Callable[[], Any] | None = None) -> Table:
+    """All endpoints by (method, path); `state` is what the control endpoint says (default: the engine's summary)."""
     table: Table = {}
 
     def add(security: Security, method: str, path: str, answer: Answer, weight: int = 1) -> None:
@@ -53,7 +54,7 @@ def routes(desk: Desk, streams: Streams, weight_limit: int) -> Table:
     _account(desk, add)
     _settings(desk, add)
     _orders(desk, add)
-    _control(desk, streams, add)
+    _control(desk, streams, add, state or desk.engine.state)
     kline_route = table["GET", "/fapi/v1/klines"]
     table["GET", "/fapi/v1/klines"] = Route(Security.NONE, kline_route.answer, _kline_weight)
     return table
@@ -192,15 +193,19 @@ def _orders(desk: Desk, add: Callable[..., None]) -> None:
     signed("GET", "allAlgoOrders", lambda params: account_data.all_algo_orders(core, params), 5)
 
 
-def _control(desk: Desk, streams: Streams, add: Callable[..., None]) -> None:
+def _control(desk: Desk, streams: Streams, add: Callable[..., None], state: Callable[[], Any]) -> None:
     def listen_key(params: Parameters) -> dict[str, Any]:
         return {"listenKey": streams.open_key()}
 
     def advance(params: Parameters) -> Any:
         return desk.execute("advance", {"to_ms": str(integer(params, "to_ms"))})
 
+    def control(params: Parameters) -> dict[str, Any]:
+        return streams.control(params.get("action", ""), params.get("which", "all"))
+
     add(Security.KEY, "POST", "/fapi/v1/listenKey", listen_key)
     add(Security.KEY, "PUT", "/fapi/v1/listenKey", lambda _: {"listenKey": streams.keep_key()})
     add(Security.KEY, "DELETE", "/fapi/v1/listenKey", lambda _: streams.close_key())
     add(Security.SIGNED, "POST", "/paper/v1/advance", advance, 0)
-    add(Security.SIGNED, "GET", "/paper/v1/state", lambda _: desk.engine.state(), 0)
+    add(Security.SIGNED, "GET", "/paper/v1/state", lambda _: state(), 0)
+    add(Security.SIGNED, "POST", "/paper/v1/streams", control, 0)

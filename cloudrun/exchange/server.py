@@ -19,7 +19,7 @@ from cloudrun.exchange.auth import Credentials, check_timestamp
 from cloudrun.exchange.desk import Desk
 from cloudrun.exchange.refusal import HTTP_TOO_MANY_REQUESTS, Answer, Refusal
 from cloudrun.exchange.routes import Route, Security, routes
-from cloudrun.exchange.streams import Streams
+from cloudrun.exchange.streams import Lives, Streams
 from shared.domain.errors import StorageError
 
 MINUTE_S = 60
@@ -38,7 +38,11 @@ class ServerConfig:
     speed: float | None = None
     """simulated seconds per real second; `None`: lockstep"""
     tick_s: float = 0.5
-    """real time between two moves of the clock"""
+    """longest real time between two moves of the clock; it also moves when a bar closes"""
+    lives: Lives = field(default_factory=Lives)
+    """how long listen keys and stream connections last"""
+    simulated_lives: bool = False
+    """whether those lives are measured in simulated time instead of real time"""
 
 
 class WeightCounter:
@@ -66,9 +70,10 @@ class Server:
     def __init__(self, desk: Desk, config: ServerConfig) -> None:
         self.desk = desk
         self.config = config
-        self.streams = Streams(desk, time.monotonic)
+        self.streams = Streams(desk, self._simulated_s if config.simulated_lives else time.monotonic, config.lives)
         self._weights = WeightCounter(config.weight_limit)
-        self._table = routes(desk, self.streams, config.weight_limit)
+        self._table = routes(desk, self.streams, config.weight_limit, self._state)
+        self._began: tuple[float, int] | None = None
 
     def application(self) -> web.Application:
         """The aiohttp application."""
@@ -78,9 +83,11 @@ class Server:
                 app.router.add_get(category + path, self.streams.serve)
         app.router.add_route("*", "/{path:.*}", self._handle)
         app.on_shutdown.append(self._shut_down)
-        if self.config.speed is not None:
-            app.cleanup_ctx.append(self._clock)
+        app.cleanup_ctx.append(self._clock)
         return app
+
+    def _simulated_s(self) -> float:
+        return self.desk.now_ms / 1000
 
     async def _handle(self, request: web.Request) -> web.Response:
         body = await request.text() if request.can_read_body else ""
@@ -95,7 +102,7 @@ class Server:
         if wait_s is not None:
             headers["Retry-After"] = str(wait_s)
             return _refused(_too_many(self.config.weight_limit), headers)
-        self.streams.expire_key()
+        self.streams.expire()
         try:
             self._authorise(request, route, query, body, params)
             reply = route.answer(params)
@@ -116,19 +123,39 @@ class Server:
             credentials.check_signature(query, body)
 
     async def _clock(self, _: web.Application) -> Any:
-        ticking = asyncio.create_task(self._tick())
+        tasks = [asyncio.create_task(self._expire())]
+        if self.config.speed is not None:
+            tasks.append(asyncio.create_task(self._tick(self.config.speed)))
         yield
-        ticking.cancel()
-        await asyncio.gather(ticking, return_exceptions=True)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _tick(self) -> None:
-        """Speed mode: simulated time follows real time, `speed` times as fast, up to the end of the market."""
-        speed = self.config.speed or 1.0
-        began_s, began_ms = time.monotonic(), self.desk.now_ms
-        while self.desk.now_ms < self.desk.market.end_ms:
+    async def _expire(self) -> None:
+        """Keys and connections end in time, also while nobody asks anything."""
+        while True:
             await asyncio.sleep(self.config.tick_s)
-            self.desk.advance(began_ms + int((time.monotonic() - began_s) * 1000 * speed))
-            self.streams.expire_key()
+            self.streams.expire()
+
+    async def _tick(self, speed: float) -> None:
+        """Speed mode: simulated time follows real time, `speed` times as fast, up to the end of the market."""
+        market = self.desk.market
+        self._began = time.monotonic(), self.desk.now_ms
+        while self.desk.now_ms < market.end_ms:
+            to_close_ms = market.interval.floor(self.desk.now_ms) + market.interval.ms - self.desk.now_ms
+            await asyncio.sleep(min(self.config.tick_s, to_close_ms / 1000 / speed))
+            self._catch_up()
+
+    def _catch_up(self) -> None:
+        """Move simulated time to where it should be by now; in lockstep it stands where its client has put it."""
+        if self._began is not None and self.config.speed is not None:
+            began_s, began_ms = self._began
+            self.desk.advance(began_ms + int((time.monotonic() - began_s) * 1000 * self.config.speed))
+
+    def _state(self) -> dict[str, Any]:
+        """The engine's summary at this very instant, and how fast its time goes (`None`: in lockstep)."""
+        self._catch_up()
+        return {**self.desk.engine.state(), "speed": self.config.speed}
 
     async def _shut_down(self, _: web.Application) -> None:
         await self.streams.close()

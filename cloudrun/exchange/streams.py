@@ -3,79 +3,66 @@
 A connection on `…/ws` gets bare events, one on `…/stream` gets `{"stream", "data"}`. The category that newer clients put
 before the path (`/public`, `/market`, `/private`) is accepted and ignored. Market events follow simulated time: each move
 of the clock sends the bars that closed on the way and then the open one; a new subscription gets the open one at once.
+Listen keys and connections have a limited life, as at the venue. `control` makes connections fail, for tests.
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
 import secrets
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
-from aiohttp import WSMsgType, web
+from aiohttp import web
 
 from cloudrun.exchange import public_data, stream_payloads
 from cloudrun.exchange.core import Event
 from cloudrun.exchange.desk import Desk
 from cloudrun.exchange.klines import interval_of
 from cloudrun.exchange.market import SymbolMarket
-from cloudrun.exchange.refusal import Refusal
+from cloudrun.exchange.refusal import Refusal, malformed
+from cloudrun.exchange.sockets import Connection
+from shared.domain.interval import DAY_MS, HOUR_MS
 
 MAX_BARS_PER_MOVE = 1500
-KEY_MINUTES = 60
+HEARTBEAT_S = 60
 
 
-class Connection:
-    """One socket: what it listens to and what waits to be sent."""
+@dataclass(frozen=True, slots=True)
+class Lives:
+    """How long things last, in seconds of `clock_s`."""
 
-    def __init__(self, socket: web.WebSocketResponse, *, wrapped: bool) -> None:
-        self.socket = socket
-        self.wrapped = wrapped
-        self.names: set[str] = set()
-        self.key: str | None = None
-        self._outbox: asyncio.Queue[str] = asyncio.Queue()
-
-    def put(self, name: str, event: Any) -> None:
-        """Queue an event of stream `name`."""
-        self.say({"stream": name, "data": event} if self.wrapped else event)
-
-    def say(self, body: Any) -> None:
-        """Queue a message as it is."""
-        self._outbox.put_nowait(json.dumps(body, separators=(",", ":")))
-
-    async def write(self) -> None:
-        """Send what is queued, in order, until cancelled; a reader that is slow or gone delays nobody else."""
-        while True:
-            try:
-                await self.socket.send_str(await self._outbox.get())
-            except ConnectionError:
-                return
+    key_s: float = HOUR_MS / 1000
+    """a listen key that is not prolonged"""
+    connection_s: float = DAY_MS / 1000
+    """a WebSocket connection"""
 
 
 class Streams:
-    """All connections of one desk. `monotonic_s` is the clock that listen keys expire on."""
+    """All connections of one desk. `clock_s` is the clock that lives are measured on."""
 
-    def __init__(self, desk: Desk, monotonic_s: Callable[[], float], key_lifetime_s: float = KEY_MINUTES * 60) -> None:
+    def __init__(self, desk: Desk, clock_s: Callable[[], float], lives: Lives | None = None) -> None:
         self._desk = desk
-        self._clock = monotonic_s
-        self._lifetime_s = key_lifetime_s
-        self._connections: set[Connection] = set()
+        self._clock = clock_s
+        self._lives = lives or Lives()
+        self._connections: list[Connection] = []
         self._key: str | None = None
         self._key_until_s = 0.0
+        self._refusing = False
         desk.listener = self._publish
 
     def open_key(self) -> str:
         """The listen key, new or extended."""
-        self.expire_key()
+        self.expire()
         if self._key is None:
             self._key = secrets.token_hex(32)
-        self._key_until_s = self._clock() + self._lifetime_s
+        self._key_until_s = self._clock() + self._lives.key_s
         return self._key
 
     def keep_key(self) -> str:
         """Extend the listen key. Raises -1125 where there is none."""
-        self.expire_key()
+        self.expire()
         if self._key is None:
             raise Refusal(-1125, "This listenKey does not exist.")
         return self.open_key()
@@ -85,33 +72,52 @@ class Streams:
         self._key = None
         return {}
 
-    def expire_key(self) -> None:
-        """End the listen key if its time is over, and say so to its listeners."""
-        if self._key is None or self._clock() < self._key_until_s:
-            return
+    def expire(self) -> None:
+        """End what has lived long enough: the listen key, which its listeners are told, and connections."""
+        now_s = self._clock()
+        if self._key is not None and now_s >= self._key_until_s:
+            for connection in self._connections:
+                if connection.key == self._key:
+                    connection.put(self._key, stream_payloads.listen_key_expired(self._key, self._desk.now_ms))
+            self._key = None
         for connection in self._connections:
-            if connection.key == self._key:
-                connection.put(self._key, stream_payloads.listen_key_expired(self._key, self._desk.now_ms))
-        self._key = None
+            if now_s >= connection.began_s + self._lives.connection_s:
+                connection.go_away()
 
-    async def serve(self, request: web.Request) -> web.WebSocketResponse:
+    def control(self, action: str, which: str) -> dict[str, Any]:
+        """Make streams fail: `drop`, `stall` or `close` connections, `refuse` new ones or `accept` them, `expire_key`.
+
+        `which` is `market`, `user` or `all`. Returns how many connections it was about. Raises -1130.
+        """
+        if which not in ("all", "market", "user"):
+            raise malformed("which")
+        chosen = [connection for connection in self._connections if which == "all" or connection.is_user == (which == "user")]
+        if action in ("drop", "stall", "close"):
+            for connection in chosen:
+                {"drop": connection.drop, "stall": connection.stall, "close": connection.go_away}[action]()
+        elif action in ("refuse", "accept"):
+            self._refusing = action == "refuse"
+        elif action == "expire_key":
+            self._key_until_s = self._clock()
+            self.expire()
+        else:
+            raise malformed("action")
+        return {"connections": len(chosen)}
+
+    async def serve(self, request: web.Request) -> web.StreamResponse:
         """Handle one socket until it closes."""
-        socket = web.WebSocketResponse(heartbeat=60)
+        if self._refusing:
+            return web.Response(status=503, text="Service Unavailable")
+        socket = web.WebSocketResponse(heartbeat=HEARTBEAT_S, autoping=False)
         await socket.prepare(request)
-        connection = Connection(socket, wrapped="/stream" in request.path)
-        self._connections.add(connection)
-        listen_key = request.query.get("listenKey")
+        connection = Connection(request, socket, self._clock())
+        self._connections.append(connection)
         names = request.query.get("streams", "").split("/") + request.match_info.get("name", "").split("/")
-        self._subscribe(connection, [name for name in (listen_key, *names) if name])
-        writing = asyncio.create_task(connection.write())
+        self._subscribe(connection, [name for name in (request.query.get("listenKey"), *names) if name])
         try:
-            async for message in socket:
-                if message.type is WSMsgType.TEXT:
-                    self._command(connection, message.data)
+            await connection.run(lambda text: self._command(connection, text))
         finally:
-            self._connections.discard(connection)
-            writing.cancel()
-            await asyncio.gather(writing, return_exceptions=True)
+            self._connections.remove(connection)
         return socket
 
     async def close(self) -> None:
@@ -131,7 +137,7 @@ class Streams:
         if method == "LIST_SUBSCRIPTIONS":
             result = sorted(connection.names)
         elif method == "UNSUBSCRIBE":
-            connection.names.difference_update(names)
+            connection.names = {name: None for name in connection.names if name not in names}
         connection.say({"result": result, "id": number})
         if method == "SUBSCRIBE":
             self._subscribe(connection, names)
@@ -141,13 +147,14 @@ class Streams:
             if name == self._key:
                 connection.key = name
                 continue
-            connection.names.add(name)
+            connection.names[name] = None
             now_ms = self._desk.now_ms
             for event in self._market_events(name, now_ms, now_ms):
                 connection.put(name, event)
 
     def _publish(self, events: list[Event], before_ms: int, now_ms: int) -> None:
         """After a command: user events to the listen key's sockets, market events if time has moved."""
+        self.expire()
         made: dict[str, list[Event]] = {}
         for connection in self._connections:
             if connection.key is not None and connection.key == self._key:

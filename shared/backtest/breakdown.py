@@ -86,14 +86,9 @@ def _profits(result: BacktestResult, markets: Sequence[AssetMarket]) -> FloatArr
 
 
 def _prices(candles: Candles, times_ms: IntArray) -> FloatArray:
-    """What the engine marks at: the open of the bar that begins at an instant, else (a gap, the end) the newest close (m,)."""
+    """What the engine marks at: the newest close at each instant (m,)."""
     rows = np.searchsorted(candles.close_time, times_ms, side="right") - 1
-    prices = candles.close[np.maximum(rows, 0)].copy()
-    opening = np.searchsorted(candles.open_time, times_ms)
-    begins = opening < len(candles)
-    begins[begins] = candles.open_time[opening[begins]] == times_ms[begins]
-    begins[-1:] = False  # no open follows the last instant
-    prices[begins] = candles.open[opening[begins]]
+    prices: FloatArray = candles.close[np.maximum(rows, 0)]
     return prices
 
 

@@ -199,7 +199,10 @@ def _check_signals(markets: Sequence[AssetMarket], signals: Sequence[SignalPath 
 def _check_signal(market: AssetMarket, signal: SignalPath | TargetPath) -> None:
     """Shapes and values of a signal."""
     bars, symbol = len(market.candles), market.asset.symbol
-    for name in _SIGNAL_ARRAYS if isinstance(signal, SignalPath) else _TARGET_ARRAYS:
+    names = _SIGNAL_ARRAYS if isinstance(signal, SignalPath) else _TARGET_ARRAYS
+    if getattr(signal, "exposure_cap", None) is not None:
+        names = (*names, "exposure_cap")
+    for name in names:
         shape = np.shape(getattr(signal, name))
         if shape != (bars,):
             raise MalformedData(f"{symbol}: the signal's {name} has shape {shape}, the candles have {bars} bars")

@@ -3,8 +3,8 @@
 At each instant, which closes one bar and opens the next: what happened inside the bar (funding, stops, liquidation), the
 account marked (and liquidated, where the market opens beyond the margin), breakers, and then for each asset in turn policy,
 limits, sizing, order, fill and stop. Policy, limits, Kelly, breakers and costs are compiled from the source that live calls.
-The price at an instant is the open of the bar that begins there, else (a gap, the end) the newest close: it marks the account
-and is what an order fills at.
+The price at an instant is the open of the bar that begins there, else (a gap, the end) the newest close: what an order fills
+at, and what the venue liquidates at. The account is marked at the newest closes, as the live session marks it.
 Invariant: wallet + open profit (from average costs) = cash + market value (from raw fills) at every instant; the largest
 difference is returned.
 """
@@ -39,11 +39,13 @@ from shared.backtest.kernel_types import (
 )
 from shared.compiled import compiled
 from shared.domain.candles import FloatArray, IntArray
-from shared.risk.breakers import crossed_level
+from shared.risk.breakers import crossed_level, day_start_equity, next_day_ms
 
 LATCHED = -1
 
 _crossed_level = compiled(crossed_level)
+_day_start_equity = compiled(day_start_equity)
+_next_day_ms = compiled(next_day_ms)
 
 
 @compiled
@@ -76,7 +78,7 @@ def simulate(
     opens, highs, lows, closes, volumes = market.open, market.high, market.low, market.close, market.volume
     funding_inside, funding_close = market.funding_inside, market.funding_close
     wanted_path, is_policy, stop_distances = signals.wanted, signals.is_policy, signals.stop_distance
-    tradable = signals.tradable
+    tradable, var_cap = signals.tradable, signals.exposure_cap
     assets, bars = closes.shape
     state, money = np.zeros((10, assets)), np.full(3, account.capital)
     money[FILLS] = 0.0
@@ -90,7 +92,7 @@ def simulate(
     halts = [(0, 0, 0.0)]
     has_funding, has_policy = funding_close.shape[1] > 0, is_policy.any()
     peak, last_equity, last_drawdown, last_exposure = account.capital, account.capital, 0.0, 0.0
-    latched, pause_until = False, account.start_ms
+    latched, pause_until, day_equity = False, account.start_ms, account.capital
     error, record = 0.0, Record(0, 0.0, 0.0)
     margin_ratio = tiers[0, -1, 1]
     shallow = levels[0] if len(levels) > 0 else account.max_drawdown
@@ -107,10 +109,26 @@ def simulate(
                 if quiet > i:
                     pass_flat_bars(market, state, traded, paths, i, quiet, last_equity)
                     error = max(error, abs(last_equity - money[CASH]))
+                    before_ms = account.start_ms + (i - 1) * account.interval_ms
+                    marked_ms = before_ms + (quiet - i) * account.interval_ms
+                    day_equity = _day_start_equity(marked_ms, last_equity, before_ms, last_equity, day_equity)
                     i = quiet
             elif assets == 1 and units[0] != 0.0 and not (halted or (wants_stop[0] > 0.0 and stop_units[0] == 0.0)):
                 quiet, peak, error, record = mark_held_bars(
-                    market, signals, account, state, money, paths, i, margin_ratio, shallow, peak, last_equity, error, record
+                    market,
+                    signals,
+                    account,
+                    state,
+                    money,
+                    paths,
+                    i,
+                    margin_ratio,
+                    shallow,
+                    peak,
+                    day_equity,
+                    last_equity,
+                    error,
+                    record,
                 )
                 if quiet > i:
                     traded[0] = volumes[0, quiet - 1] * closes[0, quiet - 1]
@@ -139,7 +157,8 @@ def simulate(
                         part = liquidation_part(market, tiers, state, money, i, lowest)
                         liquidate(market, rules, account, state, money, log, i, part)
 
-            value, invested, margin = 0.0, 0.0, 0.0  # the account at instant i
+            # The account at instant i: `value` at the closes, `worth` at the prices now.
+            value, worth, invested, margin = 0.0, 0.0, 0.0, 0.0
             for a in range(assets):
                 close = closes[a, i]
                 if not math.isnan(close):
@@ -150,12 +169,13 @@ def simulate(
                 if units[a] != 0.0:
                     if has_funding and i > 0 and funding_close[a, i] != 0.0:
                         pay_funding(state, money, a, funding_close[a, i])
-                    worth = quantity[a] * prices[a]
-                    value += worth
+                    amount = quantity[a] * prices[a]
+                    worth += amount
+                    value += quantity[a] * last_close[a]
                     invested += cost[a]
-                    margin += abs(worth) * tiers[a, -1, 1]
+                    margin += abs(amount) * tiers[a, -1, 1]
             equity = money[WALLET] + (value - invested)
-            if equity <= margin:  # beyond the margin at the prices now: the venue acts before anybody decides
+            if money[WALLET] + (worth - invested) <= margin:  # at the prices now: the venue acts before anybody decides
                 if margin > 0.0 and cushion(market, tiers, state, money, i, NOW) <= 0.0:
                     liquidate(market, rules, account, state, money, log, i, NOW)
                     value, equity = 0.0, money[WALLET]
@@ -167,6 +187,7 @@ def simulate(
 
             peak = max(peak, equity)
             drawdown = 1.0 - equity / peak
+            day_equity = _day_start_equity(now_ms, equity, now_ms - account.interval_ms, last_equity, day_equity)
             if drawdown > 0.0 and not latched:
                 if drawdown > account.max_drawdown:
                     latched = True
@@ -176,6 +197,12 @@ def simulate(
                     if level >= 0:
                         pause_until = max(pause_until, now_ms + pauses_ms[level])
                         halts.append((now_ms, now_ms + pauses_ms[level], drawdown))
+                    if (
+                        equity < day_equity
+                        and 1.0 - equity / day_equity > account.max_daily_loss >= 1.0 - last_equity / day_equity
+                    ):
+                        pause_until = max(pause_until, _next_day_ms(now_ms))
+                        halts.append((now_ms, _next_day_ms(now_ms), equity / day_equity - 1.0))
             paused = pause_until > now_ms
             if has_policy and last_exposure > 0.0:
                 record = extended(record, (equity - last_equity) / last_exposure)
@@ -193,13 +220,17 @@ def simulate(
                     wanted, distance = policy_target(signals, account, a, i, held, cap)
                 else:
                     distance = stop_distances[a, i]
-                others = 0.0
+                others, net = 0.0, 0.0
                 for b in range(assets):
                     if b != a:
                         others += abs(quantity[b]) * last_close[b]
+                        net += quantity[b] * last_close[b]
                 others = others / equity if equity > 0.0 else math.inf
+                net = net / equity if equity > 0.0 else 0.0
                 halted = latched or paused or frozen[a] > 0.0
-                approved = allowed(account, wanted, held, others, halted or (is_policy[a] and not tradable[a, i]))
+                limit = var_cap[a, i] if is_policy[a] else math.inf
+                blocked = halted or (is_policy[a] and not tradable[a, i])
+                approved = allowed(account, wanted, held, others, net, limit, blocked)
                 if approved != held or (units[a] != 0.0 and approved == 0.0):
                     place_order(
                         rules,

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from shared.backtest.kernel_types import AccountNumbers, SignalArrays
 from shared.compiled import compiled, uncounted
 from shared.risk.kelly import shrunk_kelly, sizing_cap
-from shared.risk.limits import room_left, within, without_new_risk
+from shared.risk.limits import room_left, stress_room, within, without_new_risk
 from shared.strategy.params import PolicyParams
 from shared.strategy.policy import PolicyTarget, target_position
 
@@ -19,6 +19,7 @@ _shrunk_kelly = compiled(shrunk_kelly)
 _sizing_cap = compiled(sizing_cap)
 _within = compiled(within)
 _room_left = compiled(room_left)
+_stress_room = compiled(stress_room)
 _without_new_risk = compiled(without_new_risk)
 _target_position = compiled(target_position)
 
@@ -68,7 +69,13 @@ def policy_target(signals: SignalArrays, account: AccountNumbers, a: int, i: int
 
 
 @uncounted
-def allowed(account: AccountNumbers, wanted: float, held: float, others: float, blocked: bool) -> float:
-    """What the limits leave of `wanted` beside `others` (fractions of equity); `blocked` is whether new risk is."""
+def allowed(
+    account: AccountNumbers, wanted: float, held: float, others: float, others_net: float, var_cap: float, blocked: bool
+) -> float:
+    """What the limits leave of `wanted` beside the others' gross and net exposure; `blocked` is whether new risk is.
+
+    Fractions of equity; `var_cap` is the cap by the value at risk.
+    """
     approved = _within(_room_left(account.max_total_exposure, others), _within(account.max_asset_exposure, wanted))
+    approved = _within(_stress_room(account.max_net_exposure, others_net, wanted), _within(var_cap, approved))
     return _without_new_risk(approved, held) if blocked else approved

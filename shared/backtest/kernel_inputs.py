@@ -107,12 +107,13 @@ def signal_arrays(signals: Sequence[SignalPath | TargetPath], placements: Sequen
     policies = [signal if isinstance(signal, SignalPath) else None for signal in signals]
     has_policy, has_target = any(policies), not all(policies)
 
-    def table(name: str, kind: type, used: bool) -> Any:
+    def table(name: str, kind: type, used: bool, missing: float = 0.0) -> Any:
         if not used:
             return _read_only(np.empty((len(signals), 0), dtype=kind))
-        columns: list[Any] = [np.asarray(getattr(signal, name, _NOTHING), dtype=kind) for signal in signals]
+        found = [getattr(signal, name, None) for signal in signals]
+        columns: list[Any] = [np.asarray(_NOTHING if column is None else column, dtype=kind) for column in found]
         filled = [
-            column if len(column) else np.zeros(place.rows.stop, dtype=kind)
+            column if len(column) else np.full(place.rows.stop, missing, dtype=kind)
             for column, place in zip(columns, placements, strict=True)
         ]
         return on_grid(filled, placements, grid)
@@ -134,6 +135,7 @@ def signal_arrays(signals: Sequence[SignalPath | TargetPath], placements: Sequen
         size_multiplier=table("size_multiplier", np.float64, has_policy),
         policy_index=table("policy_index", np.int8, has_policy),
         tradable=table("tradable", np.bool_, has_policy),
+        exposure_cap=table("exposure_cap", np.float64, has_policy, missing=np.inf),
         policies=numbers,
     )
 
@@ -179,6 +181,8 @@ def account_numbers(params: BacktestParams, risk: RiskParams, grid: Grid) -> Acc
         max_asset_exposure=float(risk.max_asset_exposure),
         max_total_exposure=float(risk.max_total_exposure),
         max_drawdown=float(risk.max_drawdown),
+        max_daily_loss=float(risk.max_daily_loss),
+        max_net_exposure=float(risk.max_net_exposure),
         kelly_minimum_bars=int(risk.kelly_minimum_bars),
         kelly_fraction=float(risk.kelly_fraction),
         kelly_prior_bars=float(risk.kelly_prior_bars),

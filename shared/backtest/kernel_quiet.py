@@ -26,6 +26,7 @@ from shared.backtest.kernel_types import (
 )
 from shared.compiled import uncounted
 from shared.domain.candles import FloatArray
+from shared.domain.interval import DAY_MS
 
 ENTRY_THRESHOLD = 0  # place of `entry_threshold` in `PolicyParams`
 _MARGIN = 1e-9  # equity this much (relatively) above a breaker's level is above it in any rounding
@@ -83,6 +84,7 @@ def mark_held_bars(
     margin_ratio: float,
     shallow: float,
     peak: float,
+    day_equity: float,
     equity: float,
     error: float,
     record: Record,
@@ -90,14 +92,19 @@ def mark_held_bars(
     """Mark the held position of the only asset from bar `i` up to the first on which anything could happen; returns that bar.
 
     Quiet is: nothing decided that changes the position, no funding, no gap, the stop not reached, equity well above the margin,
-    no drawdown beyond `shallow` that grows. `equity` is that of the bar before. A drawdown costs a division, so it is worked
-    out only where equity is not clearly above the level.
+    no drawdown beyond `shallow` and no loss of the day beyond its limit that grows, no new day. `equity` is that of the bar
+    before, `day_equity` that of its day's start. A drawdown costs a division, so it is worked out only where equity is not
+    clearly above the level.
     """
     opens, closes, wanted = market.open, market.close, signals.wanted
     paid_inside, paid_at_close, is_policy = market.funding_inside, market.funding_close, signals.is_policy[0]
     wallet, cash, quantity, cost = money[WALLET], money[CASH], state[QUANTITY, 0], state[COST, 0]
     stop = state[STOP_PRICE, 0] if state[STOP_UNITS, 0] > 0.0 else math.nan  # nothing reaches NaN
-    last, pays, clear, held = closes.shape[1] - 1, paid_inside.shape[1] > 0, (1.0 - shallow) * (1.0 + _MARGIN), abs(quantity)
+    last, pays, held = closes.shape[1] - 1, paid_inside.shape[1] > 0, abs(quantity)
+    clear = (1.0 - min(shallow, account.max_daily_loss)) * (1.0 + _MARGIN)
+    if account.interval_ms < DAY_MS:  # a new day has another start to measure its loss from
+        before_ms = account.start_ms + (i - 1) * account.interval_ms
+        last = min(last, -((account.start_ms - (before_ms // DAY_MS + 1) * DAY_MS) // account.interval_ms))
     side, last_close = 1.0 if quantity > 0.0 else -1.0, state[LAST_CLOSE, 0]
     first = i
     while 0 <= i < last:
@@ -114,14 +121,17 @@ def mark_held_bars(
         lowest = quantity * worst
         if wallet + (lowest - cost) <= abs(lowest) * margin_ratio:
             break
-        value = quantity * price
-        now = wallet + (value - cost)
-        if now <= abs(value) * margin_ratio:
+        opening = quantity * price
+        if wallet + (opening - cost) <= abs(opening) * margin_ratio:
             break
+        value = quantity * close
+        now = wallet + (value - cost)
         top = max(peak, now)
         if now < top * clear:
             fallen = 1.0 - now / top
             if fallen > shallow and fallen > 1.0 - equity / peak:
+                break
+            if now < equity and 1.0 - now / day_equity > account.max_daily_loss:
                 break
         if is_policy:
             longer = extended(record, (now - equity) / (held * last_close))
@@ -141,4 +151,5 @@ def mark_held_bars(
 def _stands(signals: SignalArrays, account: AccountNumbers, i: int, held: float, cap: float) -> bool:
     """Whether policy and limits leave the only asset's position at `held` of equity as it is."""
     wanted = policy_target(signals, account, 0, i, held, cap).fraction
-    return held != 0.0 and allowed(account, wanted, held, 0.0, not signals.tradable[0, i]) == held
+    limit = signals.exposure_cap[0, i]
+    return held != 0.0 and allowed(account, wanted, held, 0.0, 0.0, limit, not signals.tradable[0, i]) == held

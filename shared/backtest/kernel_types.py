@@ -43,11 +43,13 @@ class SignalArrays(NamedTuple):
     stop_distance: FloatArray
     """(a, m), targets only"""
     volatility: FloatArray
-    """(a, m), policies only, as are the next four"""
+    """(a, m), policies only, as are the next five"""
     atr_fraction: FloatArray
     size_multiplier: FloatArray
     policy_index: NDArray[np.int8]
     tradable: BoolArray
+    exposure_cap: FloatArray
+    """largest |notional| / equity by the value at risk"""
     policies: FloatArray
     """(a, p, 11) `PolicyParams`"""
 
@@ -85,6 +87,8 @@ class AccountNumbers(NamedTuple):
     max_asset_exposure: float
     max_total_exposure: float
     max_drawdown: float
+    max_daily_loss: float
+    max_net_exposure: float
     kelly_minimum_bars: int
     kelly_fraction: float
     kelly_prior_bars: float

@@ -21,9 +21,10 @@ from shared.domain.frame import Frame
 from shared.domain.regime import REGIMES
 from shared.memory import BoundedMemory
 from shared.risk.allocation import size_multipliers
+from shared.risk.caps_compiled import exposure_caps
 from shared.risk.params import RiskParams
 from shared.speed import together
-from shared.strategy.agents import AGENTS
+from shared.strategy.agents import agents_of
 from shared.strategy.agents.base import Reading, TradingAgent
 from shared.strategy.alphas import ALPHAS, Alpha
 from shared.strategy.params import StrategyParams
@@ -64,6 +65,12 @@ class SignalMemo:
     def multipliers(self, prepared: PreparedAsset, risk: RiskParams) -> FloatArray:
         """`size_multipliers` of every bar (n,)."""
         return self._array((prepared, "multiplier", risk), lambda: size_multipliers(prepared.probabilities, risk))
+
+    def exposure_caps(self, prepared: PreparedAsset, risk: RiskParams) -> FloatArray:
+        """`risk.caps.exposure_cap` of every bar (n,)."""
+        candles = prepared.market.candles
+        key = (prepared, "exposure cap", risk.var_bars, risk.var_limit)
+        return self._array(key, lambda: exposure_caps(candles.close, candles.interval, risk))
 
     def atr_fraction(self, prepared: PreparedAsset) -> FloatArray:
         """ATR / close of every bar (n,)."""
@@ -109,20 +116,21 @@ class _Scoring:
         self._playbooks = playbooks
         self._rows = len(prepared.frame)
         frame = prepared.frame
+        self._agents = agents_of(frame)
         self._frame = _RememberingFrame(frame.interval, frame.open_time, frame.columns, partial(memo.derived, prepared))
 
     def score(self, first: int) -> FloatArray:
-        keys = [self._vote_key(agent) for agent in AGENTS]
-        shares = np.array([[agent.settings(params).share for agent in AGENTS] for params in self._playbooks])
-        included = np.array([[_included(agent, params) for agent in AGENTS] for params in self._playbooks])
+        keys = [self._vote_key(agent) for agent in self._agents]
+        shares = np.array([[agent.settings(params).share for agent in self._agents] for params in self._playbooks])
+        included = np.array([[_included(agent, params) for agent in self._agents] for params in self._playbooks])
         minimum = np.array([params.minimum_regime_probability for params in self._playbooks])
         key = (self._prepared, "score", first, tuple(keys), shares.tobytes(), included.tobytes(), minimum.tobytes())
         return self._memo._array(key, lambda: self._scored(first, shares, included, minimum))
 
     def _scored(self, first: int, shares: FloatArray, included: FloatArray, minimum: FloatArray) -> FloatArray:
         self._compute_missing()
-        voted = tuple(together([partial(self._votes, agent) for agent in AGENTS], self._rows))
-        found = [self._conviction(agent) for agent in AGENTS]
+        voted = tuple(together([partial(self._votes, agent) for agent in self._agents], self._rows))
+        found = [self._conviction(agent) for agent in self._agents]
         constant = tuple(conviction is None for conviction in found)
         convictions = tuple(votes if conviction is None else conviction for votes, conviction in zip(voted, found, strict=True))
         result = np.empty(self._rows)
@@ -151,7 +159,7 @@ class _Scoring:
         for params in self._playbooks:
             for alpha in ALPHAS.values():
                 tasks.setdefault(self._alpha_key(alpha, params), partial(self._alpha, alpha, params))
-            for agent in AGENTS:
+            for agent in self._agents:
                 tasks.setdefault(self._rule_key(agent, params), partial(self._rule, agent, params))
         together(list(tasks.values()), self._rows)
 

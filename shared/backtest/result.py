@@ -78,7 +78,7 @@ class BacktestResult:
     funding: FloatArray
     """(a,) received minus paid"""
     halts: IntArray
-    """(h, 3): instant, end (-1: latched), drawdown in basis points"""
+    """(h, 3): instant, end (-1: latched), drawdown in basis points (negative: the loss of a day that was beyond its limit)"""
     identity_error: float
     """largest |Σ(realised + fees + funding) + unrealised - Δequity| over all bars, relative to the initial capital"""
 

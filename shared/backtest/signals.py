@@ -33,6 +33,8 @@ class SignalPath:
     policies: tuple[PolicyParams, ...]
     tradable: BoolArray
     """(n,) false while the market is frozen: positions may shrink, not grow"""
+    exposure_cap: FloatArray | None = None
+    """(n,) largest |notional| / equity by the value at risk (`risk/caps.py`); `None` is no such cap"""
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -159,6 +159,7 @@ def signal_path(
         policy_index=memory.policy_index(prepared),
         policies=tuple(params.policy for params in merged),
         tradable=prepared.tradable,
+        exposure_cap=memory.exposure_caps(prepared, risk),
     )
 
 

@@ -14,6 +14,7 @@ from shared.backtest.system import PreparedAsset, RegimeMode, backtest_system, p
 from shared.cli import output, wiring
 from shared.risk.params import RiskParams
 from shared.trading.ml_models import with_stored_ml
+from shared.trading.rl_models import with_stored_rl
 
 if TYPE_CHECKING:
     from shared.backtest.params import BacktestParams
@@ -42,13 +43,13 @@ def prepared_assets(found: ResearchMarkets, system: SystemParams, mode: RegimeMo
 
 
 def with_ml(prepared: tuple[PreparedAsset, ...], settings: Settings, system: SystemParams) -> tuple[PreparedAsset, ...]:
-    """The assets with the scores of the lake's ML models, as a book would have seen them, where an agent asks for them."""
+    """The assets with the scores of the lake's ML models and RL policies as a book would have seen them, where asked."""
     ready, bucket = [], wiring.bucket(settings)
     for item in prepared:
         frame, problems = with_stored_ml(item.frame, item.market.asset, bucket, system)
         for problem in problems:
             output.note(problem)
-        ready.append(replace(item, frame=frame))
+        ready.append(replace(item, frame=with_stored_rl(frame, item.market.asset, bucket, system)))
     return tuple(ready)
 
 
@@ -78,7 +79,7 @@ def risk_of(name: str, risk: RiskParams) -> RiskParams:
     """Limits of a strategy: the comparison strategies trade as their textbooks do, without breakers."""
     if name == SYSTEM:
         return risk
-    return replace(risk, pause_drawdowns=(), pause_hours=(), max_drawdown=0.999)
+    return risk.without_breakers()
 
 
 def _in_parts(

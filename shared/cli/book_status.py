@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from shared.domain.asset import Asset
-from shared.domain.interval import HOUR_MS, Interval, format_ms
+from shared.domain.interval import DAY_MS, HOUR_MS, Interval, format_ms
 from shared.domain.orders import OrderKind, OrderRecord, OrderState, Position
 
 if TYPE_CHECKING:
     from shared.config.settings import Settings
-    from shared.domain.records import BookRecord, EquityPoint, Halt
+    from shared.domain.records import BookRecord, EquityPoint, Halt, Heartbeat
     from shared.ports import Ledger
     from shared.risk.params import RiskParams
 
@@ -51,6 +51,8 @@ class BookStatus:
     unfinished_orders: tuple[dict[str, Any], ...]
     """all but the stops that rest to protect a position"""
     regimes: tuple[dict[str, Any], ...]
+    processes: tuple[dict[str, Any], ...]
+    """live processes of the last day by their heartbeats: role, holder, state, reason, age in real seconds"""
     warnings: tuple[dict[str, Any], ...]
     """the newest entries of the agent log that are warnings or worse"""
     problems: tuple[str, ...]
@@ -61,7 +63,7 @@ def book_status(ledger: Ledger, record: BookRecord, settings: Settings, now_ms: 
     """What the ledger says about a book at `now_ms`, the machine's clock."""
     book, plan = record.book, record.settings
     point = ledger.last_equity(book)
-    replayed = "market_hash" in plan
+    replayed = "market_hash" in plan or bool(plan.get("simulated"))
     interval = Interval.parse(str(plan.get("interval", settings.interval.value)))
     halts = ledger.halts(book, point.time_ms if replayed and point else now_ms)
     age_ms = None if replayed or point is None else now_ms - point.time_ms
@@ -73,7 +75,7 @@ def book_status(ledger: Ledger, record: BookRecord, settings: Settings, now_ms: 
     problems = () if record.finished_ms is not None else tuple(_problems(halts, positions, stops, age_ms, interval))
     return BookStatus(
         book=book,
-        mode="paper" if replayed else settings.mode.value,
+        mode="paper" if replayed else str(plan.get("mode", settings.mode.value)),
         state="finished" if record.finished_ms is not None else "latched" if latched else "unfinished",
         market=str(plan.get("market", settings.universe.venue)),
         generated=bool(plan.get("generated", False)),
@@ -89,6 +91,7 @@ def book_status(ledger: Ledger, record: BookRecord, settings: Settings, now_ms: 
         halts=tuple(_halt(halt) for halt in halts),
         unfinished_orders=tuple(_order(order) for order in unfinished if order not in stops),
         regimes=tuple(_regimes(ledger, record, settings)),
+        processes=tuple(_processes(ledger.heartbeats(book), now_ms)),
         warnings=tuple(_warning(entry) for entry in log if entry["level"] in ("warning", "error", "critical"))[
             -_SHOWN_WARNINGS:
         ],
@@ -149,6 +152,16 @@ def _regimes(ledger: Ledger, record: BookRecord, settings: Settings) -> Iterable
                 "stress_bars": state.stress_bars,
                 "bar_close": format_ms(state.bar_close_ms),
             }
+
+
+def _processes(beats: Iterable[Heartbeat], now_ms: int) -> Iterable[dict[str, Any]]:
+    """The newest heartbeat of each process: a standby that has taken over is a trader."""
+    newest: dict[str, Heartbeat] = {}
+    for beat in sorted(beats, key=lambda beat: beat.time_ms):
+        newest[beat.holder] = beat
+    for beat in sorted(newest.values(), key=lambda beat: -beat.time_ms):
+        if now_ms - beat.time_ms < DAY_MS:
+            yield {"role": beat.role, "holder": beat.holder, "age_s": (now_ms - beat.time_ms) / 1000, **beat.state}
 
 
 def _warning(entry: Any) -> dict[str, Any]:

@@ -31,6 +31,11 @@ def serve(
     port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 8900,
     speed: Annotated[float, typer.Option(help="Simulated seconds per real second; 0: lockstep, moved by its client.")] = 60.0,
     weight_limit: Annotated[int, typer.Option(help="Request weight per minute before HTTP 429.")] = 1_000_000,
+    key_minutes: Annotated[float, typer.Option(help="Life of a listen key that is not prolonged.")] = 60.0,
+    connection_hours: Annotated[float, typer.Option(help="Life of a WebSocket connection.")] = 24.0,
+    simulated_lives: Annotated[
+        bool, typer.Option("--simulated-lives", help="Measure both in simulated time instead of real time.")
+    ] = False,
     exit_with_parent: Annotated[bool, typer.Option("--exit-with-parent", help="End when standard input closes.")] = False,
 ) -> None:
     """Serve recorded candles as an exchange until Ctrl-C.
@@ -43,6 +48,7 @@ def serve(
     from cloudrun.exchange.__main__ import amount, server_config
     from cloudrun.exchange.serve import ServeOptions
     from cloudrun.exchange.serve import serve as run
+    from cloudrun.exchange.streams import Lives
 
     options = ServeOptions(
         market,
@@ -54,4 +60,5 @@ def serve(
         start_ms=parse_date_ms(start) if start else None,
         capital=amount(capital),
     )
-    asyncio.run(run(options, server_config(speed or None, weight_limit)))
+    lives = Lives(key_minutes * 60, connection_hours * 3600)
+    asyncio.run(run(options, server_config(speed or None, weight_limit, lives, simulated_lives=simulated_lives)))

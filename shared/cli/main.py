@@ -71,6 +71,7 @@ def ost(
 
 COMMANDS = (
     ("run", "shared.cli.run", "run"),
+    ("live", "shared.cli.live", "live"),
     ("status", "shared.cli.status", "status"),
     ("backfill", "shared.cli.data", "backfill"),
     ("check-gaps", "shared.cli.data", "check_gaps"),
@@ -82,8 +83,14 @@ COMMANDS = (
     ("replay", "shared.cli.replay", "replay"),
     ("backtest", "shared.cli.backtest", "backtest"),
     ("risk", "shared.cli.risk", "risk"),
+    ("emergency", "shared.cli.emergency", "emergency"),
+    ("resume", "shared.cli.resume", "resume"),
+    ("export", "shared.cli.export", "export"),
+    ("simulate", "shared.cli.simulate", "simulate"),
+    ("slippage", "shared.cli.slippage", "slippage"),
 )
 GROUPS = (
+    ("agent", "shared.cli.agent"),
     ("audit", "shared.cli.audit"),
     ("alphas", "shared.cli.alphas"),
     ("campaign", "shared.cli.campaign"),

@@ -24,9 +24,8 @@ if TYPE_CHECKING:
 # Rich is imported where it is used: `ost --help` must answer at once.
 
 
-@cache
 def console() -> Console:
-    """Standard output."""
+    """Standard output, as wide as it is now."""
     from rich.console import Console
 
     return Console(highlight=False, soft_wrap=False)

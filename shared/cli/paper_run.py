@@ -20,6 +20,7 @@ import numpy as np
 
 from shared.adapters.exchange import PAPER_CONNECTION, CcxtExchange, CcxtMarketData, connect
 from shared.adapters.local.bucket import FolderBucket
+from shared.adapters.local.bus import LocalBus
 from shared.adapters.local.clock import SystemClock
 from shared.adapters.local.paper_process import LockstepClock, PaperExchangeProcess
 from shared.cli import wiring
@@ -27,6 +28,7 @@ from shared.data.ingestion import ingest_universe
 from shared.data.refresh import refresh_curated
 from shared.domain.errors import DataError, LeaseLost, StorageError
 from shared.domain.interval import format_ms
+from shared.trading.outbox import relay
 from shared.trading.session import Ports, Session, SessionSpec, StepReport
 from shared.version import code_version
 
@@ -74,7 +76,9 @@ async def trade(run: PaperRun, on_step: OnStep, say: Callable[[str], None]) -> R
     secrets = wiring.secrets()
     key, secret = secrets.paper_key.get_secret_value(), secrets.paper_secret.get_secret_value()
     try:
-        exchange = await PaperExchangeProcess.start(_arguments(run), key=key, secret=secret, log=run.folder / "exchange.log")
+        exchange = await PaperExchangeProcess.start(
+            exchange_arguments(run), key=key, secret=secret, log=run.folder / "exchange.log"
+        )
     except StorageError as error:
         hint = f"if another process trades the run {run.book} now, wait for it, or start another run with --fresh"
         raise StorageError(f"{error}; {hint}") from None
@@ -132,6 +136,9 @@ async def _traded(
                     bar_ms += plan.interval.ms
         finally:
             await session.close()
+        bus = LocalBus(wiring.events_file(settings))
+        while await relay(run.ledger, bus, SystemClock()):
+            continue
         ingested = await ingest_universe(market, lake, clock, plan.universe, [plan.interval], since_ms=since_ms)
         problems |= {f"{failed.asset.symbol}: {failed.error}": None for failed in ingested.failed}
         for asset in plan.universe:
@@ -150,7 +157,7 @@ def _spec(run: PaperRun) -> SessionSpec:
         holder=f"{socket.gethostname()}:{os.getpid()}",
         universe=run.plan.universe,
         interval=run.plan.interval,
-        params=run.settings.system,
+        params=run.settings.system.unsliced(),
         leverage=run.settings.run.leverage,
         code_version=code_version(),
         lease_ttl_ms=LEASE_TTL_MS,
@@ -172,7 +179,7 @@ async def _take_lease(run: PaperRun, say: Callable[[str], None]) -> None:
     raise LeaseLost(f"the run {run.book} is being traded by another process; wait for it, or start another one with --fresh")
 
 
-def _arguments(run: PaperRun) -> list[str]:
+def exchange_arguments(run: PaperRun) -> list[str]:
     """Command line of the exchange process."""
     plan, costs = run.plan, run.settings.costs
     arguments = ["--market", str(run.market_folder), "--symbols", *(asset.symbol for asset in plan.universe)]

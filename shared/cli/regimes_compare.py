@@ -37,7 +37,6 @@ from shared.regime.transition import NOTHING_HELD
 
 CLASSIFIERS = (RegimeMode.HMM, RegimeMode.JUMP)
 GENERATED_SYMBOL = "BTCUSDT"
-_NO_LATCH = 0.999
 """A drawdown that no account comes back from"""
 Telling = Callable[[str], Callable[[int, int], None]]
 """A progress bar by name: gives what is told of the work done and in all"""
@@ -206,7 +205,7 @@ class _Backtests:
 
 def _backtests(settings: Settings, prepared: Sequence[Prepared], start_ms: int, end_ms: int) -> _Backtests:
     """Every strategy under every classifier, all assets in one account."""
-    risk = replace(settings.system.risk, pause_drawdowns=(), pause_hours=(), max_drawdown=_NO_LATCH)
+    risk = settings.system.risk.without_breakers()
     system, account = replace(settings.system, risk=risk), BacktestParams(costs=settings.costs)
     # At most one times the equity, however many assets share it.
     exposures = RegimeOnlyParams(*(share / len(prepared) for share in (1.0, 0.5, 0.0)))

@@ -113,7 +113,7 @@ def _source(settings: Settings, ledger: Ledger, record: BookRecord) -> ReplaySou
         market=PaperFunding(files) if frozen else files,
         models=FolderBucket(folder) if frozen else wiring.bucket(settings),
         rules={asset.symbol: _rules(files, asset.symbol, interval) for asset in universe},
-        params=settings.system,
+        params=settings.system.unsliced() if frozen else settings.system,
         code_version=code_version(),
         record=record,
         paper=frozen,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from shared.cli import output
 from shared.domain.errors import UsageError
 from shared.domain.interval import MAX_DAYS
 
@@ -49,7 +51,7 @@ def run(
         raise UsageError("--days counts back from the end and --start names the first day; give one of them")
     check_writable(report)
     settings = wiring.settings({"run.capital": capital, "run.days": days, "interval": interval})
-    plan, prepared, continued = _prepared(settings, data, symbols, start, end, fresh=fresh)
+    plan, prepared, continued = prepare(settings, data, symbols, start, end, fresh=fresh)
     from shared.cli.paper_run import trade
 
     if continued:
@@ -72,18 +74,28 @@ def run(
         raise typer.Exit(1)
 
 
-def _prepared(
-    settings: Settings, data: Path | None, symbols: str | None, start: str | None, end: str | None, *, fresh: bool
+def prepare(
+    settings: Settings,
+    data: Path | None,
+    symbols: str | None,
+    start: str | None,
+    end: str | None,
+    *,
+    fresh: bool,
+    live: bool = False,
+    say: Callable[[str], None] = output.note,
 ) -> tuple[RunPlan, PaperRun, bool]:
-    """The plan, the run with its frozen candles, and whether it goes on with an interrupted one."""
+    """The plan, the run with its frozen candles, and whether it goes on with an interrupted one; `live` for `ost live`."""
     from shared.adapters.local.bucket import FolderBucket
-    from shared.cli import output, wiring
+    from shared.cli import wiring
     from shared.cli.market_source import fingerprint, freeze, resolve
     from shared.cli.paper_run import PaperRun
     from shared.domain.asset import Universe
     from shared.domain.ids import content_id
     from shared.domain.interval import parse_date_ms
     from shared.strategy.ml_store import copy_ml_models
+    from shared.strategy.rl_store import copy_rl_policies
+    from shared.trading.rl_models import policies_of
     from shared.trading.run_plan import RunPlan, choose_book, choose_range, outside
 
     start_ms, end_ms = (parse_date_ms(day) if day else None for day in (start, end))
@@ -91,13 +103,13 @@ def _prepared(
     if symbols is not None and not wanted:
         raise UsageError("--symbols names no symbol; write e.g. --symbols BTCUSDT,ETHUSDT, or leave it out")
     interval, system = settings.interval, settings.system
-    source = resolve(settings, interval, data=data, symbols=wanted, days=settings.run.days, say=output.note)
+    source = resolve(settings, interval, data=data, symbols=wanted, days=settings.run.days, say=say)
     left_out = outside(source.spans, interval, start_ms=start_ms, end_ms=end_ms, warmup_bars=system.warmup_bars)
     spans = {symbol: span for symbol, span in source.spans.items() if symbol not in left_out}
     source = replace(source, universe=Universe.of(source.universe.assets[0].venue, tuple(spans)), spans=spans)
     problems = (*source.problems, *(f"{symbol}: {reason}" for symbol, reason in left_out.items()))
     for problem in problems:
-        output.note(problem)
+        say(problem)
     first_ms, last_ms = choose_range(
         source.spans, interval, start_ms=start_ms, end_ms=end_ms, days=settings.run.days, warmup_bars=system.warmup_bars
     )
@@ -113,13 +125,17 @@ def _prepared(
         market_label=source.label,
         market_hash=fingerprint(source, first_ms - window_bars * interval.ms, last_ms),
         generated=source.generated,
+        live=live,
     )
     ledger = wiring.ledger(settings)
     book, continued = choose_book(plan, ledger.books(), fresh=fresh)
-    folder = settings.storage.root / "runs" / book
+    folder = settings.storage.root / ("live" if live else "runs") / book
     freeze(source, plan, folder / "market", window_bars)
     if not continued:
         for asset in plan.universe:
             copy_ml_models(wiring.bucket(settings), FolderBucket(folder), asset, interval)
+        copy_rl_policies(wiring.bucket(settings), FolderBucket(folder), settings.strategy.rl_policies)
         ledger.register_book(book, plan.start_ms, plan.as_dict())
+    for idle in policies_of(FolderBucket(folder), plan.universe, interval, system)[1]:
+        say(idle)
     return plan, PaperRun(plan, book, settings, ledger, folder, problems), continued

@@ -16,6 +16,7 @@ from shared.domain.money import to_decimal
 from shared.domain.records import Lease
 from shared.trading.ml_models import AlphaModels
 from shared.trading.params import SystemParams
+from shared.trading.rl_models import policies_of
 from shared.trading.signals import (
     OnRefit,
     RegimeHistory,
@@ -64,7 +65,8 @@ class SignalDesk:
         history = self.history(asset, RESUME_DAYS)
         models = AlphaModels(self.bucket, self.ledger, self.book, self.params)
         ml = models.models_for(history.window, int(history.window.candles.close_time[-1]))
-        decision, memory = recommend_for(history, to_decimal(self.capital), code_version(), self.params, ml)
+        rl = policies_of(self.bucket, (asset,), self.interval, self.params)[0].get(asset)
+        decision, memory = recommend_for(history, to_decimal(self.capital), code_version(), self.params, ml, rl)
         new = store_recommendation(self.ledger, decision, memory, lease)
         return (decision if new else self.ledger.decision(decision.id) or decision), new
 

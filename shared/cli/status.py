@@ -61,6 +61,9 @@ def _view(found: BookStatus, others: list[str]) -> Any:
         parts.append(output.table(columns_, orders, right=("quantity",)))
     if found.regimes:
         parts.append(output.table(("asset", "regime", "calm", "balanced", "stress"), map(_regime_row, found.regimes)))
+    if found.processes:
+        beats = [(p["role"], p.get("state"), f"{p['age_s']:,.0f} s ago", p.get("reason"), p["holder"]) for p in found.processes]
+        parts.append(output.table(("process", "state", "heard", "reason", "holder"), beats, right=("heard",)))
     if found.warnings:
         entries = [(w["time"], w["source"], escape(w["message"])) for w in found.warnings]
         parts.append(output.table(("warning, UTC", "source", "message"), entries))

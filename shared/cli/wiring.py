@@ -16,10 +16,13 @@ from typing import TYPE_CHECKING, Any
 from shared.domain.errors import UsageError
 
 if TYPE_CHECKING:
+    from shared.adapters.local.paper_clock import PaperClock
+    from shared.adapters.local.paper_process import LockstepClock
     from shared.config.load import Loaded
     from shared.config.secrets import Secrets
     from shared.config.settings import Settings
     from shared.ports import Bucket, Clock, Ledger, MarketData, Research
+    from shared.trading.session_types import LivePorts
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +107,87 @@ def market(settings: Settings) -> MarketData:
         rng,
         settings.exchange,
         base_url=settings.venue.base_url,
-        demo=settings.mode == "testnet",
+        demo=settings.mode == "testnet" and settings.venue.base_url is None,
     )
     return CcxtMarketData(connection)
+
+
+def live_ports(
+    settings: Settings,
+    ledger: Ledger,
+    book: str,
+    *,
+    base_url: str | None = None,
+    paper: PaperClock | LockstepClock | None = None,
+    models: Bucket | None = None,
+) -> LivePorts:
+    """The outside world of a live session of `book`; `exchange.close` releases it. Nothing is sent yet.
+
+    `base_url` names a server that speaks like the venue (default: `venue.base_url`); `paper` is the time of a paper exchange
+    there. Streams wait in real time whatever the time of their venue. Raises `ConfigError` where keys are missing.
+    """
+    import numpy as np
+
+    from shared.adapters.exchange import (
+        CcxtExchange,
+        CcxtMarketData,
+        CcxtMarketStream,
+        CcxtUserStream,
+        connect,
+    )
+    from shared.adapters.exchange.params import on_paper
+    from shared.adapters.local.bus import LocalBus
+    from shared.adapters.local.exit_journal import FileExitJournal
+    from shared.adapters.local.paper_clock import PaperClock, RealWaits
+    from shared.trading.session_types import LivePorts
+
+    system, rng = clock(), np.random.default_rng(settings.run.seed)
+    key, secret = account_keys(settings)
+    url, venue = base_url or settings.venue.base_url, settings.universe.venue
+    demo = settings.mode == "testnet" and url is None
+    connection = connect(
+        venue,
+        (RealWaits(paper) if isinstance(paper, PaperClock) else paper) or system,
+        rng,
+        settings.exchange if paper is None else on_paper(settings.exchange),
+        base_url=url,
+        demo=demo,
+        api_key=key,
+        secret=secret,
+    )
+    return LivePorts(
+        exchange=CcxtExchange(connection),
+        market=CcxtMarketData(connection),
+        ledger=ledger,
+        models=models or bucket(settings),
+        clock=paper or system,
+        lease_clock=system,
+        market_stream=CcxtMarketStream(venue, system, rng, settings.stream, base_url=url, demo=demo),
+        user_stream=CcxtUserStream(connection, system, rng, settings.stream, venue=venue, base_url=url, demo=demo),
+        bus=LocalBus(events_file(settings)),
+        exits=FileExitJournal(settings.storage.root / "exits" / f"{book}.jsonl"),
+    )
+
+
+def account_keys(settings: Settings) -> tuple[str, str]:
+    """Key and secret of the account that the mode trades on. Raises `ConfigError` where they are missing."""
+    from shared.domain.errors import ConfigError
+
+    found = secrets()
+    if settings.mode == "paper":
+        return found.paper_key.get_secret_value(), found.paper_secret.get_secret_value()
+    key, secret = found.binance_api_key, found.binance_api_secret
+    if key is None or secret is None or not key.get_secret_value() or not secret.get_secret_value():
+        raise ConfigError(
+            f"mode {settings.mode.value} needs the keys of the account: set OST_BINANCE_API_KEY and OST_BINANCE_API_SECRET in "
+            "the environment or in .env (never in a settings file)"
+        )
+    return key.get_secret_value(), secret.get_secret_value()
+
+
+def events_file(settings: Settings) -> Path:
+    """Where published events can be read along, one CloudEvent per line."""
+    return settings.storage.root / "events.jsonl"
 
 
 def clock() -> Clock:

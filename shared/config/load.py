@@ -24,7 +24,7 @@ from shared.config.settings import Settings
 from shared.domain.errors import ConfigError
 
 CONFIG_VARIABLE = "OST_CONFIG"
-OTHER_VARIABLES = frozenset({CONFIG_VARIABLE, "OST_COMPILED"})
+OTHER_VARIABLES = frozenset({CONFIG_VARIABLE, "OST_COMPILED", "OST_USER"})
 """Variables with our prefix that are no settings: where the settings are, where compiled code is kept."""
 USER_FILE = Path("ost.yaml")
 DOTENV_FILE = Path(".env")

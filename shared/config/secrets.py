@@ -11,7 +11,7 @@ ENVIRONMENT_PREFIX = "OST_"
 class Secrets(BaseSettings):
     """`OST_BINANCE_API_KEY` and `OST_BINANCE_API_SECRET`; `None` where they are not set. Their text never appears in a repr.
 
-    `OST_PAPER_KEY` and `OST_PAPER_SECRET` are those of the paper exchange.
+    `OST_PAPER_KEY` and `OST_PAPER_SECRET` are those of the paper exchange, `OST_BOT_TOKEN` is what a step request carries.
     """
 
     model_config = SettingsConfigDict(env_prefix=ENVIRONMENT_PREFIX, env_file=".env", extra="ignore", frozen=True)
@@ -20,6 +20,7 @@ class Secrets(BaseSettings):
     binance_api_secret: SecretStr | None = None
     paper_key: SecretStr = SecretStr("paper")
     paper_secret: SecretStr = SecretStr("paper")
+    bot_token: SecretStr | None = None
 
 
 SECRET_VARIABLES = frozenset(f"{ENVIRONMENT_PREFIX}{name}".upper() for name in Secrets.model_fields)

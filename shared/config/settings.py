@@ -12,10 +12,11 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidatorFunctionWrapHandler, WrapValidator, model_validator
 
-from shared.adapters.exchange.params import ConnectionParams
+from shared.adapters.exchange.params import ConnectionParams, StreamParams
 from shared.backtest.params import BacktestParams, CostParams
 from shared.calibration.ml_params import MlParams
 from shared.calibration.params import CampaignParams
+from shared.calibration.rl_params import RlParams
 from shared.calibration.significance.params import SignificanceParams
 from shared.data.ingest_params import IngestParams
 from shared.data.params import CurationParams
@@ -29,6 +30,7 @@ from shared.risk.report_params import RiskReportParams
 from shared.strategy.params import StrategyParams
 from shared.trading.execution import ExecutionParams
 from shared.trading.params import SystemParams
+from shared.trading.trader_params import TraderParams
 
 LIVE_CONFIRMATION = "I understand that live trading can lose all of my money"
 
@@ -50,6 +52,15 @@ class Mode(StrEnum):
     PAPER = "paper"
     TESTNET = "testnet"
     LIVE = "live"
+
+
+class BotMode(StrEnum):
+    """How the bot is fed."""
+
+    STREAM = "stream"
+    """a trader process lives on the venue's streams"""
+    SCHEDULE = "schedule"
+    """one request per bar does the whole step; nothing runs between"""
 
 
 class Section(BaseModel):
@@ -107,6 +118,18 @@ class RunSettings(Section):
     max_decision_age: float = Field(gt=0, le=1)
 
 
+class BotSettings(Section):
+    """How a live session and the processes around it run."""
+
+    mode: BotMode
+    book: str | None = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,31}$")
+    speed: float = Field(gt=0, le=100_000)
+    lease_s: float = Field(ge=2, le=600)
+    alive_s: float = Field(gt=0)
+    host: str
+    port: int = Field(ge=0, le=65_535)
+
+
 class Settings(BaseModel):
     """All settings. Built by `shared.config.load.load`, passed on as a value."""
 
@@ -129,12 +152,16 @@ class Settings(BaseModel):
     risk_report: Annotated[RiskReportParams, _CHECKED]
     costs: Annotated[CostParams, _CHECKED]
     ml: Annotated[MlParams, _CHECKED]
+    agent: Annotated[RlParams, _CHECKED]
     campaign: Annotated[CampaignParams, _CHECKED]
     significance: Annotated[SignificanceParams, _CHECKED]
     monitor: Annotated[MonitorParams, _CHECKED]
     execution: Annotated[ExecutionParams, _CHECKED]
     ingest: Annotated[IngestParams, _CHECKED]
     exchange: Annotated[ConnectionParams, _CHECKED]
+    stream: Annotated[StreamParams, _CHECKED]
+    trader: Annotated[TraderParams, _CHECKED]
+    bot: BotSettings
 
     @model_validator(mode="after")
     def _live_is_confirmed(self) -> Self:

@@ -14,6 +14,9 @@ machine-code twins in `rolling_compiled.py`, which give the same bits.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import lru_cache
+
 import numpy as np
 
 from shared.domain.candles import BoolArray, FloatArray, IntArray
@@ -80,8 +83,9 @@ def _moments_in_chunks(values: FloatArray, bars: int, order: int) -> list[FloatA
     step = max(1, _CHUNK_VALUES // bars)
     for start in range(0, count, step):
         chunk = blocks[max(start - 1, 0) : start + step]
-        heads = _cumulative(chunk, order)
-        tails = [tail[:, ::-1] for tail in _cumulative(chunk[:, ::-1], order)]
+        # Both directions in one array: on the short windows of live trading the number of numpy calls is the cost.
+        both = _cumulative(np.concatenate([chunk, chunk[:, ::-1]]), order)
+        heads, tails = [part[: len(chunk)] for part in both], [part[len(chunk) :, ::-1] for part in both]
         merged = _merge([tail[:-1, 1:] for tail in tails], [head[1:, :-1] for head in heads], bars)
         first = max(start, 1)
         for result, across, head in zip(results, merged, heads, strict=True):
@@ -90,13 +94,35 @@ def _moments_in_chunks(values: FloatArray, bars: int, order: int) -> list[FloatA
     return [result.ravel()[: len(values)] for result in results]
 
 
+@dataclass(frozen=True, slots=True)
+class _Weights:
+    """The constants of windows of one length."""
+
+    counts: FloatArray
+    """1 … bars"""
+    head: FloatArray
+    """values in the newer block, 1 … bars - 1"""
+    tail: FloatArray
+    first: FloatArray
+    second: FloatArray
+    third: FloatArray
+
+
+@lru_cache(maxsize=64)
+def _weights(bars: int) -> _Weights:
+    head = np.arange(1.0, bars)
+    tail = bars - head
+    both = tail * head
+    return _Weights(np.arange(1.0, bars + 1), head, tail, head / bars, both / bars, both * (tail - head) / bars**2)
+
+
 def _cumulative(blocks: FloatArray, order: int) -> list[FloatArray]:
     """Moments of the first 1, 2, … values of each row, centred on its first value; (blocks, bars) -> the same, `order` times.
 
     That value is among them, so its distance from their mean is at most √k standard deviations: the subtraction below loses
     at most a factor k of precision, whatever the level of the values.
     """
-    counts = np.arange(1.0, blocks.shape[1] + 1)
+    counts = _weights(blocks.shape[1]).counts
     centred = blocks - blocks[:, :1]
     shift = np.cumsum(centred, axis=1) / counts
     moments = [blocks[:, :1] + shift]
@@ -111,13 +137,13 @@ def _cumulative(blocks: FloatArray, order: int) -> list[FloatArray]:
 
 def _merge(tails: list[FloatArray], heads: list[FloatArray], bars: int) -> list[FloatArray]:
     """Moments of the windows that are a tail of a block (`bars` - 1, …, 1 values) and the head of the next (1, …)."""
-    n_head = np.arange(1.0, bars)
-    n_tail = bars - n_head
+    weights = _weights(bars)
+    n_head, n_tail = weights.head, weights.tail
     delta = heads[0] - tails[0]
-    merged = [tails[0] + delta * (n_head / bars)]
+    merged = [tails[0] + delta * weights.first]
     if len(heads) >= 2:
-        merged.append(tails[1] + heads[1] + delta * delta * (n_tail * n_head / bars))
+        merged.append(tails[1] + heads[1] + delta * delta * weights.second)
     if len(heads) >= 3:
-        cubed = delta * delta * delta * (n_tail * n_head * (n_tail - n_head) / bars**2)
+        cubed = delta * delta * delta * weights.third
         merged.append(tails[2] + heads[2] + cubed + 3.0 * delta * (n_tail * heads[1] - n_head * tails[1]) / bars)
     return merged

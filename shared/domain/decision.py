@@ -84,3 +84,5 @@ class Decision:
     approvals: tuple[Approval, ...] = ()
     order_ids: tuple[str, ...] = ()
     """client ids of the intents that were committed with it"""
+    decided_ms: int = 0
+    """when it was made, on the clock of the process that made it; 0 in ledgers that did not keep it"""

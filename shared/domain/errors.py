@@ -18,6 +18,7 @@ A message says what was found, what was expected and what to do. The command lin
     ├── LedgerError
     │   ├── LedgerUnavailable    cannot be reached: no new orders
     │   └── LeaseLost            another process writes this book now
+    ├── BusUnavailable           an event could not be handed over; it stays in the outbox
     ├── RiskError
     │   └── NotApproved          an order that risk control did not let through
     ├── ReconciliationError      ledger and exchange differ in a way that nothing explains
@@ -25,7 +26,11 @@ A message says what was found, what was expected and what to do. The command lin
         ├── VenueUnreachable     never reached: safe to try again
         ├── OutcomeUnknown       maybe reached: never retried blindly, queried by client id
         └── VenueRejected        answered: a definitive no
-            └── RateLimited      answered: slow down; nothing was done
+            ├── RateLimited      answered: slow down; nothing was done
+            ├── NoMargin         the account cannot carry the order
+            ├── RulesBroken      off the venue's grid or limits: its rules are to be asked for again
+            ├── NothingToReduce  reduce-only, and there is nothing to reduce: the position is to be read again
+            └── WouldTrigger     a stop whose price is crossed already
 """
 
 from __future__ import annotations
@@ -91,6 +96,10 @@ class LeaseLost(LedgerError):
     """Another process holds the lease of this book; this one must stop writing."""
 
 
+class BusUnavailable(OstError):
+    """An event could not be handed over; it stays in the outbox and is tried again."""
+
+
 class RiskError(OstError):
     """Risk control says no."""
 
@@ -135,3 +144,19 @@ class RateLimited(VenueRejected):
     def __init__(self, message: str, code: int | None = None, retry_after_s: float | None = None) -> None:
         super().__init__(message, code)
         self.retry_after_s = retry_after_s
+
+
+class NoMargin(VenueRejected):
+    """The account holds too little free margin for the order; a smaller one is not tried."""
+
+
+class RulesBroken(VenueRejected):
+    """The order is off the venue's grid or limits, which the rules that we know should have prevented."""
+
+
+class NothingToReduce(VenueRejected):
+    """A reduce-only order found no position to reduce."""
+
+
+class WouldTrigger(VenueRejected):
+    """A stop whose price the market has crossed already: it cannot rest any more."""

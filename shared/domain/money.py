@@ -41,6 +41,8 @@ class SymbolRules:
     """smallest price × quantity that may open or increase a position, quote currency"""
     trading: bool = True
     """false while the venue has halted or is delisting the symbol"""
+    delivery_ms: int | None = None
+    """instant at which the venue settles and ends the contract, ms UTC; `None` for a perpetual one that goes on"""
 
     def price(self, value: float | Decimal) -> Decimal:
         """Nearest valid price."""

@@ -86,6 +86,8 @@ class OrderIntent:
     """limit price"""
     stop_price: Decimal | None = None
     reduce_only: bool = False
+    due_ms: int = 0
+    """not sent before this instant (a slice of a large order); 0: at once"""
 
     def __post_init__(self) -> None:
         if self.quantity <= 0:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from enum import StrEnum
 from typing import Any
 
 from shared.domain.asset import Asset
@@ -50,6 +51,17 @@ class EquityPoint:
         return float(1 - self.equity / self.peak) if self.peak else 0.0
 
 
+def next_peak(equity: Decimal, last: EquityPoint | None, forgotten_ms: int | None) -> Decimal:
+    """Highest equity so far, at a new mark of `equity`: what drawdown is measured from.
+
+    `last` is the newest stored point. Peaks up to `forgotten_ms` do not count any more (`Ledger.rebase_peak`): the first mark
+    after a resume is its own peak.
+    """
+    if last is None or (forgotten_ms is not None and last.time_ms <= forgotten_ms):
+        return equity
+    return max(equity, last.peak)
+
+
 @dataclass(frozen=True, slots=True)
 class RegimeState:
     """The regime of an asset at a bar close, with what a restart needs to go on."""
@@ -65,6 +77,26 @@ class RegimeState:
     """consecutive closed bars with P(stress) > 0.6"""
 
 
+class HaltKind(StrEnum):
+    """Why trading stopped; it decides who may resume, and whether positions are closed."""
+
+    PAUSE = "pause"
+    """a timed breaker: no new risk until it ends by itself"""
+    DRAWDOWN = "drawdown"
+    """the maximum drawdown: emergency protocol; never lifted automatically"""
+    OPERATIONAL = "operational"
+    """repeated failure: emergency protocol; a person resumes"""
+    MANUAL = "manual"
+    """a person asked for the emergency protocol; a person resumes"""
+    FROZEN = "frozen"
+    """something about a symbol cannot be explained: no new risk in it until a person has looked"""
+
+    @property
+    def flattens(self) -> bool:
+        """Whether the emergency protocol runs until the book is flat."""
+        return self in (HaltKind.DRAWDOWN, HaltKind.OPERATIONAL, HaltKind.MANUAL)
+
+
 @dataclass(frozen=True, slots=True)
 class Halt:
     """A stop of trading. `until_ms` is `None` for a latch that only a person can lift."""
@@ -75,6 +107,55 @@ class Halt:
     until_ms: int | None
     symbol: str | None = None
     """`None`: the whole book"""
+    kind: HaltKind = HaltKind.FROZEN
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """What an order met on its way to the venue: the prices that its fills are judged against. Quote currency, ms UTC."""
+
+    client_id: str
+    book: str
+    symbol: str
+    decision_price: Decimal
+    """close of the decided bar, or the stop price of a protective stop"""
+    arrival_mid: Decimal | None
+    """mid of bid and ask when it was sent; `None` where no fresh quote was known"""
+    sent_ms: int
+    answered_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EmergencyRecord:
+    """One run of the emergency protocol."""
+
+    id: str
+    book: str
+    kind: HaltKind
+    reason: str
+    started_ms: int
+    finished_ms: int | None
+    """when the book was flat; `None` while it is not"""
+    wallet: Decimal | None
+    equity: Decimal | None
+    """of the account at the end"""
+    closed: tuple[str, ...]
+    """symbols whose positions were closed"""
+    steps: tuple[str, ...]
+    """what was done and what the venue said, in order"""
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """A process that lives, and how it is."""
+
+    book: str
+    role: str
+    """`trader`, `standby` …"""
+    holder: str
+    time_ms: int
+    state: Mapping[str, Any]
+    """plain JSON: mode, last bar, streams, counters"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,11 +2,13 @@
 
 Everything is a signed fraction of equity (notional / equity). A limit never turns a position around and never forbids a
 reduction: exits are always allowed when entries are not. Each rule leaves an `Approval`, so that the ledger can say why a
-position is smaller than the agents wanted. The backtest kernel compiles the rules (`within`, `room_left`, `without_new_risk`).
+position is smaller than the agents wanted. The backtest kernel compiles the rules (`within`, `room_left`, `stress_room`,
+`without_new_risk`).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -32,6 +34,10 @@ class LimitContext:
     max_age_ms: int
     symbol_trading: bool
     """false while the venue has halted the symbol"""
+    others_net: float = 0.0
+    """signed sum of the exposures of all other assets"""
+    var_cap: float = math.inf
+    """largest |exposure| that the value at risk allows (`caps.exposure_cap`)"""
 
 
 def limit_target(wanted: float, context: LimitContext, params: RiskParams) -> tuple[float, tuple[Approval, ...]]:
@@ -42,7 +48,7 @@ def limit_target(wanted: float, context: LimitContext, params: RiskParams) -> tu
     approvals: list[Approval] = []
     target = wanted
 
-    for rule, limit, detail in _caps(context, params):
+    for rule, limit, detail in _caps(wanted, context, params):
         capped = within(limit, target)
         passed = capped == target
         approvals.append(Approval(rule, passed, detail if passed else f"{detail}: {target:+.3f} cut to {capped:+.3f}"))
@@ -65,6 +71,11 @@ def room_left(max_total_exposure: float, others_gross: float) -> float:
     return max(0.0, max_total_exposure - others_gross)
 
 
+def stress_room(max_net_exposure: float, others_net: float, target: float) -> float:
+    """What a shock of all prices against the book leaves to one asset on the side of `target`, not negative."""
+    return max(0.0, max_net_exposure - others_net if target > 0 else max_net_exposure + others_net)
+
+
 def without_new_risk(target: float, held: float) -> float:
     """`target` where it only reduces `held`, zero where it would turn the position, else `held` unchanged."""
     if held * target < 0:
@@ -72,9 +83,10 @@ def without_new_risk(target: float, held: float) -> float:
     return target if abs(target) <= abs(held) else held
 
 
-def _caps(context: LimitContext, params: RiskParams) -> list[tuple[str, float, str]]:
+def _caps(wanted: float, context: LimitContext, params: RiskParams) -> list[tuple[str, float, str]]:
     """(rule, largest |exposure| it allows, sentence)."""
     room = room_left(params.max_total_exposure, context.others_gross)
+    shock, loss = params.stress_shock, params.stress_loss_limit
     return [
         (
             "asset exposure",
@@ -85,6 +97,16 @@ def _caps(context: LimitContext, params: RiskParams) -> list[tuple[str, float, s
             "total exposure",
             room,
             f"at most {params.max_total_exposure:.2f} of equity in all, {context.others_gross:.2f} held elsewhere",
+        ),
+        (
+            "value at risk",
+            context.var_cap,
+            f"at most {context.var_cap:.2f} of equity: one day in a hundred may cost {params.var_limit:.0%}",
+        ),
+        (
+            "stress loss",
+            stress_room(params.max_net_exposure, context.others_net, wanted),
+            f"a shock of {shock:.0%} may cost {loss:.0%} of equity, {context.others_net:+.2f} net is held elsewhere",
         ),
     ]
 

@@ -19,7 +19,7 @@ from shared.domain.decision import Vote
 from shared.domain.errors import MalformedData
 from shared.domain.frame import Frame
 from shared.domain.regime import REGIMES
-from shared.strategy.agents import AGENTS
+from shared.strategy.agents import agents_of
 from shared.strategy.alphas import ALPHAS, compute_alphas
 from shared.strategy.combiner import combine
 from shared.strategy.params import StrategyParams
@@ -36,9 +36,11 @@ class Consensus:
     alphas: Mapping[str, FloatArray]
     """name -> (n,), in the order of the registry"""
     votes: FloatArray
-    """(n, agents) in [-1, 1], in the order of `AGENTS`"""
+    """(n, agents) in [-1, 1], in the order of `agents_of(frame)`"""
     active: BoolArray
     """(n, agents): who takes part"""
+    ready: BoolArray
+    """(n, agents): whose rule has an opinion"""
     weights: FloatArray
     """(n, agents): shares of the consensus; they sum to 1 where anybody is active"""
 
@@ -50,9 +52,9 @@ class Consensus:
         """Every agent's vote at `row`, with its reason."""
         window = self._until(row)
         votes = []
-        for column, agent in enumerate(AGENTS):
+        for column, agent in enumerate(agents_of(self.frame)):
             score, active = float(self.votes[row, column]), bool(self.active[row, column])
-            reason = agent.reason(window, active, score, self.params)
+            reason = agent.reason(window, active, score, self.params, ready=bool(self.ready[row, column]))
             votes.append(Vote(agent.name, score, active, float(self.weights[row, column]), reason))
         return tuple(votes)
 
@@ -64,6 +66,8 @@ class Consensus:
     def _until(self, row: int) -> Frame:
         """The bars that `row` depends on: a reason costs the same on a year of bars as on a window."""
         last = range(len(self.frame))[row]
+        if last == len(self.frame) - 1 and last <= self.params.lookback_bars:
+            return self.frame  # what live asks for: the columns that were derived for the votes are there
         return self.frame.rows(slice(max(0, last + 1 - self.params.lookback_bars), last + 1))
 
 
@@ -78,15 +82,18 @@ def consensus(frame: Frame, probabilities: FloatArray, params: StrategyParams) -
             f"probabilities have the shape {probabilities.shape}; expected ({len(frame)}, {len(REGIMES)}), a row for each bar"
         )
     alphas = compute_alphas(frame, params)
-    shape = (len(AGENTS), len(frame))
+    agents = agents_of(frame)
+    shape = (len(agents), len(frame))
     votes, active, raw = np.zeros(shape), np.zeros(shape, dtype=np.bool_), np.zeros(shape)
-    for row, agent in enumerate(AGENTS):
+    ready = np.zeros(shape, dtype=np.bool_)
+    for row, agent in enumerate(agents):
         reading = agent.read(frame, params)
         votes[row] = agent.generate_signal(reading, alphas, params)
+        ready[row] = reading.ready
         active[row] = agent.should_trade(reading, probabilities, params)
         likely = agent.regime_probability(probabilities, params)
         raw[row] = np.where(active[row], agent.settings(params).share * reading.conviction * likely, 0.0)
     score = combine(zip(votes, raw, strict=True), len(frame))
     total = raw.sum(axis=0)
     weights = np.divide(raw, total, out=np.zeros(shape), where=total > 0)
-    return Consensus(frame, params, score, alphas, votes.T, active.T, weights.T)
+    return Consensus(frame, params, score, alphas, votes.T, active.T, ready.T, weights.T)

@@ -114,6 +114,10 @@ def _liquidity_surfer() -> AgentParams:
     return AgentParams(weights, (Regime.CALM, Regime.BALANCED))
 
 
+def _rl_agent() -> AgentParams:
+    return AgentParams(AgentWeights(entry=1.0))
+
+
 @dataclass(frozen=True, slots=True)
 class StrategyParams:
     """Every number of the strategy. A playbook replaces fields of this value by name."""
@@ -172,6 +176,12 @@ class StrategyParams:
     """fades a crowd that pays extreme funding"""
     liquidity_surfer: AgentParams = field(default_factory=_liquidity_surfer)
     """rides volume surges"""
+    rl_agent: AgentParams = field(default_factory=_rl_agent)
+    """votes the position of a trained policy; takes part only where `rl_policies` names one"""
+    rl_policies: tuple[str, ...] = ()
+    """train ids of the policies that the RL agent follows, one for each asset; empty: it is switched off"""
+    rl_history_bars: int = 256
+    """most bars that such a policy may depend on: its episode and its window"""
     entry_threshold: float = 0.25
     """|consensus| that opens or reverses a position"""
     exit_threshold: float = 0.1
@@ -196,6 +206,8 @@ class StrategyParams:
     """largest distance of the stop, as a fraction of price"""
 
     def __post_init__(self) -> None:
+        # Settings read from YAML arrive as lists.
+        object.__setattr__(self, "rl_policies", tuple(self.rl_policies))
         for part in fields(self):
             value = getattr(self, part.name)
             if part.name.endswith("_bars") and not (isinstance(value, int) and 1 <= value <= 2000):
@@ -229,7 +241,8 @@ class StrategyParams:
         order_block = 2 * (self.order_block_max_age_bars + self.swing_bars)
         breakout = self.breakout_bars + self.breakout_hold_bars
         windows = (self.volatility_long_bars, self.liquidity_bars, self.liquidity_long_bars, self.funding_bars, self.surge_bars)
-        return 1 + max(order_block, breakout, *windows)
+        policy = self.rl_history_bars if self.rl_policies else 0
+        return 1 + max(order_block, breakout, policy, *windows)
 
     @property
     def policy(self) -> PolicyParams:

@@ -49,7 +49,7 @@ def ramp(values: FloatArray, low: float, high: float) -> FloatArray:
         from shared.strategy import series_compiled
 
         return series_compiled.ramp(values, low, high)
-    return np.clip((values - low) / (high - low), 0.0, 1.0)
+    return np.minimum(np.maximum((values - low) / (high - low), 0.0), 1.0)
 
 
 def bounded(values: FloatArray) -> FloatArray:
@@ -58,7 +58,8 @@ def bounded(values: FloatArray) -> FloatArray:
         from shared.strategy import series_compiled
 
         return series_compiled.bounded(values)
-    return np.clip(np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0), -1.0, 1.0)
+    known = np.where(np.isfinite(values), values, 0.0)
+    return np.minimum(np.maximum(known, -1.0), 1.0)
 
 
 def volatility_ratio(frame: Frame, bars: int) -> FloatArray:

@@ -7,15 +7,16 @@ ledger keeps as a `RegimeState`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import math
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from shared.data.anomalies import frozen_rows
 from shared.data.curation import curate
 from shared.domain.asset import Asset
-from shared.domain.candles import Candles
+from shared.domain.candles import Candles, FloatArray
 from shared.domain.decision import Vote
 from shared.domain.errors import NotEnoughData
 from shared.domain.frame import Frame
@@ -27,14 +28,28 @@ from shared.regime.classify import RegimeTracker, track
 from shared.regime.drift import count_stress
 from shared.regime.model import RegimeModel
 from shared.regime.transition import TransitionState, advance
+from shared.risk.caps import exposure_cap
 from shared.strategy.ml_model import Trained, with_newest_ml_score
 from shared.strategy.orchestrator import consensus
 from shared.strategy.params import StrategyParams
+from shared.strategy.rl_policy import RlPolicy, with_newest_rl_score
 from shared.trading.params import SystemParams
 from shared.trading.window import MarketWindow
 
 FROZEN_BARS = 3
 """Flat bars without volume after which a market is not traded: such bars are not data."""
+
+
+@dataclass(frozen=True, eq=False)
+class _KeepingFrame(Frame):
+    """A frame whose derived columns are computed once: votes, alphas and their reasons ask for the same ones."""
+
+    kept: dict[Hashable, FloatArray] = field(default_factory=dict)
+
+    def derived(self, key: Hashable, compute: Callable[[], FloatArray]) -> FloatArray:
+        if key not in self.kept:
+            self.kept[key] = compute()
+        return self.kept[key]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +90,12 @@ class Analysis:
     notes: tuple[str, ...]
     """what each alpha saw"""
     memory: AssetMemory
+    exposure_cap: float = math.inf
+    """largest |notional| / equity that the value at risk allows"""
     ml_problem: str = ""
     """why the ML alpha is neutral although it was asked; empty where it speaks or was not asked"""
+    rl_problem: str = ""
+    """why the RL agent takes no part although a policy was asked; empty where it does or none was asked"""
 
 
 def remembered(state: RegimeState | None) -> AssetMemory:
@@ -93,8 +112,10 @@ def analyse(
     memory: AssetMemory,
     params: SystemParams,
     ml: Sequence[Trained] | None = None,
+    rl: RlPolicy | None = None,
 ) -> Analysis:
-    """What the asset shows at the bar that closed at `bar_close_ms`; `ml` are the models of the ML alpha, `None` asks none.
+    """What the asset shows at the bar that closed at `bar_close_ms`; `ml` are the models of the ML alpha and `rl` is the policy
+    of the RL agent, `None` asks none.
 
     Raises `NotEnoughData` where that bar is missing, the window is too short or there is no regime model yet. A bar that
     was analysed before gives the same analysis: the memory is keyed by bar close.
@@ -118,10 +139,13 @@ def analyse(
     rows, ml_problem = frame.rows(slice(-strategy.lookback_bars - 1, None)), ""
     if ml is not None:
         rows, ml_problem = with_newest_ml_score(rows, ml, params.curation)
+    rl_problem = ""
+    if rl is not None:
+        rows, rl_problem = with_newest_rl_score(rows, rl)
     # Only the newest row is read, and a row depends on its own probabilities only.
     known = np.full((len(rows), len(REGIMES)), np.nan)
     known[-1] = tracker.alpha
-    voted = consensus(rows, known, strategy)
+    voted = consensus(_KeepingFrame(rows.interval, rows.open_time, rows.columns), known, strategy)
     features = rows.last()
     return Analysis(
         asset=window.asset,
@@ -143,7 +167,9 @@ def analyse(
         frozen=is_frozen(candles),
         notes=tuple(f"{name}: {text}" for name, text in voted.reasons_at(-1).items()),
         memory=memory,
+        exposure_cap=exposure_cap(candles.close, candles.interval, params.risk),
         ml_problem=ml_problem,
+        rl_problem=rl_problem,
     )
 
 

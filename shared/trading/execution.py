@@ -9,91 +9,140 @@ What stays unknown past the bound freezes the symbol for a person to look at. So
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from decimal import Decimal
 
-from shared.domain.errors import ConfigError, NotApproved, OutcomeUnknown, RateLimited, VenueRejected, VenueUnreachable
-from shared.domain.money import ZERO
-from shared.domain.orders import OrderIntent, OrderRecord, OrderReport, OrderState
-from shared.domain.records import Halt
+from shared.domain.errors import (
+    NoMargin,
+    NotApproved,
+    NothingToReduce,
+    OutcomeUnknown,
+    RateLimited,
+    RulesBroken,
+    VenueRejected,
+    VenueUnreachable,
+    WouldTrigger,
+)
+from shared.domain.money import ZERO, to_decimal
+from shared.domain.orders import OrderIntent, OrderKind, OrderRecord, OrderReport, OrderState
+from shared.domain.records import Arrival, Halt
+from shared.domain.stream import QuoteMessage
 from shared.ports import Clock, Exchange, Ledger
 from shared.risk.approval import ApprovedOrder
+from shared.trading.execution_params import ExecutionParams as ExecutionParams
+from shared.trading.inquiry import LONGEST_PAUSE_S, Answer, Inquiries
 
 Approve = Callable[[OrderIntent], ApprovedOrder]
 """Risk control for one intent, with the account as it is now; raises `NotApproved`."""
+Quote = Callable[[str], QuoteMessage | None]
+"""The newest quote of a symbol, if a fresh one is known"""
+
+
+@dataclass(slots=True)
+class Doubts:
+    """What refusals have called into question, until it was asked again."""
+
+    account: bool = False
+    """the margin was less than believed"""
+    rules: bool = False
+    """an order was off a grid or limit that was believed to be right"""
+    positions: dict[str, str] = field(default_factory=dict)
+    """by symbol: a position that was believed to be there, and the refusal"""
+
+    def __bool__(self) -> bool:
+        return self.account or self.rules or bool(self.positions)
 
 
 @dataclass(frozen=True, slots=True)
-class ExecutionParams:
-    """How patient the executor is."""
+class _Unsent:
+    """An order that did not reach the venue: not tried again before `next_ms`."""
 
-    resend_grace_s: float = 2.0
-    """seconds between the two "does not exist" answers that allow an order to be sent again"""
-    query_attempts: int = 8
-    """look-ups of an unknown order before the symbol is frozen"""
-    query_backoff_s: float = 0.5
-    """first pause between look-ups; it doubles each time, up to 30 s"""
-
-    def __post_init__(self) -> None:
-        if self.resend_grace_s < 0 or self.query_attempts < 2 or self.query_backoff_s <= 0:
-            raise ConfigError(
-                "execution: resend_grace_s >= 0, query_attempts >= 2 and query_backoff_s > 0 are expected, found "
-                f"{self.resend_grace_s}, {self.query_attempts} and {self.query_backoff_s}"
-            )
+    next_ms: int
+    pause_s: float
 
 
 class Executor:
     """Sends approved orders of one book and settles those whose outcome is open."""
 
-    def __init__(self, exchange: Exchange, ledger: Ledger, clock: Clock, book: str, params: ExecutionParams) -> None:
+    def __init__(
+        self, exchange: Exchange, ledger: Ledger, clock: Clock, book: str, params: ExecutionParams, quote: Quote | None = None
+    ) -> None:
         self._exchange = exchange
         self._ledger = ledger
         self._clock = clock
         self._book = book
         self._params = params
+        self._quote: Quote = quote or _no_quote
+        self._inquiries = Inquiries(exchange, clock, params)
+        self._unsent: dict[str, _Unsent] = {}
+        """by client id: what this process has tried to send and what certainly did not reach the venue"""
+        self.doubts = Doubts()
+        self.crossed: set[str] = set()
+        """client ids of stops that were refused because the market had crossed their price already"""
 
-    async def place(self, order: ApprovedOrder) -> OrderRecord:
-        """Send an order whose intent is committed; returns its record, final or not."""
+    async def place(self, order: ApprovedOrder, price: Decimal | None = None) -> OrderRecord:
+        """Send an order whose intent is committed; returns its record, final or not.
+
+        `price` is what the order was decided at (default: its decision's), for the record of its arrival. An unknown outcome
+        is looked into for `answer_patience_s`; what is open by then is left to the next settlement.
+        """
         intent = order.intent
+        sent_ms, mid = self._clock.now_ms(), self._mid(intent)
         try:
             report = await self._exchange.send(order)
-        except VenueRejected as error:
-            report = _report(intent, OrderState.REJECTED, str(error))
-        except VenueUnreachable as error:
-            # It stays an INTENT: the next settlement looks it up, and sends it while its bar is fresh.
-            self._log("warning", f"{intent.client_id} was not sent: {error}")
+        except (VenueUnreachable, RateLimited) as error:
+            # It stays an INTENT: a later settlement sends it while its bar is fresh.
+            self._not_sent(intent, error)
             return OrderRecord(intent, OrderState.INTENT)
         except OutcomeUnknown as error:
             self._log("warning", f"the outcome of {intent.client_id} is unknown: {error}")
             record = self._ledger.advance_order(_report(intent, OrderState.UNKNOWN, str(error)))
-            return await self.settle(record, None)
-        return self._ledger.advance_order(report)
+            self._arrived(intent, price, mid, sent_ms, answered=False)
+            return await self.settle(record, None, patience_s=self._params.answer_patience_s)
+        except VenueRejected as error:
+            report = _report(intent, OrderState.REJECTED, str(error))
+            self._doubt(intent, error)
+        self._forget(intent.client_id)
+        record = self._ledger.advance_order(report)
+        self._arrived(intent, price, mid, sent_ms, answered=True)
+        return record
 
-    async def settle(self, record: OrderRecord, approve: Approve | None) -> OrderRecord:
+    async def settle(self, record: OrderRecord, approve: Approve | None, *, patience_s: float | None = None) -> OrderRecord:
         """Find out what became of an unfinished order.
 
         An order that never reached the venue is sent again if `approve` allows it, else abandoned; with `approve=None`
         it stays as it is until the next settlement. An order that cannot be looked up within the bound freezes its symbol.
+        After `patience_s` the search is broken off, to be continued by the next call.
         """
         intent = record.intent
-        found = await self._look_up(intent)
+        found: OrderReport | Answer = Answer.MISSING
+        unsent = self._unsent.get(intent.client_id) if record.state is OrderState.INTENT else None
+        if unsent is None:
+            found = await self._inquiries.look_up(intent, patience_s)
         if isinstance(found, OrderReport):
+            self._forget(intent.client_id)
             return self._ledger.advance_order(found)
-        if found is _UNANSWERED:
+        if found is Answer.UNANSWERED:
             self._freeze(intent)
+        if found is not Answer.MISSING:
             return record
         if record.state is OrderState.OPEN:
+            self._inquiries.forget(intent.client_id)
             return self._ledger.advance_order(_report(intent, OrderState.CANCELLED, "the venue no longer knows the order"))
         if approve is None:
             return record
         try:
             order = approve(intent)
         except NotApproved as error:
-            return self._ledger.advance_order(_report(intent, OrderState.ABANDONED, f"never reached the venue; {error}"))
+            return self.abandon(intent, f"never reached the venue; {error}")
+        if unsent is not None and self._clock.now_ms() < unsent.next_ms:
+            return record
         self._log("info", f"{intent.client_id} never reached the venue; sending it again under the same id")
         return await self.place(order)
 
     def abandon(self, intent: OrderIntent, reason: str) -> OrderRecord:
         """End an intent that was never sent."""
+        self._forget(intent.client_id)
         return self._ledger.advance_order(_report(intent, OrderState.ABANDONED, reason))
 
     async def cancel(self, record: OrderRecord) -> OrderRecord:
@@ -107,45 +156,66 @@ class Executor:
             report = _report(record.intent, OrderState.CANCELLED, "the venue no longer knows the order")
         return self._ledger.advance_order(report)
 
-    async def _look_up(self, intent: OrderIntent) -> OrderReport | _Answer:
-        """The venue's report, `_MISSING` (confirmed past the grace period) or `_UNANSWERED`."""
-        pause = self._params.query_backoff_s
-        denials = 0
-        for _ in range(self._params.query_attempts):
-            try:
-                report = await self._exchange.find(intent)
-            except (VenueUnreachable, OutcomeUnknown, RateLimited) as error:
-                wait = getattr(error, "retry_after_s", None) or pause
-                pause = min(2 * pause, 30.0)
-            else:
-                if report is not None:
-                    return report
-                denials += 1
-                if denials == 2:
-                    return _MISSING
-                wait = self._params.resend_grace_s
-            await self._clock.sleep(wait)
-        return _UNANSWERED
+    def _forget(self, client_id: str) -> None:
+        """The fate of an order is known, or it is on its way again."""
+        self._unsent.pop(client_id, None)
+        self._inquiries.forget(client_id)
+
+    def _not_sent(self, intent: OrderIntent, error: VenueUnreachable | RateLimited) -> None:
+        before = self._unsent.get(intent.client_id)
+        pause_s = self._params.query_backoff_s if before is None else min(2 * before.pause_s, LONGEST_PAUSE_S)
+        wait_s = getattr(error, "retry_after_s", None) or pause_s
+        self._unsent[intent.client_id] = _Unsent(self._clock.now_ms() + round(wait_s * 1000), pause_s)
+        self._log("warning", f"{intent.client_id} was not sent: {error}")
+
+    def _doubt(self, intent: OrderIntent, error: VenueRejected) -> None:
+        """A refusal is final for its order. What it says about our view of account, rules and position is asked again."""
+        level = "warning"
+        if isinstance(error, NoMargin):
+            self.doubts.account = True
+        elif isinstance(error, NothingToReduce):
+            self.doubts.positions[intent.symbol] = str(error)
+        elif isinstance(error, WouldTrigger):
+            self.crossed.add(intent.client_id)
+        elif isinstance(error, RulesBroken):
+            self.doubts.rules = True
+            level = "error"  # cannot happen: sizes and prices come from the venue's rules. A person is told
+        self._log(level, f"{intent.client_id} ({intent.side} {intent.quantity} {intent.symbol}) was refused: {error}")
+
+    def _arrived(
+        self, intent: OrderIntent, price: Decimal | None, mid: Decimal | None, sent_ms: int, *, answered: bool
+    ) -> None:
+        """Record what the order met; a stop is judged by its own price, and by no quote of the time when it was placed."""
+        if price is None or intent.stop_price is not None:
+            price = intent.stop_price
+        if price is None and (decision := self._ledger.decision(intent.decision_id)) is not None:
+            price = to_decimal(decision.price)
+        if price is not None:
+            answered_ms = self._clock.now_ms() if answered else None
+            arrival = Arrival(intent.client_id, self._book, intent.symbol, price, mid, sent_ms, answered_ms)
+            self._ledger.record_arrival(arrival)
+
+    def _mid(self, intent: OrderIntent) -> Decimal | None:
+        quote = None if intent.kind is OrderKind.STOP else self._quote(intent.symbol)
+        return None if quote is None else quote.mid
 
     def _freeze(self, intent: OrderIntent) -> None:
         now_ms = self._clock.now_ms()
         reason = (
             f"the outcome of order {intent.client_id} could not be established; compare the venue's order list, then resume"
         )
+        if any(halt.symbol == intent.symbol and halt.reason == reason for halt in self._ledger.halts(self._book, now_ms)):
+            return
         self._ledger.set_halt(Halt(self._book, reason, now_ms, None, intent.symbol))
-        self._log("error", f"{intent.symbol} is frozen: {reason}")
+        self._log("warning", f"{intent.symbol} is frozen: {reason}")
 
     def _log(self, level: str, message: str) -> None:
         self._ledger.log(self._book, "execution", level, message, self._clock.now_ms())
 
 
-class _Answer:
-    """A look-up that brought no report."""
-
-
-_MISSING = _Answer()
-_UNANSWERED = _Answer()
-
-
 def _report(intent: OrderIntent, state: OrderState, reason: str) -> OrderReport:
     return OrderReport(intent.client_id, intent.symbol, state, ZERO, reason=reason)
+
+
+def _no_quote(_: str) -> QuoteMessage | None:
+    return None

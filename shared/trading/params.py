@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 
 from shared.data.params import CurationParams
@@ -40,6 +40,10 @@ class SystemParams:
         """Content id of everything that can change a decision; how orders are sent cannot."""
         rooms = {name: asdict(getattr(self, name)) for name in ("curation", "regime", "strategy", "risk")}
         return content_id("p", {**rooms, "max_decision_age": self.max_decision_age})
+
+    def unsliced(self) -> SystemParams:
+        """The same without slices: for runs in lockstep, where nothing happens between two bars."""
+        return replace(self, execution=replace(self.execution, twap_notional=0.0))
 
     @cached_property
     def strategies(self) -> Mapping[Regime, StrategyParams]:

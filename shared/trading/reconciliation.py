@@ -2,23 +2,33 @@
 
 The ledger's position of a symbol is the sum of its fills. Where the venue reports another one, the missing fills are
 fetched; a fill that the venue made itself (liquidation, deleveraging, settlement) is booked and latches the symbol; a fill
-or a difference that nothing of ours explains freezes it. Source: design/failures.md.
+or a difference that nothing of ours explains freezes it. A difference is looked at twice, past a grace period, before it
+counts: of two answers the later one may be the older. Source: design/failures.md.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
 from shared.domain.ids import book_tag
-from shared.domain.orders import Account, Fill, OrderKind, OrderRecord, OrderState
+from shared.domain.interval import DAY_MS
+from shared.domain.money import ZERO
+from shared.domain.orders import Account, Fill, OrderKind, OrderRecord, OrderReport, OrderState
 from shared.domain.records import Halt
 from shared.ports import Clock, Exchange, Ledger
 from shared.trading.execution import Approve, Executor
+from shared.trading.execution_params import ExecutionParams
 
 VENUE_CLIENT_IDS = ("autoclose-", "adl_autoclose", "settlement_autoclose-", "delivery_autoclose-")
 """Client ids of the orders that Binance makes by itself: liquidation, deleveraging, settlement."""
+LOOKS = 2
+"""times that a difference has to be seen before it counts"""
+FILL_LOOKS = 5
+"""times that the executions of a filled order are asked for"""
+LOOK_BACK_MS = DAY_MS
+"""How far before the newest known execution the first question of a process begins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,28 +46,44 @@ class Difference:
 class Reconciler:
     """Keeps the ledger of one book equal to the account."""
 
-    def __init__(self, exchange: Exchange, ledger: Ledger, clock: Clock, executor: Executor, book: str, since_ms: int) -> None:
+    def __init__(
+        self,
+        exchange: Exchange,
+        ledger: Ledger,
+        clock: Clock,
+        executor: Executor,
+        book: str,
+        since_ms: int,
+        params: ExecutionParams | None = None,
+    ) -> None:
         self._exchange = exchange
         self._ledger = ledger
         self._clock = clock
         self._executor = executor
         self._book = book
         self._since_ms = since_ms
+        self._params = params or ExecutionParams()
+        self._complete_ms: dict[str, int] = {}
+        """by symbol: up to here every execution was asked for by REST"""
 
     async def settle_orders(self, approve: Approve | None, *, resting: bool) -> None:
         """Establish the fate of every unfinished order; of resting stops only where `resting` is set."""
         for record in self._ledger.orders(self._book, unfinished=True):
             is_resting_stop = record.intent.kind is OrderKind.STOP and record.state is OrderState.OPEN
-            if self.abandon_orphan(record):
+            if self.abandon_orphan(record) or self._is_waiting(record):
                 continue
             if record.intent.kind is OrderKind.STOP and record.state is OrderState.INTENT:
                 # Its market leg may be known as filled while the fills are not booked yet: the stop would protect nothing.
                 await self.book_fills(record.intent.symbol)
             if resting or not is_resting_stop:
-                settled = await self._executor.settle(record, approve)
+                settled = await self._executor.settle(record, approve, patience_s=self._params.answer_patience_s)
                 if settled.filled > 0:
                     # Booked at once: whether the next order may go out (a stop, say) depends on the position.
                     await self.book_fills(record.intent.symbol)
+
+    def _is_waiting(self, record: OrderRecord) -> bool:
+        """Whether it is a slice whose time has not come."""
+        return record.state is OrderState.INTENT and record.intent.due_ms > self._clock.now_ms()
 
     def abandon_orphan(self, record: OrderRecord) -> bool:
         """End a stop that was not sent because the market leg of its decision ended without a fill; whether it was one.
@@ -67,33 +93,66 @@ class Reconciler:
         if record.intent.kind is not OrderKind.STOP or record.state is not OrderState.INTENT:
             return False
         legs = self._ledger.orders(self._book, decision_id=record.intent.decision_id)
-        if not any(leg.intent.kind is not OrderKind.STOP and leg.state.is_final and leg.filled == 0 for leg in legs):
+        # All of them: where one was filled, a stop may have been sent by a process that was killed before it could say so.
+        if not all(leg.state.is_final and leg.filled == 0 for leg in legs if leg.intent.kind is not OrderKind.STOP):
             return False
         self._executor.abandon(record.intent, "not sent: the market leg of its decision ended without a fill")
         return True
 
     async def settle_positions(self, symbols: Iterable[str], account: Account) -> list[Difference]:
-        """Fetch what explains each difference; freeze the symbols where nothing does and return those differences."""
-        unexplained = []
-        known = self._ledger.positions(self._book)
-        for symbol in symbols:
-            if symbol in known and known[symbol].quantity == account.position(symbol):
-                continue
-            if symbol not in known and account.position(symbol) == 0:
-                continue
-            await self._settle_stops(symbol)
-            await self.book_fills(symbol)
-            difference = self._difference(symbol, account)
-            if difference is not None:
-                unexplained.append(difference)
-                self._halt(symbol, f"position differs: {difference}")
-        return unexplained
+        """Fetch what explains each difference; freeze the symbols where nothing does and return those differences.
+
+        A difference that is left is looked at again after a grace period, with an account that is asked for anew.
+        """
+        left = await self._differences(list(symbols), account)
+        for _ in range(LOOKS - 1):
+            if not left:
+                break
+            await self._clock.sleep(self._params.resend_grace_s)
+            left = await self._differences([difference.symbol for difference in left], await self._exchange.account())
+        for difference in left:
+            self._halt(difference.symbol, f"position differs: {difference}")
+        return left
+
+    def find_foreign_positions(self, symbols: Iterable[str], account: Account) -> list[Difference]:
+        """Report positions of the account in symbols that are not traded here and that this book knows nothing of."""
+        ours = {*symbols, *self._ledger.positions(self._book)}
+        foreign = [Difference(p.symbol, ZERO, p.quantity) for p in account.positions if p.symbol not in ours and p.quantity]
+        for difference in foreign:
+            self._halt(difference.symbol, f"foreign position: {difference}")
+        return foreign
+
+    async def book_fills_of(self, record: OrderRecord) -> list[Fill]:
+        """Bring the executions of an order into the ledger, asking again while the venue lists fewer than it has filled."""
+        intent, pause_s = record.intent, self._params.query_backoff_s
+        booked: list[Fill] = []
+        for attempt in range(FILL_LOOKS):
+            if record.filled == 0:
+                break
+            booked += await self.book_fills(intent.symbol)
+            if sum((fill.quantity for fill in booked if fill.client_id == intent.client_id), ZERO) >= record.filled:
+                break
+            known = self._ledger.fills(self._book, client_id=intent.client_id)  # a stream may have told some of them
+            if sum((fill.quantity for fill in known), ZERO) >= record.filled or attempt == FILL_LOOKS - 1:
+                break
+            await self._clock.sleep(pause_s)
+            pause_s *= 2
+        return booked
 
     async def book_fills(self, symbol: str) -> list[Fill]:
         """Bring the symbol's new executions into the ledger; freeze it where one is not ours."""
-        known = self._ledger.fills(self._book, symbol=symbol)
-        since = known[-1].time_ms if known else self._since_ms
+        since = self._complete_ms.get(symbol)
+        if since is None:
+            # What a stream has told may have gaps before it: the first question of a process looks back further.
+            known = self._ledger.fills(self._book, symbol=symbol)
+            since = max(self._since_ms, known[-1].time_ms - LOOK_BACK_MS) if known else self._since_ms
         fills = await self._exchange.fills(symbol, since)
+        booked = self.booked(symbol, fills)
+        self._complete_ms[symbol] = max([since, *(fill.time_ms for fill in fills)])
+        return booked
+
+    def booked(self, symbol: str, fills: Sequence[Fill]) -> list[Fill]:
+        """Book executions that the venue has told, by REST or by stream; the new ones. Freezes where one is not ours."""
         ours = [fill for fill in fills if self._is_ours(fill) or _is_venue_made(fill)]
         booked = self._ledger.add_fills(self._book, ours)
         for fill in booked:
@@ -118,15 +177,28 @@ class Reconciler:
         for report, _ in await self._exchange.open_orders():
             if self._ledger.order(report.client_id) is None:
                 foreign.append(report.client_id)
-                self._halt(report.symbol, f"foreign order {report.client_id} rests on the account")
+                self.found_foreign(report)
         return foreign
+
+    def found_foreign(self, report: OrderReport) -> None:
+        """Freeze the symbol of an order that rests at the venue and is not this book's."""
+        self._halt(report.symbol, f"foreign order {report.client_id} rests on the account")
 
     def _is_ours(self, fill: Fill) -> bool:
         return fill.client_id is not None and fill.client_id.startswith(book_tag(self._book))
 
+    async def _differences(self, symbols: Sequence[str], account: Account) -> list[Difference]:
+        """Positions that differ from `account` after everything that the venue lists was booked."""
+        differing = [symbol for symbol in symbols if self._difference(symbol, account) is not None]
+        for symbol in differing:
+            await self._settle_stops(symbol)
+            await self.book_fills(symbol)
+        left = [self._difference(symbol, account) for symbol in differing]
+        return [difference for difference in left if difference is not None]
+
     async def _settle_stops(self, symbol: str) -> None:
         for record in self._stops(symbol):
-            await self._executor.settle(record, None)
+            await self._executor.settle(record, None, patience_s=self._params.answer_patience_s)
 
     def _stops(self, symbol: str) -> list[OrderRecord]:
         unfinished = self._ledger.orders(self._book, unfinished=True)
@@ -134,7 +206,7 @@ class Reconciler:
 
     def _difference(self, symbol: str, account: Account) -> Difference | None:
         position = self._ledger.positions(self._book).get(symbol)
-        ledger = position.quantity if position else Decimal(0)
+        ledger = position.quantity if position else ZERO
         venue = account.position(symbol)
         return None if ledger == venue else Difference(symbol, ledger, venue)
 
@@ -144,7 +216,7 @@ class Reconciler:
             return
         self._ledger.set_halt(Halt(self._book, reason, now_ms if since_ms is None else min(since_ms, now_ms), None, symbol))
         if self._is_halted(symbol, reason, now_ms):
-            self._ledger.log(self._book, "reconciliation", "error", f"{symbol} is frozen: {reason}", now_ms)
+            self._ledger.log(self._book, "reconciliation", "warning", f"{symbol} is frozen: {reason}", now_ms)
 
     def _is_halted(self, symbol: str, reason: str, now_ms: int) -> bool:
         return any(halt.symbol == symbol and halt.reason == reason for halt in self._ledger.halts(self._book, now_ms))

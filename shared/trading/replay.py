@@ -31,13 +31,17 @@ from shared.regime.store import model_valid_at
 from shared.risk.kelly import kelly_cap
 from shared.strategy.ml_model import Trained
 from shared.strategy.ml_store import load_ml_models
+from shared.strategy.rl_policy import RlPolicy
 from shared.trading.accounting import AccountBook, Marks, account_book, account_faults
-from shared.trading.analysis import Analysis, analyse, remembered
+from shared.trading.analysis import analyse, remembered
 from shared.trading.comparison import Again, Difference, compared, unplaced
-from shared.trading.deciding import BookView, decide
+from shared.trading.deciding import NO_DATA, NOT_ANALYSED, READY, BookView, decide, exit_only
+from shared.trading.legs import MARKET
 from shared.trading.ml_models import wants_ml
 from shared.trading.params import SystemParams
+from shared.trading.rl_models import policies_of
 from shared.trading.track_record import TrackRecord
+from shared.trading.twap import SLICE
 from shared.trading.window import MarketWindow, refreshed
 
 
@@ -123,13 +127,14 @@ async def replay(
         for asset in source.universe
     }
     ml = _ml_models(source)
+    rl, _ = policies_of(source.models, source.universe, source.interval, source.params)
     exact = close = 0
     for done, point in enumerate(points, start=1):
         for asset in windows:
             windows[asset] = await refreshed(windows[asset], source.market, point.time_ms)
         for asset in source.universe:
             stored = book.decisions.get((point.time_ms, asset.symbol))
-            again = _decided(source, book, windows, asset, point, stored, ml.get(asset))
+            again = _decided(source, book, windows, asset, point, stored, ml.get(asset), rl.get(asset))
             if stored is None and isinstance(again, str):
                 continue  # nothing could be decided then, nothing can be now
             total += 1
@@ -165,22 +170,21 @@ def _account(source: ReplaySource, book: _Book) -> AccountBook | None:
 
 
 async def _marks(source: ReplaySource, account: AccountBook) -> Marks:
-    """The paper exchange's price at every bar close: the open of the bar that begins then, the close before it in a gap."""
+    """What positions are marked at: the newest close at every bar close."""
     bar_ms, instants = source.interval.ms, account.instants
     marks: dict[int, dict[str, float]] = {instant: {} for instant in instants}
     for asset in source.universe:
         candles = await source.market.candles(asset.symbol, source.interval, instants.start - bar_ms, instants.stop + bar_ms)
-        rows = np.searchsorted(candles.open_time, np.asarray(instants, dtype=np.int64), side="right") - 1
+        rows = np.searchsorted(candles.close_time, np.asarray(instants, dtype=np.int64), side="right") - 1
         for instant, row in zip(instants, rows.tolist(), strict=True):
             if row >= 0:
-                begins = int(candles.open_time[row]) == instant
-                marks[instant][asset.symbol] = float((candles.open if begins else candles.close)[row])
+                marks[instant][asset.symbol] = float(candles.close[row])
     return marks
 
 
 def _orders_of(book: _Book, decision: Decision | None) -> list[OrderIntent]:
-    wanted = decision.id if decision else None
-    return [record.intent for record in book.orders.values() if record.intent.decision_id == wanted]
+    """The orders that a decision was made with; what followed from their fate (stops of another size, exits) is not decided."""
+    return [book.orders[name].intent for name in decision.order_ids if name in book.orders] if decision else []
 
 
 def _ml_models(source: ReplaySource) -> dict[Asset, tuple[Trained, ...]]:
@@ -197,51 +201,67 @@ def _decided(
     point: EquityPoint,
     stored: Decision | None,
     ml: tuple[Trained, ...] | None,
+    rl: RlPolicy | None,
 ) -> Again:
     """The decision made again, or why it cannot be made."""
     params, bar_ms = source.params, point.time_ms
+    if stored is not None and stored.data_hash == NO_DATA:
+        problem = next((text.partition(": ")[2] for text in stored.reasons if text.startswith(NOT_ANALYSED)), "")
+        view = _view(source, book, windows, asset, point, stored)
+        again = exit_only(asset, source.interval, bar_ms, stored.price, view, params, problem)
+        return again or "nothing says that the position has to be closed"
     instant = last_instant(bar_ms, params.regime)
     before = [state for state in book.states[asset] if state.bar_close_ms < bar_ms]
     try:
         model = model_valid_at(source.models, asset, source.interval, instant, params.regime.fit_version)
         memory = remembered(before[-1] if before else None)
-        analysis = analyse(windows[asset], bar_ms, model, memory, params, ml)
+        analysis = analyse(windows[asset], bar_ms, model, memory, params, ml, rl)
     except (DataError, ModelError) as error:
         return str(error)
-    return decide(analysis, _view(source, book, windows, analysis, point, stored), params)
+    return decide(analysis, _view(source, book, windows, asset, point, stored), params)
 
 
 def _view(
     source: ReplaySource,
     book: _Book,
     windows: Mapping[Asset, MarketWindow],
-    analysis: Analysis,
+    asset: Asset,
     point: EquityPoint,
     stored: Decision | None,
 ) -> BookView:
     """The book around the asset as it was when the bar was decided."""
     symbols = [asset.symbol for asset in source.universe]
-    symbol, bar_ms = analysis.asset.symbol, point.time_ms
+    symbol, bar_ms = asset.symbol, point.time_ms
     held = {name: _held(book, name, bar_ms, symbols.index(name) < symbols.index(symbol)) for name in symbols}
-    others = sum(
-        abs(float(held[asset.symbol])) * float(window.candles.close[-1])
-        for asset, window in windows.items()
-        if asset != analysis.asset and len(window.candles)
-    )
+    others = [
+        float(held[other.symbol]) * float(window.candles.close[-1])
+        for other, window in windows.items()
+        if other != asset and len(window.candles)
+    ]
+    equity = float(point.equity)
     sent = [intent.created_ms for intent in _orders_of(book, stored)]
+    decided_ms = (stored.decided_ms if stored else 0) or min(sent, default=bar_ms)
     track = TrackRecord(row for row in book.equity if row.time_ms <= bar_ms)
     return BookView(
         book=source.book,
         equity=point.equity,
         held=held[symbol],
         protected=_protected(book, symbol, bar_ms),
-        others_gross=others / float(point.equity) if point.equity > 0 else math.inf,
+        others_gross=sum(abs(notional) for notional in others) / equity if equity > 0 else math.inf,
+        others_net=sum(others) / equity if equity > 0 else 0.0,
         kelly_cap=kelly_cap(track.returns(), source.params.risk),
-        halts=[halt for halt in source.ledger.halts(source.book, bar_ms) if halt.since_ms <= bar_ms],
+        halts=[halt for halt in source.ledger.halts(source.book, bar_ms) if halt.since_ms <= max(bar_ms, decided_ms)],
         rules=source.rules[symbol],
-        now_ms=min(sent, default=bar_ms),
+        now_ms=decided_ms,
         code_version=stored.code_version if stored else source.code_version,
+        held_back=_held_back(stored),
     )
+
+
+def _held_back(stored: Decision | None) -> str:
+    """Why no new risk was taken then: nothing in the ledger but the decision itself knows how the streams were."""
+    refused = [approval.detail for approval in stored.approvals if approval.rule == READY] if stored else []
+    return next(iter(refused), "")
 
 
 def _held(book: _Book, symbol: str, bar_ms: int, decided_before: bool) -> Decimal:
@@ -251,10 +271,10 @@ def _held(book: _Book, symbol: str, bar_ms: int, decided_before: bool) -> Decima
         if fill.symbol != symbol:
             continue
         order = book.orders.get(fill.client_id or "")
-        if order is not None and order.intent.kind is not OrderKind.STOP:
+        if order is not None and order.intent.leg.startswith((MARKET, SLICE)):
             decided_ms = book.bar_of.get(order.intent.decision_id, order.intent.created_ms)
             counts = decided_ms < bar_ms or (decided_ms == bar_ms and decided_before)
-        else:  # a stop, or the venue itself
+        else:  # a stop, what followed from an order's fate, or the venue itself
             counts = fill.time_ms <= bar_ms
         total += fill.signed_quantity if counts else ZERO
     return total

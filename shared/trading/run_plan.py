@@ -37,6 +37,8 @@ class RunPlan:
     market_hash: str
     """content hash of the candles"""
     generated: bool
+    live: bool = False
+    """a book of `ost live`: the market goes by itself instead of waiting for each step"""
 
     @property
     def bars(self) -> int:
@@ -57,12 +59,13 @@ class RunPlan:
             "market": self.market_label,
             "market_hash": self.market_hash,
             "generated": self.generated,
+            **({"live": True} if self.live else {}),
         }
 
     def book(self, attempt: int) -> str:
         """Name of the `attempt`-th book of this plan, from 1."""
         content = {name: value for name, value in self.as_dict().items() if name != "market"}
-        return f"{content_id('paper', content)[:16]}-{attempt}"
+        return f"{content_id('live' if self.live else 'paper', content)[:16]}-{attempt}"
 
 
 def choose_book(plan: RunPlan, books: Iterable[BookRecord], *, fresh: bool) -> tuple[str, bool]:

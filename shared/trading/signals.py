@@ -30,6 +30,7 @@ from shared.regime.store import load_model
 from shared.regime.transition import TransitionState, advance
 from shared.risk.kelly import kelly_cap
 from shared.strategy.ml_model import Trained
+from shared.strategy.rl_policy import RlPolicy
 from shared.trading.analysis import AssetMemory, analyse, remembered
 from shared.trading.deciding import BookView, decide
 from shared.trading.models import model_at
@@ -171,6 +172,7 @@ def recommend_for(
     code_version: str,
     params: SystemParams,
     ml: Sequence[Trained] | None = None,
+    rl: RlPolicy | None = None,
 ) -> tuple[Decision, AssetMemory]:
     """The decision of a flat book of `capital` at the newest bar, without orders, and the memory after it.
 
@@ -180,7 +182,7 @@ def recommend_for(
     close_ms = int(window.candles.close_time[-1])
     if history.model is None and history.refits:
         raise NotEnoughData(f"there is no regime model: {history.refits[-1].reason}")
-    analysis = analyse(window, close_ms, history.model, history.before, params, ml)
+    analysis = analyse(window, close_ms, history.model, history.before, params, ml, rl)
     view = BookView(
         book=signal_book(analysis.interval),
         equity=capital,

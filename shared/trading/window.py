@@ -64,14 +64,21 @@ async def refreshed(window: MarketWindow, market: MarketData, now_ms: int) -> Ma
     symbol = window.asset.symbol
     candles = await market.candles(symbol, interval, start_ms, end_ms)
     funding = open_interest = empty_series()
-    if _due(window, window.funding, now_ms):
+    if series_due(window, window.funding, now_ms):
         funding = await market.funding_rates(symbol, _since(window.funding, start_ms), now_ms + 1)
-    if _due(window, window.open_interest, now_ms):
+    if series_due(window, window.open_interest, now_ms):
         open_interest = await market.open_interest(symbol, _since(window.open_interest, start_ms), now_ms + 1)
     return window.extended(candles, funding, open_interest)
 
 
-def _due(window: MarketWindow, series: Series, now_ms: int) -> bool:
+async def with_open_interest(window: MarketWindow, market: MarketData, now_ms: int) -> MarketWindow:
+    """The window with the open interest that is known at `now_ms`; its bars stay as they are. Raises the `VenueError` tree."""
+    since_ms = _since(window.open_interest, window.close_ms or now_ms)
+    newer = await market.open_interest(window.asset.symbol, since_ms, now_ms + 1)
+    return window.extended(Candles.empty(window.candles.interval), empty_series(), newer)
+
+
+def series_due(window: MarketWindow, series: Series, now_ms: int) -> bool:
     """Whether a new value can be there: one spacing after the last one; once a day where there is none yet."""
     times = series[0][-4:]
     if window.close_ms is None:

@@ -18,7 +18,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from contextlib import closing, suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -143,10 +143,16 @@ def kept(ost: Any) -> dict[str, list[Any]]:
         return {
             "book": [book, record.created_ms, record.settings, record.summary, record.finished_ms is not None],
             "decisions": sorted(decisions, key=lambda row: row["id"]),
-            "orders": sorted(ledger.orders(book), key=lambda row: row.intent.client_id),
-            "fills": ledger.fills(book),
+            # Orders of one bar are sent side by side: which of them the exchange numbers first is chance.
+            "orders": sorted(
+                (replace(row, venue_id=None) for row in ledger.orders(book)), key=lambda row: row.intent.client_id
+            ),
+            "fills": sorted(
+                (replace(row, trade_id="", venue_order_id="") for row in ledger.fills(book)),
+                key=lambda row: (row.time_ms, row.client_id or ""),
+            ),
             "positions": sorted(ledger.positions(book).items()),
-            "trades": ledger.trades(book),
+            "trades": [replace(row, id="") for row in ledger.trades(book)],
             "equity": ledger.equity(book),
             "funding": ledger.funding(book),
             "regimes": [state for row in ledger.decisions(book, limit=2) for state in ledger.regimes(book, row.asset)],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,8 +10,16 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from shared.calibration.rl_onnx import Actor, actor_onnx
+from shared.data.params import CurationParams
 from shared.domain.candles import Candles, FloatArray, IntArray
+from shared.domain.frame import Frame
 from shared.domain.interval import HOUR_MS, Interval
+from shared.strategy.ml_model import curation_version
+from shared.strategy.rl_card import PolicyCard
+from shared.strategy.rl_observation import RL_CONTRACT, ObservationSpec, fitted_scaler, raw_columns
+from shared.strategy.rl_policy import RlPolicy
+from shared.strategy.rl_shadow import ShadowRules
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 
@@ -89,5 +98,50 @@ def walk() -> Callable[..., Candles]:
         times = 1_700_002_800_000 // HOUR_MS * HOUR_MS + HOUR_MS * np.arange(bars, dtype=np.int64)
         columns = (values[keep] for values in (opened, high, low, close, volume))
         return Candles(Interval.H1, times[keep], *columns)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def rl_policy() -> Callable[..., RlPolicy]:
+    """`rl_policy(frame, …)`: a policy with random weights, wide enough to act, its scaler fitted on `frame`."""
+
+    def make(
+        frame: Frame,
+        *,
+        train_id: str = "toy",
+        asset: str = "binanceusdm:BTCUSDT",
+        features: tuple[str, ...] = ("log_return", "rsi", "volume_z"),
+        window_size: int = 8,
+        episode_bars: int = 48,
+        threshold: float = 0.2,
+        train_end_ms: int = 0,
+        normalise: bool = True,
+        seed: int = 0,
+        gain: float = 3.0,
+    ) -> RlPolicy:
+        rng = np.random.default_rng(seed)
+        width, hidden = window_size * len(features) + 3, 12
+
+        def dense(out: int, given: int) -> tuple[np.ndarray, np.ndarray]:
+            return (rng.normal(0, gain / np.sqrt(given), (out, given)).astype(np.float32), np.zeros(out, dtype=np.float32))
+
+        onnx = actor_onnx(Actor([dense(hidden, width)], dense(1, hidden)), (window_size, len(features)))
+        means, scales = fitted_scaler(raw_columns(frame, features))
+        card = PolicyCard(
+            train_id=train_id,
+            asset=asset,
+            interval=frame.interval,
+            observation=ObservationSpec(features, window_size, means, scales, normalise, 10_000.0),
+            shadow=ShadowRules(episode_bars, 1.0, 6.0),
+            action_threshold=threshold,
+            contract=RL_CONTRACT,
+            curation=curation_version(CurationParams()),
+            train_start_ms=0,
+            train_end_ms=train_end_ms,
+            steps=0,
+            checksum=hashlib.sha256(onnx).hexdigest(),
+        )
+        return RlPolicy(card, onnx)
 
     return make

@@ -12,17 +12,21 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from shared.adapters.exchange.connection import Connection, connect
     from shared.adapters.exchange.market import CcxtMarketData
-    from shared.adapters.exchange.params import PAPER_CONNECTION, ConnectionParams
+    from shared.adapters.exchange.params import PAPER_CONNECTION, ConnectionParams, StreamParams
     from shared.adapters.exchange.probe import Probe, probe_venue
+    from shared.adapters.exchange.streams import CcxtMarketStream, CcxtUserStream
     from shared.adapters.exchange.trading import CcxtExchange
 
 __all__ = [
     "PAPER_CONNECTION",
     "CcxtExchange",
     "CcxtMarketData",
+    "CcxtMarketStream",
+    "CcxtUserStream",
     "Connection",
     "ConnectionParams",
     "Probe",
+    "StreamParams",
     "connect",
     "probe_venue",
 ]
@@ -31,9 +35,12 @@ _MODULES = {
     "PAPER_CONNECTION": "params",
     "CcxtExchange": "trading",
     "CcxtMarketData": "market",
+    "CcxtMarketStream": "streams",
+    "CcxtUserStream": "streams",
     "Connection": "connection",
     "ConnectionParams": "params",
     "Probe": "probe",
+    "StreamParams": "params",
     "connect": "connection",
     "probe_venue": "probe",
 }

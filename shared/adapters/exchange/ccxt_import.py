@@ -1,10 +1,9 @@
 """Import one ccxt exchange without the other hundred.
 
-`import ccxt.async_support` runs two package initialisers that import every exchange, synchronous and asynchronous: 3.8 s
-and 118 MB here, against 1.2 s and 71 MB for Binance alone. While the one module is imported, two lazy packages with the
-real `__path__` stand in for `ccxt` and `ccxt.async_support`; they are taken away again at once, so that a later, ordinary
+`import ccxt.async_support` runs two package initialisers that import every exchange, synchronous and asynchronous, and
+`import ccxt.pro` a third one: seconds and a hundred megabytes for what Binance alone needs half of. While the one module is
+imported, lazy packages with the real `__path__` stand in; they are taken away again at once, so that a later, ordinary
 `import ccxt` works and finds the very same classes. Only documented import machinery is used (`importlib`, PEP 562).
-`ccxt.pro` (WebSocket) is imported the ordinary way.
 Invariant: where the lean way cannot work, the ordinary import is used; the result is the same class either way.
 """
 
@@ -17,7 +16,7 @@ import threading
 from types import ModuleType
 from typing import Any
 
-PACKAGES = ("ccxt", "ccxt.async_support")
+PACKAGES = ("ccxt", "ccxt.async_support", "ccxt.pro")
 
 _lock = threading.Lock()
 
@@ -27,9 +26,7 @@ def load_exchange(package: str, venue: str) -> Any:
 
     Raises `ModuleNotFoundError` where ccxt has no such exchange.
     """
-    name = f"{package}.{venue}"
-    module = load_module(name) if package in PACKAGES else importlib.import_module(name)
-    return getattr(module, venue)
+    return getattr(load_module(f"{package}.{venue}"), venue)
 
 
 def load_module(name: str) -> ModuleType:
@@ -48,17 +45,33 @@ def load_module(name: str) -> ModuleType:
                 sys.modules.pop(package, None)
 
 
+class _LazyPackage(ModuleType):
+    """A package that finds its submodules but runs no initialiser.
+
+    As ccxt's initialisers do, it shows an exchange's class, not its module, under the exchange's name, and the errors.
+    """
+
+    def __getattr__(self, wanted: str) -> Any:
+        if wanted.startswith("__"):
+            raise AttributeError(wanted)
+        if f"{self.__name__}.{wanted}" in PACKAGES:
+            return sys.modules[f"{self.__name__}.{wanted}"]
+        if wanted == "Exchange":
+            return importlib.import_module("ccxt.base.exchange").Exchange
+        errors = importlib.import_module("ccxt.base.errors")
+        if hasattr(errors, wanted):
+            return getattr(errors, wanted)
+        return getattr(importlib.import_module(f"{self.__name__}.{wanted}"), wanted)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, getattr(value, name, value) if isinstance(value, ModuleType) else value)
+
+
 def _lazy_package(name: str) -> ModuleType:
-    """A package that finds its submodules but runs no initialiser; `from ccxt import X` is answered on demand."""
     spec = importlib.util.find_spec(name)
     if spec is None:
         raise ModuleNotFoundError(f"the package {name} is not installed; install ccxt")
-    package = importlib.util.module_from_spec(spec)
-
-    def attribute(wanted: str) -> Any:
-        if wanted == "Exchange":
-            return importlib.import_module("ccxt.base.exchange").Exchange
-        return getattr(importlib.import_module("ccxt.base.errors"), wanted)
-
-    package.__dict__["__getattr__"] = attribute
+    package = _LazyPackage(name)
+    for attribute in ("__spec__", "__loader__", "__file__", "__path__", "__package__"):
+        setattr(package, attribute, getattr(importlib.util.module_from_spec(spec), attribute))
     return package

@@ -63,3 +63,7 @@ ALL_ORDERS = Endpoint("fapiPrivateGetAllOrders", "order history", 5)
 ALL_STOPS = Endpoint("fapiPrivateGetAllAlgoOrders", "stop history", 5)
 TRADES = Endpoint("fapiPrivateGetUserTrades", "executions", 5)
 INCOME = Endpoint("fapiPrivateGetIncome", "funding payments", 30)
+
+# The key of the user stream belongs to the account: asking for one returns the one in force, if there is one, and prolongs it.
+TAKE_LISTEN_KEY = Endpoint("fapiPrivatePostListenKey", "listen key")
+KEEP_LISTEN_KEY = Endpoint("fapiPrivatePutListenKey", "renewal of the listen key")

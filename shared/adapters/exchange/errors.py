@@ -12,13 +12,24 @@ import json
 import os
 import re
 import socket
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import aiohttp
 
 from shared.adapters.exchange.ccxt_import import load_module
 from shared.adapters.exchange.client import HttpReply
-from shared.domain.errors import OutcomeUnknown, RateLimited, VenueError, VenueRejected, VenueUnreachable
+from shared.domain.errors import (
+    NoMargin,
+    NothingToReduce,
+    OutcomeUnknown,
+    RateLimited,
+    RulesBroken,
+    VenueError,
+    VenueRejected,
+    VenueUnreachable,
+    WouldTrigger,
+)
 
 CLOCK_SKEW = -1021
 UNKNOWN_ORDER = frozenset({-2011, -2013})
@@ -28,6 +39,13 @@ DUPLICATE_ORDER = frozenset({-4116, -4015, -20132})
 NO_CHANGE = frozenset({-4046, -4059})
 """The margin type or the position mode already is what was asked for."""
 
+_KINDS: Mapping[int, type[VenueRejected]] = {
+    **dict.fromkeys((-2018, -2019), NoMargin),
+    **dict.fromkeys((-2022, -4118), NothingToReduce),
+    -2021: WouldTrigger,
+    # Filters, precision, and the limits of price and size: our copy of the exchange info is out of date.
+    **dict.fromkeys((-1013, -1111, -4002, -4003, -4004, -4005, -4013, -4014, -4023, -4029, -4030, -4164), RulesBroken),
+}
 _BUSY = frozenset({-1003, -1008, -1015})
 _OUTCOME_UNKNOWN = frozenset({-1000, -1001, -1006, -1007})
 _BANNED_UNTIL = re.compile(r"banned until (\d{13})")
@@ -86,7 +104,8 @@ def translate(error: Exception, reply: HttpReply, action: str, *, changes: bool,
     if uncertain or (answer.code is None and answer.status < 400):
         return _uncertain(f"{action}: the venue could not say what happened: {answer}", changes=changes)
     hint = f"; {_HINTS[answer.code]}" if answer.code in _HINTS else ""
-    return VenueRejected(f"{action}: the venue refused: {answer}{hint}", answer.code)
+    kind = _KINDS.get(answer.code or 0, VenueRejected)
+    return kind(f"{action}: the venue refused: {answer}{hint}", answer.code)
 
 
 def _from_status(answer: Answer, action: str, now_ms: int) -> VenueError | None:
@@ -109,7 +128,7 @@ def _from_status(answer: Answer, action: str, now_ms: int) -> VenueError | None:
 
 def _from_connection(error: Exception, action: str, *, changes: bool) -> VenueError:
     """No HTTP answer: the connection was never made, or it broke, or nothing was sent at all."""
-    cause = error.__cause__ or error
+    cause = error if isinstance(error, _NEVER_CONNECTED) else error.__cause__ or error
     if isinstance(cause, _NEVER_CONNECTED):
         return VenueUnreachable(f"{action}: the venue cannot be reached ({_reason(cause)}); check network and address")
     if isinstance(error, load_module("ccxt.base.errors").AuthenticationError):

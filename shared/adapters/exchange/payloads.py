@@ -36,6 +36,8 @@ _STATES = {
     "TRIGGERED": OrderState.OPEN,
     "FINISHED": OrderState.OPEN,
 }
+NEVER_MS = 4_102_444_800_000
+"""2100-01-01: a delivery from then on is none"""
 _PRICE_DIGITS = Decimal("1e-8")
 
 
@@ -68,9 +70,16 @@ def read_rules(symbol: Json) -> SymbolRules:
             max_quantity=min(Decimal(lot["maxQty"]) for lot in lots),
             min_notional=Decimal(filters["MIN_NOTIONAL"]["notional"]),
             trading=symbol["status"] == "TRADING",
+            delivery_ms=_delivery_ms(symbol),
         )
     except KeyError as missing:
         raise MalformedData(f"the trading rules of {symbol.get('symbol')} lack {missing}") from None
+
+
+def _delivery_ms(symbol: Json) -> int | None:
+    """When the contract ends: Binance dates the end of a perpetual one to the year 2100 until it is delisted."""
+    delivery_ms = int(symbol.get("deliveryDate") or NEVER_MS)
+    return None if delivery_ms >= NEVER_MS else delivery_ms
 
 
 @well_formed("account")
@@ -109,7 +118,7 @@ def read_order(payload: Json, client_id: str | None = None) -> OrderReport:
     return OrderReport(
         client_id=client_id or venue_client_id,
         symbol=payload["symbol"],
-        state=_state(payload["status"], venue_client_id),
+        state=read_state(payload["status"], venue_client_id),
         filled=Decimal(payload["executedQty"]),
         venue_id=str(payload["orderId"]),
         average_price=average if average > 0 else None,
@@ -125,7 +134,7 @@ def read_stop(payload: Json) -> OrderReport:
     return OrderReport(
         client_id=client_id,
         symbol=payload["symbol"],
-        state=_state(payload["algoStatus"], client_id),
+        state=read_state(payload["algoStatus"], client_id),
         filled=ZERO,
         venue_id=str(payload["algoId"]),
         updated_ms=int(payload.get("updateTime") or payload.get("createTime") or 0),
@@ -151,13 +160,7 @@ def read_kind(payload: Json) -> OrderKind:
 @well_formed("execution")
 def read_fill(payload: Json, client_id: str | None) -> Fill:
     """A `userTrades` entry. Raises `MalformedData` where the fee is in another currency than the quote."""
-    symbol, currency = payload["symbol"], payload.get("commissionAsset")
-    fee = Decimal(payload["commission"])
-    if currency and fee and not symbol.split("_")[0].endswith(currency):
-        raise MalformedData(
-            f"{symbol}: execution {payload['id']} paid its fee in {currency}, expected the quote currency; "
-            f"switch off fee payment in {currency} at the venue"
-        )
+    symbol = payload["symbol"]
     return Fill(
         symbol=symbol,
         trade_id=str(payload["id"]),
@@ -166,10 +169,20 @@ def read_fill(payload: Json, client_id: str | None) -> Fill:
         side=Side(payload["side"].lower()),
         quantity=Decimal(payload["qty"]),
         price=Decimal(payload["price"]),
-        fee=fee,
+        fee=quote_fee(symbol, str(payload["id"]), Decimal(payload["commission"]), payload.get("commissionAsset")),
         time_ms=int(payload["time"]),
         maker=_truth(payload["maker"]),
     )
+
+
+def quote_fee(symbol: str, trade_id: str, fee: Decimal, currency: str | None) -> Decimal:
+    """`fee`, where it was paid in the quote currency of `symbol`. Raises `MalformedData` where it was not."""
+    if currency and fee and not symbol.split("_")[0].endswith(currency):
+        raise MalformedData(
+            f"{symbol}: execution {trade_id} paid its fee in {currency}, expected the quote currency; "
+            f"switch off fee payment in {currency} at the venue"
+        )
+    return fee
 
 
 @well_formed("funding payment")
@@ -194,7 +207,8 @@ def read_settings(entries: Sequence[Json], symbol: str) -> tuple[str, int]:
     return str(entry["marginType"]), int(entry["leverage"])
 
 
-def _state(status: str, client_id: str) -> OrderState:
+def read_state(status: str, client_id: str) -> OrderState:
+    """The state that the venue calls `status`. Raises `MalformedData` for a word that is not known."""
     try:
         return _STATES[status]
     except KeyError:

@@ -8,18 +8,13 @@ standard input closes, thus also when this process is killed; its journal brings
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import hmac
 import os
 import sys
-import time
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, Self, TypeVar
-from urllib.parse import urlencode
 
-import aiohttp
-
+from shared.adapters.local.paper_control import PaperControl
 from shared.domain.errors import StorageError, VenueUnreachable
 from shared.domain.interval import format_ms
 
@@ -34,9 +29,7 @@ class PaperExchangeProcess:
         self.base_url = base_url
         self._process = process
         self._log = log
-        self._key = key
-        self._secret = secret
-        self._http = aiohttp.ClientSession(base_url, timeout=aiohttp.ClientTimeout(total=120))
+        self._control = PaperControl(base_url, key, secret)
 
     @classmethod
     async def start(cls, arguments: list[str], *, key: str, secret: str, log: Path) -> Self:
@@ -92,15 +85,15 @@ class PaperExchangeProcess:
 
     async def advance(self, to_ms: int) -> None:
         """Move simulated time forward to `to_ms`, through every bar, funding stamp and stop on the way."""
-        await self._call("POST", "/paper/v1/advance", {"to_ms": to_ms})
+        await self._control.advance(to_ms)
 
     async def state(self) -> dict[str, Any]:
         """The exchange's own account of itself, `now_ms` among it."""
-        return await self._call("GET", "/paper/v1/state", {})
+        return await self._control.state()
 
     async def close(self) -> None:
         """End the process and wait for it."""
-        await self._http.close()
+        await self._control.close()
         if self._process.stdin is not None:
             self._process.stdin.close()
         try:
@@ -109,19 +102,6 @@ class PaperExchangeProcess:
         except TimeoutError:
             self._process.kill()
             await self._process.wait()
-
-    async def _call(self, method: str, path: str, params: dict[str, int]) -> dict[str, Any]:
-        query = urlencode({**params, "timestamp": int(time.time() * 1000)})
-        signature = hmac.new(self._secret.encode(), query.encode(), hashlib.sha256).hexdigest()
-        url = f"{path}?{query}&signature={signature}"
-        try:
-            async with self._http.request(method, url, headers={"X-MBX-APIKEY": self._key}) as response:
-                body = await response.json(content_type=None)
-        except (aiohttp.ClientError, TimeoutError) as error:
-            raise VenueUnreachable(f"the paper exchange does not answer ({error or type(error).__name__})") from error
-        if response.status != 200:
-            raise VenueUnreachable(f"the paper exchange refused {method} {path}: {body}")
-        return dict(body)
 
 
 def _last_line(log: Path) -> str:

@@ -5,15 +5,30 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import asdict
 
-from sqlalchemy import Connection, select
+from sqlalchemy import BindParameter, Connection, bindparam, func, select
 
+from shared.adapters.sql.live_models import PeakRow
 from shared.adapters.sql.models import EquityRow, FundingRow
 from shared.adapters.sql.statements import insert_missing, insert_or_replace, table
 from shared.domain.records import EquityPoint, FundingPayment
 
 _EQUITY = table(EquityRow)
 _FUNDING = table(FundingRow)
-_POINTS = select(_EQUITY.c.time_ms, _EQUITY.c.equity, _EQUITY.c.wallet, _EQUITY.c.peak, _EQUITY.c.exposure)
+_PEAKS = table(PeakRow)
+_BOOK: BindParameter[str] = bindparam("book_key")
+_FORGOTTEN = select(func.max(_PEAKS.c.forgotten_ms)).where(_PEAKS.c.book == _BOOK)
+_POINT_COLUMNS = (_EQUITY.c.time_ms, _EQUITY.c.equity, _EQUITY.c.wallet, _EQUITY.c.peak, _EQUITY.c.exposure)
+_POINTS = (
+    select(*_POINT_COLUMNS)
+    .where(_EQUITY.c.book == _BOOK, _EQUITY.c.time_ms >= bindparam("since_ms"))
+    .order_by(_EQUITY.c.time_ms)
+)
+_NEWEST = (
+    select(*_POINT_COLUMNS, _FORGOTTEN.scalar_subquery())
+    .where(_EQUITY.c.book == _BOOK)
+    .order_by(_EQUITY.c.time_ms.desc())
+    .limit(1)
+)
 
 
 def record_equity(connection: Connection, book: str, point: EquityPoint) -> None:
@@ -23,15 +38,20 @@ def record_equity(connection: Connection, book: str, point: EquityPoint) -> None
 
 def equity(connection: Connection, book: str, since_ms: int) -> list[EquityPoint]:
     """Points from `since_ms` on, oldest first."""
-    query = _POINTS.where(_EQUITY.c.book == book, _EQUITY.c.time_ms >= since_ms).order_by(_EQUITY.c.time_ms)
-    return [EquityPoint(*row) for row in connection.execute(query)]
+    return [EquityPoint(*row) for row in connection.execute(_POINTS, {"book_key": book, "since_ms": since_ms})]
 
 
-def last_equity(connection: Connection, book: str) -> EquityPoint | None:
-    """The newest point."""
-    query = _POINTS.where(_EQUITY.c.book == book).order_by(_EQUITY.c.time_ms.desc()).limit(1)
-    row = connection.execute(query).one_or_none()
-    return None if row is None else EquityPoint(*row)
+def newest(connection: Connection, book: str) -> tuple[EquityPoint | None, int | None]:
+    """The newest point, and the instant of the newest one whose peak was forgotten."""
+    row = connection.execute(_NEWEST, {"book_key": book}).one_or_none()
+    return (None, None) if row is None else (EquityPoint(*row[:-1]), row[-1])
+
+
+def rebase_peak(connection: Connection, book: str, now_ms: int) -> None:
+    """Forget the peaks up to the newest point; nothing to forget where there is none."""
+    last, _ = newest(connection, book)
+    if last is not None:
+        insert_missing(connection, PeakRow, {"book": book, "forgotten_ms": last.time_ms, "rebased_ms": now_ms})
 
 
 def add_funding(connection: Connection, book: str, payments: Iterable[FundingPayment]) -> int:

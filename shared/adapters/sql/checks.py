@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Engine, func, select, text
 
 from shared.adapters.sql import account, executions, journal, orders
 from shared.adapters.sql.engine import snapshot
+from shared.adapters.sql.live_models import ArrivalRow
 from shared.adapters.sql.migrate import HEAD, revision
 from shared.adapters.sql.models import DecisionRow, FillRow, PositionRow, RegimeRow
 from shared.adapters.sql.research_checks import research_problems
@@ -28,6 +29,7 @@ from shared.trading.accounting import account_book, account_faults
 MAX_UNSETTLED_MS = HOUR_MS
 """How long after its creation an order may be without a known fate, on the book's own clock (its newest decision)."""
 
+_ARRIVALS = table(ArrivalRow)
 _DECISIONS = table(DecisionRow)
 _FILLS = table(FillRow)
 _POSITIONS = table(PositionRow)
@@ -60,6 +62,7 @@ def find_problems(engine: Engine, max_unsettled_ms: int = MAX_UNSETTLED_MS) -> l
             problems.extend(_order_fills(connection, book))
             problems.extend(_unsettled(connection, book, max_unsettled_ms))
             problems.extend(_decisions(connection, book))
+            problems.extend(_arrivals(connection, book))
         for record in journal.books(connection):
             problems.extend(_account(connection, record))
         problems.extend(Problem(check, "", detail) for check, detail in research_problems(connection))
@@ -142,6 +145,13 @@ def _decisions(connection: Connection, book: str) -> Iterator[Problem]:
         missing = sorted(set(order_ids) - owned.get(decision_id, set()))
         if missing:
             yield Problem("decisions", book, f"{decision_id} names orders that are not its own: {' '.join(missing)}")
+
+
+def _arrivals(connection: Connection, book: str) -> Iterator[Problem]:
+    known = select(orders.INTENTS.c.client_id)
+    lone = select(_ARRIVALS.c.client_id).where(_ARRIVALS.c.book == book, _ARRIVALS.c.client_id.not_in(known))
+    for client_id in connection.execute(lone.order_by(_ARRIVALS.c.client_id)).scalars():
+        yield Problem("arrivals", book, f"{client_id} was sent, but is no order of the ledger; compare the venue's order list")
 
 
 def _account(connection: Connection, record: BookRecord) -> Iterator[Problem]:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import fields
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, insert, select
+from sqlalchemy import Connection, Insert, RowMapping, bindparam, func, select
 
 from shared.adapters.sql import leases, orders
-from shared.adapters.sql.models import DecisionRow
-from shared.adapters.sql.statements import insert_missing, row_by_id, table
+from shared.adapters.sql.models import DecisionRow, IntentRow, OrderRow
+from shared.adapters.sql.statements import insert_all, insert_into, insert_missing, row_by_id, table
 from shared.domain.asset import Asset
 from shared.domain.decision import Action, Approval, Decision, Vote
 from shared.domain.errors import UsageError
@@ -20,6 +21,9 @@ from shared.domain.records import Lease
 from shared.domain.regime import Regime, RegimeProbabilities
 
 _TABLE = table(DecisionRow)
+# `dataclasses.asdict` copies deeply, which took a tenth of a commit.
+_VOTE = tuple(field.name for field in fields(Vote))
+_APPROVAL = tuple(field.name for field in fields(Approval))
 
 
 def commit(connection: Connection, decision: Decision, intents: Sequence[OrderIntent], lease: Lease) -> bool:
@@ -30,13 +34,25 @@ def commit(connection: Connection, decision: Decision, intents: Sequence[OrderIn
     if strangers or lease.book != decision.book:
         wrong = " ".join(strangers) or f"the lease of book {lease.book}"
         raise UsageError(f"decision {decision.id} of book {decision.book} was given what belongs to another one: {wrong}")
-    leases.check(connection, lease)
-    if not insert_missing(connection, DecisionRow, {**_row(decision), "lease_token": lease.token}):
+    row = {**_row(decision), "lease_token": lease.token, "lease_book": lease.book, "lease_holder": lease.holder}
+    if connection.execute(_committing(connection.dialect.name), row).rowcount != 1:
+        leases.check(connection, lease)
         return False
-    if intents:
-        connection.execute(insert(orders.INTENTS), [orders.intent_row(intent, n) for n, intent in enumerate(intents)])
-        connection.execute(insert(orders.ORDERS), [orders.new_order_row(intent) for intent in intents])
+    insert_all(connection, IntentRow, [orders.intent_row(intent, n) for n, intent in enumerate(intents)])
+    insert_all(connection, OrderRow, [orders.new_order_row(intent) for intent in intents])
     return True
+
+
+def add_intents(connection: Connection, intents: Sequence[OrderIntent], lease: Lease) -> list[OrderIntent]:
+    """Store further intents of stored decisions; return those that were new.
+
+    Raises `LeaseLost`, and `UsageError` for intents of another book than the lease's.
+    """
+    strangers = [intent.client_id for intent in intents if intent.book != lease.book]
+    if strangers:
+        raise UsageError(f"the lease of book {lease.book} was given intents of another one: {' '.join(strangers)}")
+    leases.check(connection, lease)
+    return [intent for intent in intents if _add_intent(connection, intent)]
 
 
 def find(connection: Connection, decision_id: str) -> Decision | None:
@@ -52,6 +68,27 @@ def listed(connection: Connection, book: str, symbol: str | None, since_ms: int,
         query = query.where(_TABLE.c.symbol == symbol)
     newest_first = query.order_by(_TABLE.c.bar_close_ms.desc(), _TABLE.c.symbol.desc(), _TABLE.c.id.desc()).limit(limit)
     return [_decision(row) for row in reversed(connection.execute(newest_first).mappings().all())]
+
+
+def _add_intent(connection: Connection, intent: OrderIntent) -> bool:
+    places = select(func.count()).where(orders.INTENTS.c.decision_id == intent.decision_id)
+    place = connection.execute(places).scalar_one()
+    if not insert_missing(connection, IntentRow, orders.intent_row(intent, place)):
+        return False
+    insert_all(connection, OrderRow, [orders.new_order_row(intent)])
+    return True
+
+
+@cache
+def _committing(dialect: str) -> Insert:
+    """A new decision's row, if the lease is held to the end of the transaction: both in one statement."""
+    held = select(*(bindparam(column.name, type_=column.type) for column in _TABLE.c)).where(
+        leases.LEASES.c.book == bindparam("lease_book"),
+        leases.LEASES.c.holder == bindparam("lease_holder"),
+        leases.LEASES.c.token == bindparam("lease_token"),
+    )
+    names = [column.name for column in _TABLE.c]
+    return insert_into(dialect, DecisionRow).from_select(names, held.with_for_update(read=True)).on_conflict_do_nothing()
 
 
 def _row(decision: Decision) -> dict[str, Any]:
@@ -70,7 +107,7 @@ def _row(decision: Decision) -> dict[str, Any]:
         **decision.probabilities.as_dict(),
         "regime": decision.regime.value,
         "alphas": decision.alphas,
-        "votes": [asdict(vote) for vote in decision.votes],
+        "votes": [{name: getattr(vote, name) for name in _VOTE} for vote in decision.votes],
         "score": decision.score,
         "price": decision.price,
         "target_fraction": decision.target_fraction,
@@ -79,8 +116,9 @@ def _row(decision: Decision) -> dict[str, Any]:
         "stop_price": decision.stop_price,
         "features": decision.features,
         "reasons": decision.reasons,
-        "approvals": [asdict(approval) for approval in decision.approvals],
+        "approvals": [{name: getattr(approval, name) for name in _APPROVAL} for approval in decision.approvals],
         "order_ids": decision.order_ids,
+        "decided_ms": decision.decided_ms,
     }
 
 
@@ -110,6 +148,7 @@ def _decision(row: RowMapping) -> Decision:
         reasons=tuple(row["reasons"]),
         approvals=tuple(Approval(**approval) for approval in row["approvals"]),
         order_ids=tuple(row["order_ids"]),
+        decided_ms=row["decided_ms"],
     )
 
 

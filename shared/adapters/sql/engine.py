@@ -60,33 +60,55 @@ def label(engine: Engine) -> str:
 
 @contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
-    """A transaction that only reads. Raises `LedgerUnavailable`."""
+    """A connection that only reads: each statement sees what is committed by then. Raises `LedgerUnavailable`."""
     with _errors(engine), engine.connect() as connection:
-        yield connection
+        if engine.dialect.name == "postgresql":
+            with _without_transaction(connection):
+                yield connection
+        else:
+            yield connection
+
+
+@contextmanager
+def _without_transaction(connection: Connection) -> Iterator[None]:
+    """PostgreSQL needs no transaction for a statement. SQLAlchemy's own way to say so takes as long as the answer."""
+    driver: Any = connection.connection.dbapi_connection
+    driver.autocommit = True
+    try:
+        yield
+    finally:
+        driver.autocommit = False
 
 
 @contextmanager
 def snapshot(engine: Engine) -> Iterator[Connection]:
     """A reading transaction in which all statements see the same moment. Raises `LedgerUnavailable`."""
-    with reading(engine) as connection:
+    with _errors(engine), engine.connect() as connection:
         if engine.dialect.name == "postgresql":  # SQLite's transactions always do
             connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         yield connection
 
 
 @contextmanager
-def writing(engine: Engine) -> Iterator[Connection]:
-    """A transaction that commits at the end of the block, or leaves nothing. Raises `LedgerUnavailable`."""
+def writing(engine: Engine, *, durable: bool = True) -> Iterator[Connection]:
+    """A transaction that commits at the end of the block, or leaves nothing. Raises `LedgerUnavailable`.
+
+    Where it is not `durable`, PostgreSQL need not wait for its disk: a server that crashes may lose the newest such commits,
+    but never one that a later durable commit follows. For what is fetched, written or found out again after a crash.
+    """
     with _errors(engine), engine.connect() as connection:
-        # Set before the transaction begins: `_begin` reads it.
-        connection = connection.execution_options(**{_WRITE_OPTION: True})
+        if engine.dialect.name == "postgresql":
+            driver: Any = connection.connection.dbapi_connection
+            driver.is_relaxed = not durable
+        else:  # set before the transaction begins: `_begin_sqlite` reads it
+            connection = connection.execution_options(**{_WRITE_OPTION: True})
         with connection.begin():
             yield connection
 
 
 def _errors(engine: Engine) -> AbstractContextManager[None]:
     # What a connection's first statements raise does not pass through SQLAlchemy: the driver's own class is caught too.
-    return translated(label(engine), engine.dialect.loaded_dbapi.Error)
+    return translated(lambda: label(engine), engine.dialect.loaded_dbapi.Error)
 
 
 def _sqlite_engine(url: URL) -> Engine:

@@ -7,7 +7,7 @@ timeout is the builtin TimeoutError. So the code decides and never the class.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from sqlalchemy.exc import DBAPIError, IntegrityError, StatementError
@@ -71,12 +71,12 @@ def translate(error: Exception, label: str) -> Exception:
 
 
 @contextmanager
-def translated(label: str, driver_error: type[Exception]) -> Iterator[None]:
+def translated(label: Callable[[], str], driver_error: type[Exception]) -> Iterator[None]:
     """Turn every database error of the block into the project's errors; `driver_error` is the driver's base class."""
     try:
         yield
     except (DBAPIError, driver_error, PoolTimeout, TimeoutError, ConnectionError) as error:
-        raise translate(error, label) from error
+        raise translate(error, label()) from error
     except StatementError as error:  # a value that a column type refused: its own error says it better
         if isinstance(error.orig, OstError | TypeError):
             raise error.orig from error

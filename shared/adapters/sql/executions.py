@@ -12,10 +12,11 @@ from typing import Any
 
 from sqlalchemy import BindParameter, Connection, RowMapping, bindparam, delete, or_, select
 
-from shared.adapters.sql import orders
+from shared.adapters.sql import orders, outbox
 from shared.adapters.sql.models import FillRow, PositionRow, TradeRow
 from shared.adapters.sql.round_trips import Holding, RoundTrip, fill_key, fold, order_key
 from shared.adapters.sql.statements import insert_missing, insert_or_replace, table
+from shared.domain.events import trade_executed
 from shared.domain.money import ZERO
 from shared.domain.orders import Fill, Position, Side
 from shared.domain.records import Trade
@@ -25,12 +26,13 @@ _POSITIONS = table(PositionRow)
 _TRADES = table(TradeRow)
 _BOOK: BindParameter[str] = bindparam("book_key")
 _SYMBOL: BindParameter[str] = bindparam("symbol_key")
+_OF_BOOK = select(_POSITIONS).where(_POSITIONS.c.book == _BOOK).order_by(_POSITIONS.c.symbol)
 _LOCKED_POSITION = select(_POSITIONS).where(_POSITIONS.c.book == _BOOK, _POSITIONS.c.symbol == _SYMBOL).with_for_update()
 _OPEN_TRIP = select(_TRADES).where(_TRADES.c.book == _BOOK, _TRADES.c.symbol == _SYMBOL, _TRADES.c.closed_ms.is_(None))
 
 
 def add(connection: Connection, book: str, fills: Iterable[Fill]) -> list[Fill]:
-    """Store fills; return those that were new, in the given order."""
+    """Store fills, and an event for each new one; return those that were new, in the given order."""
     by_symbol: dict[str, dict[str, Fill]] = {}
     for fill in fills:
         by_symbol.setdefault(fill.symbol, {}).setdefault(fill.trade_id, fill)
@@ -38,7 +40,9 @@ def add(connection: Connection, book: str, fills: Iterable[Fill]) -> list[Fill]:
     for symbol in sorted(by_symbol):  # one order of locks for every process
         added[symbol] = _add_to_symbol(connection, book, symbol, by_symbol[symbol].values())
     new = {(fill.symbol, fill.trade_id) for fresh in added.values() for fill in fresh}
-    return [fill for group in by_symbol.values() for fill in group.values() if (fill.symbol, fill.trade_id) in new]
+    stored = [fill for group in by_symbol.values() for fill in group.values() if (fill.symbol, fill.trade_id) in new]
+    outbox.add(connection, [trade_executed(book, fill) for fill in stored])
+    return stored
 
 
 def listed(connection: Connection, book: str, symbol: str | None, client_id: str | None) -> list[Fill]:
@@ -55,7 +59,7 @@ def listed(connection: Connection, book: str, symbol: str | None, client_id: str
 
 def positions(connection: Connection, book: str) -> dict[str, Position]:
     """Positions by symbol."""
-    rows = connection.execute(select(_POSITIONS).where(_POSITIONS.c.book == book).order_by(_POSITIONS.c.symbol)).mappings()
+    rows = connection.execute(_OF_BOOK, {"book_key": book}).mappings()
     return {row["symbol"]: _holding(row, None).position for row in rows}
 
 

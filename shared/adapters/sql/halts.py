@@ -6,40 +6,63 @@ counts as well, for trading on through a halt is the worse mistake.
 
 from __future__ import annotations
 
-from sqlalchemy import ColumnElement, Connection, or_, select, update
+from collections.abc import Sequence
 
+from sqlalchemy import Connection, bindparam, or_, select, update
+
+from shared.adapters.sql import outbox
 from shared.adapters.sql.models import HaltRow
 from shared.adapters.sql.statements import insert_missing, table
-from shared.domain.records import Halt
+from shared.domain.events import EventKind, halted
+from shared.domain.records import Halt, HaltKind
 
 _HALTS = table(HaltRow)
+_IN_FORCE = (
+    _HALTS.c.book == bindparam("book_key"),
+    _HALTS.c.lifted_ms.is_(None),
+    or_(_HALTS.c.until_ms.is_(None), _HALTS.c.until_ms > bindparam("now_ms")),
+)
+_LISTED = select(_HALTS).where(*_IN_FORCE).order_by(_HALTS.c.since_ms, _HALTS.c.symbol, _HALTS.c.reason)
 
 
 def put(connection: Connection, halt: Halt) -> None:
-    """Store a halt; the same (book, symbol, reason, since) again changes nothing, lifted or not."""
+    """Store a halt with its event; the same (book, symbol, reason, since) again changes nothing, lifted or not."""
     row = {
         "book": halt.book,
         "symbol": halt.symbol or "",
         "reason": halt.reason,
         "since_ms": halt.since_ms,
         "until_ms": halt.until_ms,
+        "kind": halt.kind.value,
     }
-    insert_missing(connection, HaltRow, row)
+    if insert_missing(connection, HaltRow, row):
+        is_drawdown = halt.kind in (HaltKind.PAUSE, HaltKind.DRAWDOWN)
+        outbox.add(connection, [halted(EventKind.DRAWDOWN_THRESHOLD if is_drawdown else EventKind.ERROR, halt)])
 
 
 def in_force(connection: Connection, book: str, now_ms: int) -> list[Halt]:
     """Halts of a book that are neither expired at `now_ms` nor lifted, oldest first."""
-    query = select(_HALTS).where(*_in_force(book, now_ms)).order_by(_HALTS.c.since_ms, _HALTS.c.symbol, _HALTS.c.reason)
-    rows = connection.execute(query).mappings()
-    return [Halt(row["book"], row["reason"], row["since_ms"], row["until_ms"], row["symbol"] or None) for row in rows]
+    rows = connection.execute(_LISTED, {"book_key": book, "now_ms": now_ms}).mappings()
+    return [
+        Halt(row["book"], row["reason"], row["since_ms"], row["until_ms"], row["symbol"] or None, HaltKind(row["kind"]))
+        for row in rows
+    ]
 
 
-def lift(connection: Connection, book: str, by: str, reason: str, now_ms: int) -> int:
-    """Lift every halt in force; return how many there were."""
+def lift(
+    connection: Connection,
+    book: str,
+    by: str,
+    reason: str,
+    now_ms: int,
+    kinds: Sequence[HaltKind] | None,
+    symbol: str | None,
+) -> int:
+    """Lift the halts in force, of `kinds` and of `symbol` where they are given; return how many there were."""
+    statement = update(_HALTS).where(*_IN_FORCE)
+    if kinds is not None:
+        statement = statement.where(_HALTS.c.kind.in_([kind.value for kind in kinds]))
+    if symbol is not None:
+        statement = statement.where(_HALTS.c.symbol == symbol)
     values = {"lifted_ms": now_ms, "lifted_by": by, "lifted_reason": reason}
-    return connection.execute(update(_HALTS).where(*_in_force(book, now_ms)).values(values)).rowcount
-
-
-def _in_force(book: str, now_ms: int) -> tuple[ColumnElement[bool], ...]:
-    unexpired = or_(_HALTS.c.until_ms.is_(None), _HALTS.c.until_ms > now_ms)
-    return _HALTS.c.book == book, _HALTS.c.lifted_ms.is_(None), unexpired
+    return connection.execute(statement.values(values), {"book_key": book, "now_ms": now_ms}).rowcount

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, select, update
 
+from shared.adapters.sql import outbox
 from shared.adapters.sql.models import BookRow, LogRow, QualityRow
-from shared.adapters.sql.statements import insert_missing, insert_or_replace, table
+from shared.adapters.sql.statements import insert_all, insert_missing, insert_or_replace, table
+from shared.adapters.sql.types import dump_json
 from shared.domain.asset import Asset
 from shared.domain.errors import LedgerError
+from shared.domain.events import failed
 from shared.domain.interval import Interval
 from shared.domain.records import BookRecord
 
@@ -39,7 +43,7 @@ def finish_book(connection: Connection, book: str, summary: Mapping[str, Any], n
 def log(
     connection: Connection, book: str, source: str, level: str, message: str, now_ms: int, context: Mapping[str, Any] | None
 ) -> None:
-    """Append to the agent log. NUL, which PostgreSQL cannot store, is dropped."""
+    """Append to the agent log, an error with its event. NUL, which PostgreSQL cannot store, is dropped."""
     row = {
         "book": book,
         "time_ms": now_ms,
@@ -48,7 +52,10 @@ def log(
         "message": message.replace("\0", ""),
         "context": None if context is None else dict(context),
     }
-    connection.execute(insert(_LOG), row)
+    insert_all(connection, LogRow, [row])
+    if level == "error":
+        plain = None if context is None else json.loads(dump_json(row["context"]))
+        outbox.add(connection, [failed(book, source, message.replace("\0", ""), now_ms, plain)])
 
 
 def agent_log(connection: Connection, book: str, limit: int) -> list[Mapping[str, Any]]:

@@ -6,27 +6,24 @@ out inside his own transaction. Source: design/architecture.md § 6.
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, select, update
+from functools import cache
+
+from sqlalchemy import Connection, bindparam, case, or_, select, update
+from sqlalchemy.sql.dml import ReturningInsert
 
 from shared.adapters.sql.models import LeaseRow
-from shared.adapters.sql.statements import insert_missing
+from shared.adapters.sql.statements import insert_into, table
 from shared.domain.errors import LeaseLost
 from shared.domain.records import Lease
+
+LEASES = table(LeaseRow)
 
 
 def acquire(connection: Connection, book: str, holder: str, ttl_ms: int, now_ms: int) -> Lease | None:
     """Take or renew; `None` while another holder's lease is valid."""
-    expires_ms = now_ms + ttl_ms
-    if insert_missing(connection, LeaseRow, {"book": book, "holder": holder, "token": 1, "expires_ms": expires_ms}):
-        return Lease(book, holder, 1, expires_ms)
-    row = connection.execute(
-        select(LeaseRow.holder, LeaseRow.token, LeaseRow.expires_ms).where(LeaseRow.book == book).with_for_update()
-    ).one()
-    if row.holder != holder and row.expires_ms > now_ms:
-        return None
-    token = row.token if row.holder == holder else row.token + 1
-    connection.execute(update(LeaseRow).where(LeaseRow.book == book).values(holder=holder, token=token, expires_ms=expires_ms))
-    return Lease(book, holder, token, expires_ms)
+    row = {"book": book, "holder": holder, "token": 1, "expires_ms": now_ms + ttl_ms, "now_ms": now_ms}
+    taken = connection.execute(_acquiring(connection.dialect.name), row).one_or_none()
+    return None if taken is None else Lease(book, holder, taken.token, taken.expires_ms)
 
 
 def release(connection: Connection, lease: Lease) -> None:
@@ -36,6 +33,22 @@ def release(connection: Connection, lease: Lease) -> None:
         .where(LeaseRow.book == lease.book, LeaseRow.holder == lease.holder, LeaseRow.token == lease.token)
         .values(holder="", expires_ms=0)
     )
+
+
+@cache
+def _acquiring(dialect: str) -> ReturningInsert[tuple[int, int]]:
+    """One statement, so that no other process comes in between: a row is returned where the lease is ours now."""
+    statement = insert_into(dialect, LeaseRow)
+    given, is_ours = statement.excluded, LEASES.c.holder == statement.excluded.holder
+    return statement.on_conflict_do_update(
+        index_elements=["book"],
+        set_={
+            "holder": given.holder,
+            "token": case((is_ours, LEASES.c.token), else_=LEASES.c.token + 1),
+            "expires_ms": given.expires_ms,
+        },
+        where=or_(is_ours, LEASES.c.expires_ms <= bindparam("now_ms")),
+    ).returning(LEASES.c.token, LEASES.c.expires_ms)
 
 
 def check(connection: Connection, lease: Lease) -> None:

@@ -1,7 +1,8 @@
 """The ledger on SQLAlchemy: the port `shared.ports.Ledger`, each method one transaction.
 
 This module only opens transactions and says which function answers; the functions stand by concern in their own modules
-(leases, decisions, orders, executions, account, regimes, halts, journal). Safe for threads; each process opens its own.
+(leases, decisions, orders, executions, account, regimes, halts, outbox, operations, journal). Safe for threads; each process
+opens its own.
 """
 
 from __future__ import annotations
@@ -11,15 +12,28 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from shared.adapters.sql import account, decisions, executions, halts, journal, leases, orders, regimes
+from shared.adapters.sql import account, decisions, executions, halts, journal, leases, operations, orders, outbox, regimes
 from shared.adapters.sql.engine import label, make_engine, reading, writing
 from shared.adapters.sql.migrate import migrate as migrate_engine
 from shared.domain.asset import Asset
 from shared.domain.decision import Decision
+from shared.domain.events import Event
 from shared.domain.interval import Interval
 from shared.domain.orders import Fill, OrderIntent, OrderRecord, OrderReport, Position
-from shared.domain.records import BookRecord, EquityPoint, FundingPayment, Halt, Lease, RegimeState, Trade
-from shared.ports import Ledger
+from shared.domain.records import (
+    Arrival,
+    BookRecord,
+    EmergencyRecord,
+    EquityPoint,
+    FundingPayment,
+    Halt,
+    HaltKind,
+    Heartbeat,
+    Lease,
+    RegimeState,
+    Trade,
+)
+from shared.ports import BookState, Ledger
 
 
 def open_ledger(url: str, *, migrate: bool = True) -> SqlLedger:
@@ -62,6 +76,11 @@ class SqlLedger(Ledger):
         with writing(self.engine) as connection:
             return decisions.commit(connection, decision, intents, lease)
 
+    def add_intents(self, intents: Sequence[OrderIntent], lease: Lease) -> list[OrderIntent]:
+        """Store further intents of stored decisions; see the port. Raises `UsageError` for intents of another book."""
+        with writing(self.engine) as connection:
+            return decisions.add_intents(connection, intents, lease)
+
     def decision(self, decision_id: str) -> Decision | None:
         """One decision by id or unique prefix; raises `UsageError` listing the candidates of an ambiguous one."""
         with reading(self.engine) as connection:
@@ -84,12 +103,12 @@ class SqlLedger(Ledger):
 
     def advance_order(self, report: OrderReport) -> OrderRecord:
         """Apply a venue's report; raises `LedgerError` for an order that has no intent."""
-        with writing(self.engine) as connection:
+        with writing(self.engine, durable=False) as connection:
             return orders.advance(connection, report)
 
     def add_fills(self, book: str, fills: Iterable[Fill]) -> list[Fill]:
         """Store fills with the positions and trades that follow; return the new ones."""
-        with writing(self.engine) as connection:
+        with writing(self.engine, durable=False) as connection:
             return executions.add(connection, book, fills)
 
     def fills(self, book: str, *, symbol: str | None = None, client_id: str | None = None) -> list[Fill]:
@@ -102,9 +121,21 @@ class SqlLedger(Ledger):
         with reading(self.engine) as connection:
             return executions.positions(connection, book)
 
+    def book_state(self, book: str, now_ms: int) -> BookState:
+        """What a step begins with, over one connection."""
+        with reading(self.engine) as connection:
+            last_equity, peak_forgotten_ms = account.newest(connection, book)
+            return BookState(
+                unfinished_orders=orders.listed(connection, book, unfinished=True, decision_id=None),
+                positions=executions.positions(connection, book),
+                last_equity=last_equity,
+                peak_forgotten_ms=peak_forgotten_ms,
+                halts=halts.in_force(connection, book, now_ms),
+            )
+
     def add_funding(self, book: str, payments: Iterable[FundingPayment]) -> int:
         """Store funding entries; return how many were new."""
-        with writing(self.engine) as connection:
+        with writing(self.engine, durable=False) as connection:
             return account.add_funding(connection, book, payments)
 
     def funding(self, book: str) -> list[FundingPayment]:
@@ -114,7 +145,7 @@ class SqlLedger(Ledger):
 
     def record_equity(self, book: str, point: EquityPoint) -> None:
         """Store an equity point; the same instant again replaces it."""
-        with writing(self.engine) as connection:
+        with writing(self.engine, durable=False) as connection:
             account.record_equity(connection, book, point)
 
     def equity(self, book: str, since_ms: int = 0) -> list[EquityPoint]:
@@ -125,11 +156,21 @@ class SqlLedger(Ledger):
     def last_equity(self, book: str) -> EquityPoint | None:
         """The newest equity point."""
         with reading(self.engine) as connection:
-            return account.last_equity(connection, book)
+            return account.newest(connection, book)[0]
+
+    def rebase_peak(self, book: str, now_ms: int) -> None:
+        """Measure drawdown anew from here; see the port."""
+        with writing(self.engine) as connection:
+            account.rebase_peak(connection, book, now_ms)
+
+    def peak_forgotten_ms(self, book: str) -> int | None:
+        """Instant of the newest point whose peak was forgotten."""
+        with reading(self.engine) as connection:
+            return account.newest(connection, book)[1]
 
     def record_regimes(self, book: str, states: Iterable[RegimeState]) -> None:
         """Store regime states; the same key again replaces the old one."""
-        with writing(self.engine) as connection:
+        with writing(self.engine, durable=False) as connection:
             regimes.record(connection, book, states)
 
     def regimes(self, book: str, asset: Asset) -> list[RegimeState]:
@@ -152,21 +193,70 @@ class SqlLedger(Ledger):
         with reading(self.engine) as connection:
             return halts.in_force(connection, book, now_ms)
 
-    def lift_halts(self, book: str, by: str, reason: str, now_ms: int) -> int:
-        """Lift every halt in force; return how many there were."""
+    def lift_halts(
+        self,
+        book: str,
+        by: str,
+        reason: str,
+        now_ms: int,
+        *,
+        kinds: Sequence[HaltKind] | None = None,
+        symbol: str | None = None,
+    ) -> int:
+        """Lift the halts in force, of `kinds` and of `symbol` where they are given; return how many there were."""
         with writing(self.engine) as connection:
-            return halts.lift(connection, book, by, reason, now_ms)
+            return halts.lift(connection, book, by, reason, now_ms, kinds, symbol)
+
+    def unpublished_events(self, limit: int = 100) -> list[Event]:
+        """Events that are not known to have been published, oldest first; one indexed query."""
+        with reading(self.engine) as connection:
+            return outbox.waiting(connection, limit)
+
+    def mark_published(self, event_ids: Iterable[str], now_ms: int) -> None:
+        """Note that the bus has taken them."""
+        with writing(self.engine, durable=False) as connection:
+            outbox.mark(connection, event_ids, now_ms)
+
+    def record_arrival(self, arrival: Arrival) -> None:
+        """Store what an order met; the same client id again adds the answer's time."""
+        with writing(self.engine, durable=False) as connection:
+            operations.record_arrival(connection, arrival)
+
+    def arrivals(self, book: str, since_ms: int = 0) -> list[Arrival]:
+        """Arrivals, oldest first."""
+        with reading(self.engine) as connection:
+            return operations.arrivals(connection, book, since_ms)
+
+    def record_emergency(self, emergency: EmergencyRecord) -> None:
+        """Store a run of the emergency protocol; the same id again replaces it."""
+        with writing(self.engine) as connection:
+            operations.record_emergency(connection, emergency)
+
+    def emergencies(self, book: str) -> list[EmergencyRecord]:
+        """Runs of the emergency protocol, oldest first."""
+        with reading(self.engine) as connection:
+            return operations.emergencies(connection, book)
+
+    def beat(self, heartbeat: Heartbeat) -> None:
+        """Store the newest heartbeat of (book, role, holder)."""
+        with writing(self.engine, durable=False) as connection:
+            operations.beat(connection, heartbeat)
+
+    def heartbeats(self, book: str) -> list[Heartbeat]:
+        """The newest heartbeat of each process, by role."""
+        with reading(self.engine) as connection:
+            return operations.heartbeats(connection, book)
 
     def record_quality(self, asset: Asset, interval: Interval, report: Mapping[str, Any], now_ms: int) -> None:
         """Store a data quality report."""
-        with writing(self.engine) as connection:
+        with writing(self.engine, durable=False) as connection:
             journal.record_quality(connection, asset, interval, report, now_ms)
 
     def log(
         self, book: str, source: str, level: str, message: str, now_ms: int, context: Mapping[str, Any] | None = None
     ) -> None:
         """Append to the agent log."""
-        with writing(self.engine) as connection:
+        with writing(self.engine, durable=level == "error") as connection:
             journal.log(connection, book, source, level, message, now_ms, context)
 
     def agent_log(self, book: str, limit: int = 100) -> list[Mapping[str, Any]]:

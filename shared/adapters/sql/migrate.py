@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, Engine, inspect, text
 
-from shared.adapters.sql import models, research_models  # noqa: F401  (importing them registers their tables)
+from shared.adapters.sql import live_models, models, research_models  # noqa: F401  (importing them registers their tables)
 from shared.adapters.sql.base import Base
 from shared.adapters.sql.engine import label, reading, writing
 from shared.domain.errors import LedgerError
@@ -16,10 +16,10 @@ from shared.domain.errors import LedgerError
 METADATA = Base.metadata
 """Every table that the migrations make."""
 
-HEAD = "0002"
+HEAD = "0003"
 """The newest revision in `migrations/versions/`."""
 
-KNOWN_REVISIONS = ("0001", "0002")
+KNOWN_REVISIONS = ("0001", "0002", "0003")
 
 _VERSION_TABLE = "alembic_version"
 _ADVISORY_LOCK = 0x6F73_745F_6D69  # "ost_mi", any number that nobody else uses

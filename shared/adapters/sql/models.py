@@ -79,6 +79,7 @@ class DecisionRow(Base):
     reasons: Mapped[list[Any]]
     approvals: Mapped[list[Any]]
     order_ids: Mapped[list[Any]]
+    decided_ms: Mapped[int] = mapped_column(server_default=text("0"))
     lease_token: Mapped[int]
     """token of the writer, so that a doubled writer could be found out afterwards"""
 
@@ -103,6 +104,7 @@ class IntentRow(Base):
     price: Mapped[Decimal | None]
     stop_price: Mapped[Decimal | None]
     reduce_only: Mapped[bool]
+    due_ms: Mapped[int] = mapped_column(server_default=text("0"))
 
 
 class OrderRow(Base):
@@ -249,6 +251,7 @@ class HaltRow(Base):
     lifted_ms: Mapped[int | None]
     lifted_by: Mapped[str | None]
     lifted_reason: Mapped[str | None]
+    kind: Mapped[str]
 
 
 class LogRow(Base):

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, RowMapping, Select, select, update
+from sqlalchemy import BindParameter, Connection, RowMapping, Select, bindparam, select, update
 
 from shared.adapters.sql.models import UNFINISHED, IntentRow, OrderRow
-from shared.adapters.sql.statements import table
+from shared.adapters.sql.statements import table, unread
 from shared.domain.errors import LedgerError
 from shared.domain.money import ZERO
 from shared.domain.orders import OrderIntent, OrderKind, OrderRecord, OrderReport, OrderState, Side
@@ -22,6 +22,21 @@ ORDERS = table(OrderRow)
 _RECORDS = select(INTENTS, *(column for column in ORDERS.c if column.name not in ("client_id", "book"))).join(
     ORDERS, ORDERS.c.client_id == INTENTS.c.client_id
 )
+_KEY: BindParameter[str] = bindparam("key")
+_ONE = _RECORDS.where(INTENTS.c.client_id == _KEY)
+_LOCKED = _ONE.with_for_update(of=ORDERS)
+_ADVANCE = unread(update(ORDERS).where(ORDERS.c.client_id == _KEY))
+
+
+def _listing(*, unfinished: bool, of_decision: bool) -> Select[Any]:
+    # The book is asked of the table whose index narrows more; asking both lets SQLite read every order of the book.
+    query = _RECORDS.where(ORDERS.c.book == _KEY, UNFINISHED) if unfinished else _RECORDS.where(INTENTS.c.book == _KEY)
+    if of_decision:
+        query = query.where(INTENTS.c.decision_id == bindparam("decision_key"))
+    return query.order_by(INTENTS.c.created_ms, INTENTS.c.decision_id, INTENTS.c.position)
+
+
+_LISTED = {(some, of): _listing(unfinished=some, of_decision=of) for some in (False, True) for of in (False, True)}
 
 
 class Owner(NamedTuple):
@@ -47,6 +62,7 @@ def intent_row(intent: OrderIntent, position: int) -> dict[str, Any]:
         "price": intent.price,
         "stop_price": intent.stop_price,
         "reduce_only": intent.reduce_only,
+        "due_ms": intent.due_ms,
     }
 
 
@@ -57,26 +73,19 @@ def new_order_row(intent: OrderIntent) -> dict[str, Any]:
 
 def find(connection: Connection, client_id: str) -> OrderRecord | None:
     """One order."""
-    row = connection.execute(_RECORDS.where(INTENTS.c.client_id == client_id)).mappings().one_or_none()
+    row = connection.execute(_ONE, {"key": client_id}).mappings().one_or_none()
     return None if row is None else _record(row)
 
 
 def listed(connection: Connection, book: str, *, unfinished: bool, decision_id: str | None) -> list[OrderRecord]:
     """Orders of a book, oldest first, and in their decision's order."""
-    # The book is asked of the table whose index narrows more; asking both lets SQLite read every order of the book.
-    query: Select[Any] = (
-        _RECORDS.where(ORDERS.c.book == book, UNFINISHED) if unfinished else _RECORDS.where(INTENTS.c.book == book)
-    )
-    if decision_id is not None:
-        query = query.where(INTENTS.c.decision_id == decision_id)
-    query = query.order_by(INTENTS.c.created_ms, INTENTS.c.decision_id, INTENTS.c.position)
-    return [_record(row) for row in connection.execute(query).mappings()]
+    query = _LISTED[unfinished, decision_id is not None]
+    return [_record(row) for row in connection.execute(query, {"key": book, "decision_key": decision_id}).mappings()]
 
 
 def advance(connection: Connection, report: OrderReport) -> OrderRecord:
     """Apply a report to its order. Raises `LedgerError` for an order that is not in the ledger."""
-    locked = _RECORDS.where(INTENTS.c.client_id == report.client_id).with_for_update(of=ORDERS)
-    row = connection.execute(locked).mappings().one_or_none()
+    row = connection.execute(_LOCKED, {"key": report.client_id}).mappings().one_or_none()
     if row is None:
         raise LedgerError(
             f"order {report.client_id} is not in the ledger: an intent is committed before its order is sent; "
@@ -87,7 +96,7 @@ def advance(connection: Connection, report: OrderReport) -> OrderRecord:
     fill_client_id = row["fill_client_id"] or report.fill_client_id
     if after != before or fill_client_id != row["fill_client_id"]:
         values = {**_state(after), "fill_client_id": fill_client_id}
-        connection.execute(update(ORDERS).where(ORDERS.c.client_id == report.client_id).values(values))
+        connection.execute(_ADVANCE, {"key": report.client_id, **values})
     return after
 
 
@@ -125,6 +134,7 @@ def _record(row: RowMapping) -> OrderRecord:
         price=row["price"],
         stop_price=row["stop_price"],
         reduce_only=row["reduce_only"],
+        due_ms=row["due_ms"],
     )
     return OrderRecord(
         intent=intent,

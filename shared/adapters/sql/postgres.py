@@ -7,8 +7,11 @@ the pool would log as an error with a traceback on every restart of the server.
 
 from __future__ import annotations
 
+import select
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from socket import socket
 from typing import Any
 
 from sqlalchemy.dialects import registry
@@ -19,7 +22,18 @@ from shared.adapters.sql.errors import sqlstate
 DRIVER = "postgresql+ost_pg8000"
 """Driver name under which SQLAlchemy finds `PatientDialect`."""
 
+DEFERRED = "ost_deferred"
+"""Execution option of a statement whose outcome nobody reads: it may be sent together with the next one, or with COMMIT."""
+
+_FRESH_S = 1.0
+"""How long after an answer a connection is believed to live without being asked."""
+
 _LOST = ("57P", "08")
+
+_DURABLE = (
+    "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') IN ('off', 'local')"
+)
+"""A committed intent must survive the server's death: no order may be at the venue that the ledger has forgotten."""
 
 
 class PatientDialect(PGDialect_pg8000):
@@ -28,13 +42,27 @@ class PatientDialect(PGDialect_pg8000):
     driver = "ost_pg8000"
     supports_statement_cache = True
 
+    def connect(self, *arguments: Any, **options: Any) -> Any:
+        """A connection that prepares its statements, needs few round trips, and commits durably by itself."""
+        from shared.adapters.sql.postgres_wire import PromptConnection
+
+        connection = PromptConnection(*arguments, **options)
+        with self._network_errors():
+            connection.execute_simple(_DURABLE)
+        return connection
+
     def is_disconnect(self, e: Any, connection: Any, cursor: Any) -> bool:
         """Whether the connection is of no more use: closed, network error, server shutting down."""
         return (sqlstate(e) or "").startswith(_LOST) or bool(super().is_disconnect(e, connection, cursor))  # type: ignore[no-untyped-call]
 
     def do_ping(self, dbapi_connection: Any) -> bool:
-        """False for a dead connection: the pool then makes a new one."""
+        """False for a dead connection: the pool then makes a new one.
+
+        A connection that answered just now is only looked at, which costs no round trip: a server that goes away says so.
+        """
         try:
+            if time.monotonic() - dbapi_connection.answered_s < _FRESH_S and not _has_something_to_say(dbapi_connection._usock):
+                return True
             return bool(super().do_ping(dbapi_connection))
         except (OSError, self.loaded_dbapi.Error):
             return False
@@ -47,13 +75,19 @@ class PatientDialect(PGDialect_pg8000):
             return
 
     def do_execute(self, cursor: Any, statement: Any, parameters: Any, context: Any = None) -> None:
-        """Run a statement."""
+        """Run a statement; one whose outcome nobody reads (`DEFERRED`) travels with the next one."""
         with self._network_errors():
+            if context is not None and context.execution_options.get(DEFERRED):
+                cursor.defer(statement, [parameters])
+                return
             super().do_execute(cursor, statement, parameters, context)  # type: ignore[no-untyped-call]
 
     def do_executemany(self, cursor: Any, statement: Any, parameters: Any, context: Any = None) -> None:
-        """Run a statement for many rows."""
+        """Run a statement for many rows, likewise."""
         with self._network_errors():
+            if context is not None and context.execution_options.get(DEFERRED):
+                cursor.defer(statement, parameters)
+                return
             super().do_executemany(cursor, statement, parameters, context)  # type: ignore[no-untyped-call]
 
     def do_commit(self, dbapi_connection: Any) -> None:
@@ -73,6 +107,15 @@ class PatientDialect(PGDialect_pg8000):
         except OSError as error:
             # The words that the base class recognises.
             raise self.loaded_dbapi.InterfaceError(f"network error: {error or type(error).__name__}") from error
+
+
+def _has_something_to_say(connected: socket | None) -> bool:
+    """Whether there is anything to be read: an idle server is silent until it leaves. A closed connection counts as well."""
+    if connected is None:
+        return True
+    waiting = select.poll()
+    waiting.register(connected, select.POLLIN)
+    return bool(waiting.poll(0))
 
 
 registry.register("postgresql.ost_pg8000", __name__, PatientDialect.__name__)

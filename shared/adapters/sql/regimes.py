@@ -5,37 +5,55 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, Select, select
+from sqlalchemy import Connection, RowMapping, bindparam, select
 
+from shared.adapters.sql import outbox
 from shared.adapters.sql.models import RegimeRow
 from shared.adapters.sql.statements import insert_or_replace, table
 from shared.domain.asset import Asset
+from shared.domain.events import regime_changed
 from shared.domain.records import RegimeState
 from shared.domain.regime import Regime, RegimeProbabilities
 
 _REGIMES = table(RegimeRow)
+_OF_ASSET = select(_REGIMES).where(
+    _REGIMES.c.book == bindparam("book_key"),
+    _REGIMES.c.venue == bindparam("venue_key"),
+    _REGIMES.c.symbol == bindparam("symbol_key"),
+)
+_NEWEST = _OF_ASSET.order_by(_REGIMES.c.bar_close_ms.desc()).limit(1)
 
 
 def record(connection: Connection, book: str, states: Iterable[RegimeState]) -> None:
-    """Store states; the same key again replaces the old one."""
-    insert_or_replace(connection, RegimeRow, [_row(book, state) for state in states])
+    """Store states, and an event for each asset whose newest state now holds another regime than its newest one before.
+
+    The same key again replaces the old state.
+    """
+    given = sorted(states, key=lambda state: state.bar_close_ms)
+    newest = {state.asset: last(connection, book, state.asset) for state in given}
+    changes = []
+    for state in given:
+        before = newest[state.asset]
+        if before is not None and before.bar_close_ms > state.bar_close_ms:
+            continue
+        if before is None or before.regime is not state.regime:
+            changes.append(regime_changed(book, before, state))
+        newest[state.asset] = state
+    insert_or_replace(connection, RegimeRow, [_row(book, state) for state in given])
+    outbox.add(connection, changes)
 
 
 def listed(connection: Connection, book: str, asset: Asset) -> list[RegimeState]:
     """States of an asset, oldest first."""
-    query = _of(book, asset).order_by(_REGIMES.c.bar_close_ms)
-    return [_state(row) for row in connection.execute(query).mappings()]
+    key = {"book_key": book, "venue_key": asset.venue, "symbol_key": asset.symbol}
+    return [_state(row) for row in connection.execute(_OF_ASSET.order_by(_REGIMES.c.bar_close_ms), key).mappings()]
 
 
 def last(connection: Connection, book: str, asset: Asset) -> RegimeState | None:
     """The newest state of an asset."""
-    query = _of(book, asset).order_by(_REGIMES.c.bar_close_ms.desc()).limit(1)
-    row = connection.execute(query).mappings().one_or_none()
+    key = {"book_key": book, "venue_key": asset.venue, "symbol_key": asset.symbol}
+    row = connection.execute(_NEWEST, key).mappings().one_or_none()
     return None if row is None else _state(row)
-
-
-def _of(book: str, asset: Asset) -> Select[Any]:
-    return select(_REGIMES).where(_REGIMES.c.book == book, _REGIMES.c.venue == asset.venue, _REGIMES.c.symbol == asset.symbol)
 
 
 def _row(book: str, state: RegimeState) -> dict[str, Any]:

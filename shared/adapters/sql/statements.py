@@ -4,14 +4,15 @@ keeps in two dialects), and the row whose id starts with what a person typed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, Table, inspect, select
+from sqlalchemy import Connection, Insert, RowMapping, Table, UpdateBase, insert, inspect, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from shared.adapters.sql.base import Base
+from shared.adapters.sql.postgres import DEFERRED
 from shared.domain.asset import Asset
 from shared.domain.errors import UsageError
 from shared.domain.interval import Interval
@@ -35,10 +36,33 @@ def insert_missing(connection: Connection, model: type[Base], row: Row) -> bool:
     return connection.execute(_inserting(connection.dialect.name, model), dict(row)).rowcount == 1
 
 
+def insert_all_missing(connection: Connection, model: type[Base], rows: Sequence[Row]) -> None:
+    """Insert rows; those whose key is there change nothing."""
+    if rows:
+        connection.execute(unread(_inserting(connection.dialect.name, model)), [dict(row) for row in rows])
+
+
+def insert_all(connection: Connection, model: type[Base], rows: Sequence[Row]) -> None:
+    """Insert rows whose keys are not there."""
+    if rows:
+        connection.execute(unread(_plain(model)), [dict(row) for row in rows])
+
+
 def insert_or_replace(connection: Connection, model: type[Base], rows: Sequence[Row]) -> None:
     """Insert rows; those whose key is there replace the old ones."""
     if rows:
-        connection.execute(_replacing(connection.dialect.name, model), [dict(row) for row in rows])
+        connection.execute(unread(_replacing(connection.dialect.name, model)), [dict(row) for row in rows])
+
+
+def insert_into(dialect: str, model: type[Base]) -> _Insert:
+    """An insert to which a rule for conflicts can be added."""
+    return postgresql.insert(table(model)) if dialect == "postgresql" else sqlite.insert(table(model))
+
+
+@cache
+def unread(statement: UpdateBase) -> UpdateBase:
+    """The statement as one whose outcome nobody reads: it travels with the next one, and with it its error."""
+    return (statement.inline() if isinstance(statement, Insert) else statement).execution_options(**{DEFERRED: True})
 
 
 def row_by_id(connection: Connection, model: type[Base], wanted: str, *, noun: str, listing: str) -> RowMapping | None:
@@ -77,17 +101,18 @@ def with_asset(row: RowMapping) -> dict[str, Any]:
 # Building a statement takes as long as running it; there is one of each kind per table and database.
 @cache
 def _inserting(dialect: str, model: type[Base]) -> _Insert:
-    return _insert(dialect)(table(model)).on_conflict_do_nothing()
+    return insert_into(dialect, model).on_conflict_do_nothing()
+
+
+@cache
+def _plain(model: type[Base]) -> Insert:
+    return insert(table(model))
 
 
 @cache
 def _replacing(dialect: str, model: type[Base]) -> _Insert:
     columns = table(model).columns
-    statement = _insert(dialect)(table(model))
+    statement = insert_into(dialect, model)
     keys = [column.name for column in columns if column.primary_key]
     changed = {column.name: statement.excluded[column.name] for column in columns if not column.primary_key}
     return statement.on_conflict_do_update(index_elements=keys, set_=changed)
-
-
-def _insert(dialect: str) -> Callable[[Table], _Insert]:
-    return postgresql.insert if dialect == "postgresql" else sqlite.insert

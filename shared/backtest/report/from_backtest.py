@@ -21,7 +21,7 @@ from shared.backtest.system import PreparedAsset
 from shared.domain.asset import Asset
 from shared.domain.errors import MalformedData
 from shared.domain.orders import Fill, OrderIntent, OrderKind, OrderRecord, OrderState, Side
-from shared.domain.records import EquityPoint, Halt, Trade
+from shared.domain.records import EquityPoint, Halt, HaltKind, Trade
 from shared.domain.regime import REGIMES
 from shared.risk.monte_carlo import MonteCarlo
 from shared.risk.params import RiskParams
@@ -174,7 +174,13 @@ def _points(result: BacktestResult) -> tuple[EquityPoint, ...]:
 
 def _halts(result: BacktestResult) -> tuple[Halt, ...]:
     return tuple(
-        Halt(result.label, f"drawdown {basis_points / 100:.1f} %", since, None if until < 0 else until)
+        Halt(
+            result.label,
+            f"{'loss of the day' if basis_points < 0 else 'drawdown'} {abs(basis_points) / 100:.1f} %",
+            since,
+            None if until < 0 else until,
+            kind=HaltKind.DRAWDOWN if until < 0 else HaltKind.PAUSE,
+        )
         for since, until, basis_points in result.halts.tolist()
     )
 

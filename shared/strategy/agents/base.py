@@ -79,9 +79,9 @@ class TradingAgent:
         likely = self.regime_probability(probabilities, params) >= params.minimum_regime_probability
         return np.asarray(likely & reading.ready, dtype=np.bool_)
 
-    def reason(self, frame: Frame, active: bool, score: float, params: StrategyParams) -> str:
-        """Why the agent votes as it does on the last row of `frame`."""
-        if not bool(self.read(frame, params).ready[-1]):
+    def reason(self, frame: Frame, active: bool, score: float, params: StrategyParams, *, ready: bool | None = None) -> str:
+        """Why the agent votes as it does on the last row of `frame`; `ready` as its reading says there, where it is known."""
+        if not (bool(self.read(frame, params).ready[-1]) if ready is None else ready):
             return f"takes no part: {self.explain(frame, params)}"
         if not active:
             regimes = " or ".join(self.settings(params).target_regimes)

@@ -10,12 +10,25 @@ from typing import Any
 import pytest
 
 from shared.domain.asset import Asset
-from shared.domain.errors import LeaseLost, LedgerError, UsageError
+from shared.domain.errors import LeaseLost, LedgerError, MalformedData, UsageError
+from shared.domain.events import EventKind, failed, halted, regime_changed, trade_executed
 from shared.domain.interval import HOUR_MS, Interval
 from shared.domain.orders import OrderRecord, OrderReport, OrderState, Position
-from shared.domain.records import EquityPoint, FundingPayment, Halt, Lease, RegimeState, Trade
+from shared.domain.records import (
+    Arrival,
+    EmergencyRecord,
+    EquityPoint,
+    FundingPayment,
+    Halt,
+    HaltKind,
+    Heartbeat,
+    Lease,
+    RegimeState,
+    Trade,
+    next_peak,
+)
 from shared.domain.regime import Regime, RegimeProbabilities
-from shared.ports import Ledger
+from shared.ports import BookState, Ledger
 
 BTC = Asset("binanceusdm", "BTCUSDT")
 ETH = Asset("binanceusdm", "ETHUSDT")
@@ -183,6 +196,32 @@ class TestOrders:
         assert len(ledger.orders("b", decision_id=order.intent.decision_id)) == 2
 
 
+class TestLaterIntents:
+    def test_they_join_their_decision_once(self, ledger: Ledger, lease: Lease, make: Any) -> None:
+        decision = make.decision()
+        first, stop = make.intent(decision), make.intent(decision, "stop")
+        smaller = make.intent(decision, "stop2", due_ms=5)
+        ledger.commit_decision(decision, [first, stop], lease)
+        assert ledger.add_intents([smaller], lease) == [smaller]
+        assert ledger.add_intents([smaller, stop], lease) == []
+        assert [record.intent for record in ledger.orders("b")] == [first, stop, smaller]
+        assert ledger.orders("b", unfinished=True)[-1] == OrderRecord(smaller, OrderState.INTENT)
+        assert ledger.add_intents([], lease) == []
+
+    def test_without_the_lease_the_book_or_the_decision_nothing_is_stored(
+        self, ledger: Ledger, lease: Lease, make: Any
+    ) -> None:
+        decision = make.decision()
+        ledger.commit_decision(decision, [], lease)
+        with pytest.raises(LeaseLost):
+            ledger.add_intents([make.intent(decision)], replace(lease, token=9))
+        with pytest.raises(UsageError, match="book b"):
+            ledger.add_intents([make.intent(decision, book="c")], lease)
+        with pytest.raises(LedgerError, match="refuses a row"):
+            ledger.add_intents([make.intent(decision), make.intent(make.decision(1))], lease)
+        assert ledger.orders("b") == []
+
+
 class TestFills:
     def test_fills_make_the_position(self, ledger: Ledger, make: Any) -> None:
         fills = [make.fill(1, "2", "100"), make.fill(2, "2", "110"), make.fill(3, "-1", "120")]
@@ -302,6 +341,37 @@ class TestMoney:
         assert ledger.equity("b", since_ms=2) == [newer]
         assert ledger.last_equity("b") == newer
 
+    def test_after_a_resume_the_next_mark_is_its_own_peak(self, ledger: Ledger) -> None:
+        ledger.rebase_peak("b", 50)
+        assert ledger.peak_forgotten_ms("b") is None
+        lost = EquityPoint(100, Decimal(79), Decimal(79), Decimal(100))
+        ledger.record_equity("b", lost)
+        ledger.rebase_peak("b", 150)
+        ledger.rebase_peak("b", 160)
+        assert ledger.last_equity("b") == lost
+        assert ledger.peak_forgotten_ms("b") == 100
+        assert ledger.peak_forgotten_ms("c") is None
+        assert next_peak(Decimal(78), ledger.last_equity("b"), ledger.peak_forgotten_ms("b")) == 78
+        ledger.record_equity("b", EquityPoint(120, Decimal(78), Decimal(78), Decimal(78)))
+        assert next_peak(Decimal(77), ledger.last_equity("b"), ledger.peak_forgotten_ms("b")) == 78
+
+    def test_the_state_of_a_book_is_its_parts(self, ledger: Ledger, lease: Lease, make: Any) -> None:
+        assert ledger.book_state("b", 0) == BookState([], {}, None, None, [])
+        decision = make.decision()
+        ledger.commit_decision(decision, [make.intent(decision)], lease)
+        ledger.add_fills("b", [make.fill(1, "1")])
+        ledger.record_equity("b", EquityPoint(100, Decimal(79), Decimal(79), Decimal(100)))
+        ledger.set_halt(Halt("b", "pause", 1, 200, kind=HaltKind.PAUSE))
+        ledger.rebase_peak("b", 150)
+        for now_ms in (150, 200):
+            assert ledger.book_state("b", now_ms) == BookState(
+                ledger.orders("b", unfinished=True),
+                ledger.positions("b"),
+                ledger.last_equity("b"),
+                ledger.peak_forgotten_ms("b"),
+                ledger.halts("b", now_ms),
+            )
+
 
 class TestRegimes:
     def test_states_are_replaced_by_bar(self, ledger: Ledger) -> None:
@@ -348,6 +418,119 @@ class TestHalts:
             ledger.set_halt(halt)
         assert ledger.halts("b", 5) == halts
         assert ledger.lift_halts("b", "ada", "all", 6) == 4
+
+    def test_kinds_are_kept_and_halts_are_lifted_by_kind_and_symbol(self, ledger: Ledger) -> None:
+        halts = [Halt("b", kind.value, 1, None, symbol, kind) for kind in HaltKind for symbol in (None, "BTCUSDT", "ETHUSDT")]
+        for halt in halts:
+            ledger.set_halt(halt)
+        assert set(ledger.halts("b", 5)) == set(halts)
+        assert ledger.lift_halts("b", "ada", "looked", 6, kinds=[]) == 0
+        assert ledger.lift_halts("b", "ada", "looked", 6, kinds=[HaltKind.FROZEN, HaltKind.PAUSE], symbol="BTCUSDT") == 2
+        assert ledger.lift_halts("b", "ada", "looked", 6, kinds=[HaltKind.OPERATIONAL]) == 3
+        assert ledger.lift_halts("b", "ada", "looked", 6, symbol="ETHUSDT") == 4
+        left = {(halt.kind, halt.symbol) for halt in ledger.halts("b", 7)}
+        assert left == {
+            (HaltKind.PAUSE, None),
+            (HaltKind.FROZEN, None),
+            (HaltKind.DRAWDOWN, None),
+            (HaltKind.DRAWDOWN, "BTCUSDT"),
+            (HaltKind.MANUAL, None),
+            (HaltKind.MANUAL, "BTCUSDT"),
+        }
+        assert ledger.lift_halts("b", "ada", "looked", 8) == 6
+
+
+class TestOutbox:
+    STATE = RegimeState(BTC, 1, RegimeProbabilities(0.1, 0.2, 0.7), Regime.STRESS, "m", (0.1, 0.2, 0.7), 5, 2)
+
+    def test_each_new_execution_is_told_once(self, ledger: Ledger, make: Any) -> None:
+        fills = [make.fill(1, "1"), make.fill(2, "1", symbol="ETHUSDT"), make.fill(3, "-1")]
+        ledger.add_fills("b", fills[:2])
+        ledger.add_fills("b", fills)
+        assert ledger.unpublished_events() == [trade_executed("b", fill) for fill in fills]
+
+    def test_a_regime_is_told_where_it_changes(self, ledger: Ledger) -> None:
+        calm = replace(self.STATE, bar_close_ms=2, regime=Regime.CALM)
+        still, other = replace(calm, bar_close_ms=3), replace(calm, asset=ETH)
+        for states in ([self.STATE], [self.STATE], [still, calm, other], [still]):
+            ledger.record_regimes("b", states)
+        told = [regime_changed("b", None, self.STATE), regime_changed("b", self.STATE, calm), regime_changed("b", None, other)]
+        assert ledger.unpublished_events() == told
+
+    def test_what_is_older_than_the_newest_regime_is_no_news(self, ledger: Ledger) -> None:
+        newest = replace(self.STATE, bar_close_ms=5)
+        ledger.record_regimes("b", [newest])
+        ledger.record_regimes("b", [replace(self.STATE, bar_close_ms=4, regime=Regime.CALM)])
+        assert ledger.unpublished_events() == [regime_changed("b", None, newest)]
+
+    def test_a_new_halt_is_told_as_what_it_is(self, ledger: Ledger) -> None:
+        halts = [Halt("b", "why", n, None, None, kind) for n, kind in enumerate(HaltKind)]
+        for halt in [*halts, *halts]:
+            ledger.set_halt(halt)
+        told = ledger.unpublished_events()
+        kinds = dict.fromkeys(HaltKind, EventKind.ERROR)
+        kinds |= dict.fromkeys((HaltKind.PAUSE, HaltKind.DRAWDOWN), EventKind.DRAWDOWN_THRESHOLD)
+        assert told == [halted(kinds[halt.kind], halt) for halt in halts]
+
+    def test_an_error_in_the_log_is_told_and_a_warning_is_not(self, ledger: Ledger) -> None:
+        ledger.log("b", "trader", "warning", "slow", 1)
+        ledger.log("b", "trader", "error", "dead\0", 2, {"x": Decimal("1.5"), "bad": math.nan})
+        ledger.log("b", "trader", "error", "dead", 3)
+        told = [failed("b", "trader", "dead", 2, {"x": "1.5", "bad": "NaN"}), failed("b", "trader", "dead", 3, None)]
+        assert ledger.unpublished_events() == told
+
+    def test_what_fails_tells_nothing(self, ledger: Ledger, make: Any) -> None:
+        with pytest.raises(MalformedData):
+            ledger.add_fills("b", [make.fill(1, "1"), make.fill(2, "1", fee=Decimal("NaN"))])
+        assert ledger.unpublished_events() == []
+
+    def test_published_events_are_gone_and_the_others_stay_in_order(self, ledger: Ledger, make: Any) -> None:
+        ledger.add_fills("b", [make.fill(n, "1") for n in range(1, 6)])
+        events = ledger.unpublished_events()
+        assert ledger.unpublished_events(limit=2) == events[:2]
+        ledger.mark_published([events[1].id, events[0].id, "e-unknown"], 9)
+        ledger.mark_published([], 9)
+        assert ledger.unpublished_events() == events[2:]
+        ledger.add_fills("b", [make.fill(1, "1")])
+        assert ledger.unpublished_events() == events[2:]
+
+
+class TestOperations:
+    ARRIVAL = Arrival("o-1", "b", "BTCUSDT", Decimal("106000.1"), Decimal("106000.15"), 10)
+
+    def test_an_arrival_gets_its_answer_once(self, ledger: Ledger) -> None:
+        blind = replace(self.ARRIVAL, client_id="o-0", arrival_mid=None, sent_ms=20, answered_ms=25)
+        for arrival in (blind, self.ARRIVAL):
+            ledger.record_arrival(arrival)
+        assert ledger.arrivals("b") == [self.ARRIVAL, blind]
+        ledger.record_arrival(replace(self.ARRIVAL, sent_ms=11, arrival_mid=None, answered_ms=15))
+        ledger.record_arrival(replace(self.ARRIVAL, answered_ms=99))
+        assert ledger.arrivals("b") == [replace(self.ARRIVAL, answered_ms=15), blind]
+        assert ledger.arrivals("b", since_ms=11) == [blind]
+        assert ledger.arrivals("c") == []
+
+    def test_an_emergency_is_kept_as_far_as_it_has_come(self, ledger: Ledger) -> None:
+        begun = EmergencyRecord("em-2", "b", HaltKind.DRAWDOWN, "21 %", 10, None, None, None, (), ("cancel o-1",))
+        ended = replace(begun, finished_ms=30, wallet=Decimal("790.50"), equity=Decimal("790.5"), closed=("BTCUSDT",))
+        ended = replace(ended, steps=(*begun.steps, "flat ✓"))
+        earlier = replace(begun, id="em-1", kind=HaltKind.MANUAL, started_ms=5)
+        for emergency in (begun, earlier):
+            ledger.record_emergency(emergency)
+        assert ledger.emergencies("b") == [earlier, begun]
+        ledger.record_emergency(ended)
+        assert ledger.emergencies("b") == [earlier, ended]
+        assert ledger.emergencies("c") == []
+
+    def test_the_newest_heartbeat_of_each_process_is_kept(self, ledger: Ledger) -> None:
+        trader = Heartbeat("b", "trader", "one", 10, {"bar": 1, "lag_s": 0.25})
+        standby, other = replace(trader, role="standby", holder="two"), replace(trader, holder="two", time_ms=11)
+        for heartbeat in (trader, standby, other):
+            ledger.beat(heartbeat)
+        newer = replace(trader, time_ms=20, state={"bar": 2})
+        for heartbeat in (newer, trader):
+            ledger.beat(heartbeat)
+        assert ledger.heartbeats("b") == [standby, newer, other]
+        assert ledger.heartbeats("c") == []
 
 
 class TestJournal:

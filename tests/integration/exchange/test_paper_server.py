@@ -104,6 +104,77 @@ async def test_user_and_kline_streams_carry_what_happens(start):
     assert (await exchange.call("PUT", "/fapi/v1/listenKey"))[1]["code"] == -1125
 
 
+async def test_at_a_speed_closed_bars_are_told_as_they_close(start):
+    exchange = await start("--speed", "7200")  # a bar in half a second
+    async with aiohttp.ClientSession(exchange.url) as session, session.ws_connect("/market/ws/btcusdt@kline_1h") as bars:
+        told = []
+        async with asyncio.timeout(20):
+            while len(told) < 4:
+                bar = await bars.receive_json()
+                if bar["k"]["x"]:
+                    told.append((bar["k"]["t"], bar["E"] - bar["k"]["T"]))
+    first = told[0][0]
+    assert [opened for opened, _ in told] == [first + i * exchange.hour_ms for i in range(4)]
+    assert sorted(late for _, late in told)[0] < exchange.hour_ms / 4  # the clock is moved when a bar closes, not only by ticks
+
+
+async def test_streams_can_be_made_to_fail(start):
+    exchange = await start()
+
+    async def control(action, which="all"):
+        status, body, _ = await exchange.call("POST", "/paper/v1/streams", action=action, which=which)
+        return body["connections"] if status == 200 else body["code"]
+
+    key = (await exchange.call("POST", "/fapi/v1/listenKey"))[1]["listenKey"]
+    async with aiohttp.ClientSession(exchange.url) as session:
+
+        def user():
+            return session.ws_connect(f"/private/ws?listenKey={key}")
+
+        async with user() as private, session.ws_connect("/public/ws/btcusdt@bookTicker") as public:
+            await public.receive_json(timeout=5)
+            assert [await control("drop", which) for which in ("nobody", "market")] == [-1130, 1]
+            assert (await public.receive(timeout=5)).type in (aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR)
+            assert await control("expire_key", "user") == 1
+            assert (await private.receive_json(timeout=5)) == {
+                "e": "listenKeyExpired",
+                "E": exchange.start_ms,
+                "listenKey": key,
+            }
+            assert await control("close") == 1
+            assert (await private.receive(timeout=5)).data == 1001
+        assert await control("refuse") == 0
+        with pytest.raises(aiohttp.WSServerHandshakeError, match="503"):
+            await user()
+        await control("accept")
+        async with session.ws_connect("/ws", autoping=False) as silent:
+            await silent.ping(b"there?")
+            assert (await silent.receive(timeout=5)).type is aiohttp.WSMsgType.PONG
+            assert await control("stall", "market") == 1
+            await silent.ping(b"there?")
+            await silent.send_json({"method": "SUBSCRIBE", "params": ["btcusdt@bookTicker"], "id": 1})
+            await exchange.advance(1)
+            with pytest.raises(TimeoutError):
+                await silent.receive(timeout=0.3)
+    assert await control("explode") == -1130
+
+
+async def test_keys_and_connections_end_at_their_age(start):
+    exchange = await start("--key-minutes", "30", "--connection-hours", "2", "--simulated-lives")
+    key = (await exchange.call("POST", "/fapi/v1/listenKey"))[1]["listenKey"]
+    async with aiohttp.ClientSession(exchange.url) as session, session.ws_connect(f"/private/ws?listenKey={key}") as user:
+        await exchange.advance(0.4)
+        assert (await exchange.call("PUT", "/fapi/v1/listenKey"))[1]["listenKey"] == key
+        await exchange.advance(0.8)
+        assert (await exchange.call("PUT", "/fapi/v1/listenKey"))[0] == 200
+        await exchange.advance(1.5)
+        assert (await user.receive_json(timeout=5))["e"] == "listenKeyExpired"
+        assert (await exchange.call("PUT", "/fapi/v1/listenKey"))[1]["code"] == -1125
+        assert (await exchange.call("POST", "/fapi/v1/listenKey"))[1]["listenKey"] != key
+        await exchange.advance(2)
+        assert (await user.receive(timeout=5)).data == 1001
+
+
 async def test_a_kill_in_mid_traffic_loses_nothing_that_was_answered(start, tmp_path):
     journal = str(tmp_path / "paper.journal")
     rng = random.Random(20)
@@ -159,6 +230,7 @@ async def test_a_market_other_than_the_journals_is_refused_in_one_line(start, tm
         (["--capital", "much"], "cannot read the amount"),
         (["--speed", "-1"], "the speed is -1"),
         (["--taker-fee-bps", "-1"], "taker_fee_bps"),
+        (["--key-minutes", "0"], "must be positive"),
     ],
 )
 def test_a_bad_argument_is_one_clear_line(market_directory, capsys, arguments, message):

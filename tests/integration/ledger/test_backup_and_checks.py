@@ -21,7 +21,16 @@ from shared.domain.asset import Asset
 from shared.domain.errors import LedgerError, StorageError, UsageError
 from shared.domain.interval import HOUR_MS, Interval
 from shared.domain.orders import OrderReport, OrderState
-from shared.domain.records import EquityPoint, FundingPayment, Halt, RegimeState
+from shared.domain.records import (
+    Arrival,
+    EmergencyRecord,
+    EquityPoint,
+    FundingPayment,
+    Halt,
+    HaltKind,
+    Heartbeat,
+    RegimeState,
+)
 from shared.domain.regime import Regime, RegimeProbabilities
 from shared.domain.research import CampaignRecord, Champion, Pattern, RecalibrationEvent, TaskRecord, Trial
 
@@ -50,6 +59,11 @@ def fill_up(ledger: SqlLedger, make: Any) -> None:
     ledger.add_funding("b", [FundingPayment("1", "BTCUSDT", Decimal("-0.5"), 5)])
     ledger.set_halt(Halt("b", "why", 1, None))
     ledger.record_quality(asset, Interval.H1, {"gaps": []}, 1)
+    ledger.mark_published([ledger.unpublished_events()[0].id], 9)
+    ledger.record_arrival(Arrival(ledger.orders("b")[0].intent.client_id, "b", "BTCUSDT", Decimal("100.10"), None, 1, 2))
+    ledger.record_emergency(EmergencyRecord("em", "b", HaltKind.MANUAL, "why", 1, None, Decimal("0.10"), None, (), ("x",)))
+    ledger.beat(Heartbeat("b", "trader", "me", 1, {"bar": 1}))
+    ledger.rebase_peak("b", 9)
     fill_up_research(SqlResearch(ledger.engine))
 
 
@@ -90,6 +104,11 @@ def everything(ledger: SqlLedger) -> list[Any]:
         ledger.halts("b", 5),
         ledger.books(),
         ledger.agent_log("b"),
+        ledger.unpublished_events(),
+        ledger.arrivals("b"),
+        ledger.emergencies("b"),
+        ledger.heartbeats("b"),
+        ledger.peak_forgotten_ms("b"),
         research.trials(BTC),
         research.campaigns(),
         research.tasks("k"),
@@ -195,6 +214,7 @@ class TestChecks:
             ("orders", "UPDATE orders SET filled = '4' WHERE state = 'filled'"),
             ("orders", "DELETE FROM orders WHERE state = 'open'"),
             ("decisions", "UPDATE decisions SET order_ids = '[\"lost\"]'"),
+            ("arrivals", "UPDATE arrivals SET client_id = 'lost'"),
             ("champions", "UPDATE strategy_champions SET active = false"),
             ("champions", "DELETE FROM strategy_champions WHERE id = 'ch-1'"),
             ("recalibrations", "UPDATE recalibration_events SET finished_ms = NULL"),

@@ -47,7 +47,7 @@ def test_a_ledger_travels_through_a_backup(new_ledger_url: Callable[[], str], ma
     ledger.add_fills("b", [make.fill(1, "1")])
     made = run("backup", "--to", file, "--ledger", url, "--json")
     assert made.exit_code == 0, made.output
-    assert json.loads(made.output)["rows"] == 3
+    assert json.loads(made.output)["rows"] == 4  # fill, position, trade, event
     assert run("restore", file, "--ledger", other).exit_code == 0
     again = run("restore", file, "--ledger", other)
     assert isinstance(again.exception, UsageError)

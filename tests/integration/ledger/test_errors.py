@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from shared.adapters.sql import SqlLedger, open_ledger
 from shared.adapters.sql import engine as engine_module
-from shared.adapters.sql.engine import label, make_engine, writing
+from shared.adapters.sql.engine import label, make_engine, reading, writing
 from shared.domain.errors import ConfigError, LedgerUnavailable
 
 
@@ -54,6 +54,10 @@ def test_a_lost_connection_recovers_at_the_next_use(postgres: Any, caplog: pytes
     kill = text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :name")
     with writing(admin) as connection:
         connection.execute(kill, {"name": ledger.engine.url.database})
+    gone = text("SELECT count(*) = 0 FROM pg_stat_activity WHERE datname = :name")
+    with reading(admin) as connection:
+        while not connection.execute(gone, {"name": ledger.engine.url.database}).scalar_one():
+            pass
     assert ledger.acquire_lease("b", "me", 1000, 1) is not None  # pool_pre_ping
 
     def lose_it_in_the_middle() -> None:

@@ -22,6 +22,7 @@ from shared.adapters.sql.engine import make_engine, reading, writing
 from shared.adapters.sql.migrate import HEAD, KNOWN_REVISIONS, METADATA, migrate, schema_revision
 from shared.domain.asset import Asset
 from shared.domain.errors import LedgerError
+from shared.domain.records import HaltKind
 
 _ROOT = Path(__file__).parents[3]
 
@@ -49,12 +50,12 @@ def test_partial_indexes_are_partial(ledger_url: str) -> None:
     with writing(engine) as connection:
         conditions = {
             index["name"]: str(condition)
-            for table in ("orders", "strategy_champions")
+            for table in ("orders", "strategy_champions", "outbox")
             for index in inspect(connection).get_indexes(table)
             for option, condition in index.get("dialect_options", {}).items()
             if option.endswith("_where")
         }
-        assert set(conditions) == {"ix_orders_unfinished", "uq_strategy_champions_active"}
+        assert set(conditions) == {"ix_orders_unfinished", "uq_strategy_champions_active", "ix_outbox_unpublished"}
         assert all(state in conditions["ix_orders_unfinished"] for state in ("intent", "unknown", "open"))
     engine.dispose()
 
@@ -110,6 +111,42 @@ def test_a_ledger_of_the_first_schema_keeps_its_rows(empty_url: str) -> None:
         assert compare_metadata(context, METADATA) == []
     assert find_problems(engine) == []
     research.close()
+    engine.dispose()
+
+
+_ROWS_OF_0002 = (
+    """INSERT INTO halts (book, symbol, reason, since_ms, until_ms) VALUES
+    ('b', '', 'max drawdown: 21 %', 1, NULL), ('b', '', 'drawdown 6 %', 2, 99), ('b', 'BTCUSDT', 'foreign order', 3, NULL)""",
+    "UPDATE halts SET lifted_ms = 4, lifted_by = 'ada', lifted_reason = 'looked' WHERE since_ms = 3",
+    """INSERT INTO decisions VALUES ('d', 'b', 'binanceusdm', 'BTCUSDT', '1h', 5, 'p', '0.1.0', 'c', 0, 'm', 0.1, 0.2, 0.7,
+    'stress', '{}', '[]', 0, 1, 0, 0, 'open', NULL, '{}', '[]', '[]', '["o"]', 1)""",
+    "INSERT INTO order_intents VALUES ('o', 'b', 'd', 0, 'market', 'BTCUSDT', 'buy', 'market', 1, 5, NULL, NULL, false)",
+    "INSERT INTO orders VALUES ('o', 'b', 'open', 0, NULL, NULL, 5, '', NULL)",
+)
+
+
+def test_a_ledger_of_the_second_schema_learns_the_kinds_of_its_halts_and_keeps_its_orders(empty_url: str) -> None:
+    engine = make_engine(empty_url)
+    config = Config()
+    config.set_main_option("script_location", "shared.adapters.sql:migrations")
+    with writing(engine) as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0002")
+        for statement in _ROWS_OF_0002:
+            connection.execute(text(statement))
+    ledger = open_ledger(empty_url)
+    assert [(halt.reason, halt.kind) for halt in ledger.halts("b", 50)] == [
+        ("max drawdown: 21 %", HaltKind.DRAWDOWN),
+        ("drawdown 6 %", HaltKind.PAUSE),
+    ]
+    with reading(engine) as connection:
+        assert connection.execute(text("SELECT kind FROM halts WHERE since_ms = 3")).scalar_one() == "frozen"
+        context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
+        assert compare_metadata(context, METADATA) == []
+    (record,) = ledger.orders("b")
+    assert (record.intent.client_id, record.intent.due_ms) == ("o", 0)
+    assert find_problems(engine) == []
+    ledger.close()
     engine.dispose()
 
 

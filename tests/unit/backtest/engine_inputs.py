@@ -21,7 +21,15 @@ from shared.risk.params import RiskParams
 from shared.strategy.params import StrategyParams
 
 START_MS = parse_date_ms("2025-07-01")
-FREE_RISK = RiskParams(pause_drawdowns=(), pause_hours=(), max_drawdown=0.999, max_asset_exposure=20.0, max_total_exposure=40.0)
+FREE_RISK = RiskParams(
+    pause_drawdowns=(),
+    pause_hours=(),
+    max_drawdown=0.999,
+    max_daily_loss=1.0,
+    max_asset_exposure=20.0,
+    max_total_exposure=40.0,
+    stress_loss_limit=100.0,
+)
 """Limits that hardly bind."""
 
 
@@ -86,6 +94,7 @@ def random_signal(rng: np.random.Generator, n: int) -> SignalPath | TargetPath:
         policy_index=rng.integers(0, 2, n).astype(np.int8),
         policies=policies,
         tradable=rng.random(n) > 0.05,
+        exposure_cap=rng.uniform(0.05, 3.0, n) if rng.random() < 0.5 else None,
     )
 
 

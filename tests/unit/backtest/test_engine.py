@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -154,7 +155,8 @@ def test_a_missing_bar_keeps_the_position_at_the_last_close_and_decides_nothing(
     # The bar after row 1 is missing: its decision fills at the last close. The bar after the gap opens at 116.
     assert result.fills.price.tolist() == [104.0, 108.0]
     assert result.equity.tolist()[:3] == pytest.approx([10_000, 10_000 + 48.076 * 4, 10_000 + 48.076 * 4])
-    assert result.equity[3] == pytest.approx(result.equity[2] + result.position[2, 0] * 8)
+    assert result.equity[3] == result.equity[2]
+    assert result.equity[4] == pytest.approx(result.equity[2] + result.position[3, 0] * (candles.close[-1] - 108))
     assert result.exposure[2] == pytest.approx(result.position[2, 0] * 108)
 
 
@@ -208,11 +210,44 @@ def test_a_debt_that_a_stop_leaves_is_the_insurance_funds() -> None:
     assert result.identity_error < 1e-9
 
 
+def test_the_loss_of_a_day_ends_new_risk_until_midnight() -> None:
+    prices = [100.0] * 2 + [94.0] * 30
+    candles = flat_bars(*prices)
+    wants = dict.fromkeys(range(len(prices)), 1.0) | {1: 1.0, 2: 0.5}
+    free = replace(FREE_RISK, max_daily_loss=0.05, max_asset_exposure=1.0)
+    result = run(market(candles), target(candles, wants), NO_COSTS, free)
+    ((since, until, loss),) = result.halts.tolist()
+    assert (since - START_MS) // HOUR_MS == 2  # the close of the bar that fell, 02:00
+    assert until - START_MS == 24 * HOUR_MS
+    assert loss < -500  # basis points, negative: not a drawdown
+    held = np.abs(result.position[:, 0]) * candles.close / result.equity
+    times = (result.time_ms - START_MS) // HOUR_MS
+    assert (held[(times >= 3) & (times < 24)] < 0.6).all()
+    assert held[times == 25] == pytest.approx(1.0, abs=0.01)
+
+
+def test_the_value_at_risk_caps_a_policy_and_the_shock_caps_the_net_of_all_assets() -> None:
+    candles = flat_bars(*([100.0] * 6))
+    score = scored(candles, [0.9] * 6)
+    for cap in (0.25, math.inf):
+        result = run(market(candles), replace(score, exposure_cap=np.full(6, cap)), NO_COSTS, FREE_RISK)
+        largest = (result.exposure / result.equity).max()
+        assert (largest == pytest.approx(0.25, abs=0.01)) == (cap == 0.25)
+    wants = dict.fromkeys(range(6), 1.0)
+    pair = [market(candles), market(candles, "ETHUSDT")]
+    shocked = replace(FREE_RISK, stress_shock=0.3, stress_loss_limit=0.45)  # 1.5 net
+    long_both = run(pair, [target(candles, wants)] * 2, NO_COSTS, shocked)
+    assert (long_both.exposure / long_both.equity).max() == pytest.approx(1.5, abs=0.01)
+    hedged = [target(candles, wants), target(candles, dict.fromkeys(range(6), -1.0))]
+    result = run(pair, hedged, NO_COSTS, shocked)
+    assert (result.exposure / result.equity).max() == pytest.approx(2.0, abs=0.01)
+
+
 def test_drawdowns_pause_new_risk_and_the_latch_closes_everything_for_good() -> None:
     prices = (100, 100, 94, 94, 94, 94, 78, 78, 78, 78)
     candles = flat_bars(*prices)
     wants = dict.fromkeys(range(len(prices)), 1.0) | {1: 0.5}
-    result = run(market(candles), target(candles, wants), NO_COSTS, replace(RiskParams(), max_asset_exposure=1.0))
+    result = run(market(candles), target(candles, wants), NO_COSTS, RiskParams(max_daily_loss=1.0))
     instants = ((result.halts[:, 0] - START_MS) // HOUR_MS).tolist()
     assert instants[0] == 2
     assert result.halts[0, 1] - result.halts[0, 0] == HOUR_MS

@@ -111,7 +111,7 @@ sys.path.insert(0, sys.argv[1])
 from engine_inputs import digest_of, random_run
 from shared.backtest import kernel
 kernel.end_of_flat_bars = lambda market, signals, i, blocked: i
-kernel.mark_held_bars = lambda *inputs: (inputs[6], inputs[9], inputs[11], inputs[12])
+kernel.mark_held_bars = lambda *inputs: (inputs[6], inputs[9], inputs[12], inputs[13])
 print([digest_of(random_run(seed)) for seed in range(6)])
 """
 

@@ -11,7 +11,8 @@ from shared.domain.errors import NotApproved
 from shared.domain.money import SymbolRules
 from shared.domain.orders import OrderIntent, OrderKind, Side
 from shared.domain.records import Halt
-from shared.risk.approval import ApprovedOrder, OrderContext, approve
+from shared.risk.approval import ApprovedOrder, OrderContext, OrderLimits, approve
+from shared.risk.params import RiskParams
 
 RULES = SymbolRules("BTCUSDT", Decimal("0.1"), Decimal("0.001"), Decimal("0.001"), Decimal(50), Decimal(5))
 FLAT = OrderContext(RULES, Decimal(0), Decimal(100), Decimal(1000), Decimal(1))
@@ -86,3 +87,37 @@ def test_a_stop_passes_every_halt_where_there_is_a_position_to_protect() -> None
     assert approve(intent("1", OrderKind.STOP), replace(halted, held=Decimal(-1)))
     for held in ("0", "-1"):
         assert "no position to protect" in refused(intent("-1", OrderKind.STOP), replace(halted, held=Decimal(held)))
+
+
+LIMITED = replace(FLAT, limits=OrderLimits.of(RiskParams(max_order_notional=500.0, max_orders_minute=3, max_orders_day=10)))
+
+
+@pytest.mark.parametrize(
+    ("context", "said"),
+    [
+        (LIMITED, "order of 600 exceeds max_order_notional 500"),
+        (replace(LIMITED, last_price=Decimal("94")), "price 100 is 6.4% away from the last price 94, price_collar allows 5.0%"),
+        (replace(LIMITED, orders_minute=3), "3 orders in the last minute, max_orders_minute 3"),
+        (replace(LIMITED, orders_day=10), "10 orders in the last 24 h, max_orders_day 10"),
+        (replace(LIMITED, available=Decimal(99), leverage=4), "needs 100.00 of margin at leverage 4, 99 is free"),
+    ],
+)
+def test_size_price_pace_and_margin_of_an_order(context: OrderContext, said: str) -> None:
+    quantity = "6" if "notional" in said else "4"
+    shown = refused(intent(quantity), context)
+    assert said.split(" ")[0] in shown
+    assert said in shown.replace("600.00", "600").replace("500.0", "500").replace("99.00", "99")
+    assert approve(intent("4"), LIMITED)
+    assert approve(intent("-4"), replace(context, held=Decimal(5)))
+
+
+def test_a_limit_order_is_measured_by_its_own_price() -> None:
+    limit = replace(intent("1"), kind=OrderKind.LIMIT, price=Decimal(90))
+    assert "10.0% away" in refused(limit, LIMITED)
+    assert approve(replace(limit, price=Decimal(96)), LIMITED)
+
+
+def test_the_margin_of_a_reversal_counts_what_the_closed_side_frees() -> None:
+    context = replace(FLAT, held=Decimal(-5), available=Decimal(0), leverage=1)
+    assert approve(intent("10"), context)
+    assert "needs 100.00 of margin" in refused(intent("11"), context)

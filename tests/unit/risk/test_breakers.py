@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -8,8 +9,8 @@ from hypothesis import strategies as st
 
 from shared.domain.errors import ConfigError
 from shared.domain.interval import HOUR_MS
-from shared.domain.records import EquityPoint, Halt
-from shared.risk.breakers import check_breakers
+from shared.domain.records import EquityPoint, Halt, HaltKind
+from shared.risk.breakers import check_breakers, day_start_equity, equity_at_day_start
 from shared.risk.params import RiskParams
 
 PARAMS = RiskParams()
@@ -87,3 +88,45 @@ def test_at_most_one_halt_a_bar_and_none_within_the_first_level(equities: list[i
 def test_contradictory_settings_are_refused(field: str, value: object) -> None:
     with pytest.raises(ConfigError, match=r"risk\."):
         RiskParams(**{field: value})
+
+
+DAY = 24
+
+
+def by_day(equities: dict[int, str], params: RiskParams = PARAMS) -> list[tuple[int, int]]:
+    """Hours at which the loss of a day halts, and until when; equities by hour since midnight."""
+    free = replace(params, pause_drawdowns=(), pause_hours=())
+    points: list[EquityPoint] = []
+    day, peak, found = None, Decimal(0), []
+    for hour, text in sorted(equities.items()):
+        equity = Decimal(text)
+        peak = max(peak, equity)
+        point = EquityPoint(hour * HOUR_MS, equity, equity, peak)
+        last = points[-1] if points else None
+        day = equity if last is None or day is None else day_start_equity(point.time_ms, equity, last.time_ms, last.equity, day)
+        assert day == equity_at_day_start([*points, point])
+        for halt in check_breakers("book", point, last, [], free, day):
+            assert halt.kind is HaltKind.PAUSE
+            assert halt.until_ms is not None
+            found.append((halt.since_ms // HOUR_MS, halt.until_ms // HOUR_MS))
+        points.append(point)
+    return found
+
+
+def test_the_loss_of_a_day_pauses_until_the_next_one() -> None:
+    assert by_day({0: "100", 1: "95", 2: "94.9", 3: "94", 23: "93"}) == [(2, DAY)]
+
+
+def test_the_day_starts_with_the_mark_at_midnight_or_the_one_before() -> None:
+    assert by_day({0: "100", 23: "97", DAY: "94.5", DAY + 1: "90"}) == []
+    assert by_day({0: "100", 23: "97", DAY: "94.5", DAY + 1: "89.7"}) == [(DAY + 1, 2 * DAY)]
+    assert by_day({0: "100", 23: "97", DAY + 1: "92.1"}) == [(DAY + 1, 2 * DAY)]
+    assert by_day({5: "100", 6: "94"}) == [(6, DAY)]
+
+
+def test_the_loss_of_a_day_fires_again_after_a_recovery() -> None:
+    assert by_day({0: "100", 1: "94", 2: "96", 3: "94"}) == [(1, DAY), (3, DAY)]
+
+
+def test_a_limit_of_one_never_fires() -> None:
+    assert by_day({0: "100", 1: "85"}, replace(PARAMS, max_daily_loss=1.0)) == []

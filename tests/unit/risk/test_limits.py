@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -29,6 +30,8 @@ def test_a_target_within_every_limit_passes_and_each_rule_has_spoken() -> None:
     assert [approval.rule for approval in approvals] == [
         "asset exposure",
         "total exposure",
+        "value at risk",
+        "stress loss",
         "no halt",
         "fresh",
         "symbol trades",
@@ -65,18 +68,25 @@ def test_a_halt_of_another_symbol_does_not_matter() -> None:
 
 def test_a_halt_says_until_when() -> None:
     context = replace(FREE, halts=(LATCH, Halt("b", "drawdown", 0, 1_751_328_000_000)))
-    detail = limit_target(0.5, context, PARAMS)[1][2].detail
+    detail = limit_target(0.5, context, PARAMS)[1][4].detail
     assert detail == "max drawdown (until a person resumes); drawdown (until 2025-07-01 00:00)"
 
 
 @given(
-    wanted=fractions, held=fractions, others=st.floats(0, 3), halted=st.booleans(), stale=st.booleans(), trading=st.booleans()
+    wanted=fractions,
+    held=fractions,
+    others=st.floats(0, 3),
+    net=fractions,
+    cap=st.one_of(st.just(math.inf), st.floats(0, 3)),
+    halted=st.booleans(),
+    stale=st.booleans(),
+    trading=st.booleans(),
 )
 def test_a_limit_never_turns_a_target_around_nor_enlarges_it(
-    wanted: float, held: float, others: float, halted: bool, stale: bool, trading: bool
+    wanted: float, held: float, others: float, net: float, cap: float, halted: bool, stale: bool, trading: bool
 ) -> None:
     halts = (LATCH,) if halted else ()
-    context = LimitContext("BTCUSDT", held, others, halts, 900_001 if stale else 0, 900_000, trading)
+    context = LimitContext("BTCUSDT", held, others, halts, 900_001 if stale else 0, 900_000, trading, net, cap)
     target = limit_target(wanted, context, PARAMS)[0]
     closed = halted or stale or not trading
     # Only a gate may keep what is held, and then never more than that.
@@ -85,6 +95,31 @@ def test_a_limit_never_turns_a_target_around_nor_enlarges_it(
     if closed:
         assert abs(target) <= abs(held)
         assert target * held >= 0
+
+
+@pytest.mark.parametrize(
+    ("wanted", "net", "expected"),
+    [(0.9, 0.0, 0.9), (0.9, 1.0, 2 / 3), (0.9, 2.0, 0.0), (0.9, -1.0, 0.9), (-0.9, -1.0, -2 / 3), (-0.9, 1.0, -0.9)],
+)
+def test_a_shock_of_all_prices_may_cost_so_much_of_the_equity(wanted: float, net: float, expected: float) -> None:
+    # 30 % against the book may cost 50 %: at most 5/3 net
+    context = replace(FREE, others_net=net)
+    assert limit_target(wanted, context, PARAMS)[0] == pytest.approx(expected)
+    assert failed(wanted, context) == ([] if expected == wanted else ["stress loss"])
+
+
+def test_the_value_at_risk_caps_either_side() -> None:
+    context = replace(FREE, var_cap=0.4)
+    assert [limit_target(wanted, context, PARAMS)[0] for wanted in (0.9, 0.3, -0.9)] == [0.4, 0.3, -0.4]
+    assert failed(0.9, context) == ["value at risk"]
+
+
+@given(held=fractions, net=fractions, cap=st.floats(0, 3), part=st.floats(0, 1))
+def test_a_cap_never_forbids_a_reduction(held: float, net: float, cap: float, part: float) -> None:
+    context = replace(FREE, held=held, others_net=net, var_cap=cap)
+    target = limit_target(held * part, context, PARAMS)[0]
+    assert abs(target) <= abs(held * part)
+    assert target * held >= 0
 
 
 @given(wanted=fractions, held=fractions, halted=st.booleans())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import sys
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -37,6 +38,8 @@ from shared.risk.approval import ApprovedOrder, OrderContext, approve
 from shared.trading.execution import ExecutionParams, Executor
 from shared.trading.reconciliation import Reconciler
 
+sys.path.append(str(Path(__file__).parent))  # for `live_world.py`: importlib mode does not look here
+
 T = TypeVar("T")
 BOOK = "b"
 ASSET = Asset("binanceusdm", "BTCUSDT")
@@ -48,7 +51,7 @@ RULES = SymbolRules("BTCUSDT", Decimal("0.1"), Decimal("0.001"), Decimal("0.001"
 class ScriptedExchange:
     """Answers `send`, `find` and `cancel` from scripts (an exception is raised); the rest from its fields.
 
-    An order that no script speaks of rests in the book.
+    What no script speaks of goes well: a market order fills at 100, a stop rests, and is cancelled when it is asked to be.
     """
 
     on_send: deque[OrderReport | Exception] = field(default_factory=deque)
@@ -57,7 +60,10 @@ class ScriptedExchange:
     executions: list[Fill] = field(default_factory=list)
     payments: list[FundingPayment] = field(default_factory=list)
     resting: list[tuple[OrderReport, OrderKind]] = field(default_factory=list)
+    holding: Decimal | None = None
+    """what the account is said to hold; `None`: the sum of the executions"""
     sent: list[str] = field(default_factory=list)
+    cancelled: list[str] = field(default_factory=list)
     looked_up: list[str] = field(default_factory=list)
 
     async def server_time_ms(self) -> int:
@@ -70,11 +76,23 @@ class ScriptedExchange:
         return None
 
     async def account(self) -> Account:
-        return account(sum((fill.signed_quantity for fill in self.executions), ZERO))
+        held = sum((fill.signed_quantity for fill in self.executions), ZERO) if self.holding is None else self.holding
+        return account(held)
 
     async def send(self, order: ApprovedOrder) -> OrderReport:
         self.sent.append(order.intent.client_id)
-        return _said(self.on_send.popleft())
+        if self.on_send:
+            return _said(self.on_send.popleft())
+        intent = order.intent
+        if intent.kind is OrderKind.STOP:
+            return OrderReport(intent.client_id, intent.symbol, OrderState.OPEN, ZERO, "7", updated_ms=START_MS)
+        number = str(1000 + len(self.executions))
+        time_ms = START_MS + 1000 * len(self.executions)
+        price, fee = Decimal(100), Decimal("0.05")
+        self.executions.append(
+            Fill(intent.symbol, number, intent.client_id, "7", intent.side, intent.quantity, price, fee, time_ms)
+        )
+        return OrderReport(intent.client_id, intent.symbol, OrderState.FILLED, intent.quantity, "7", price, time_ms)
 
     async def find(self, intent: OrderIntent) -> OrderReport | None:
         self.looked_up.append(intent.client_id)
@@ -83,7 +101,10 @@ class ScriptedExchange:
         return _said(self.on_find.popleft())
 
     async def cancel(self, intent: OrderIntent) -> OrderReport | None:
-        return _said(self.on_cancel.popleft())
+        self.cancelled.append(intent.client_id)
+        if self.on_cancel:
+            return _said(self.on_cancel.popleft())
+        return OrderReport(intent.client_id, intent.symbol, OrderState.CANCELLED, ZERO)
 
     async def open_orders(self) -> Sequence[tuple[OrderReport, OrderKind]]:
         return self.resting

@@ -17,16 +17,16 @@ from shared.domain.ids import book_tag, decision_id
 from shared.domain.interval import Interval, parse_date_ms
 from shared.domain.money import SymbolRules
 from shared.domain.orders import OrderIntent, OrderKind
-from shared.domain.records import Halt
+from shared.domain.records import Halt, HaltKind
 from shared.domain.regime import Regime, RegimeProbabilities
 from shared.trading.analysis import Analysis, remembered
-from shared.trading.deciding import BookView, decide
+from shared.trading.deciding import BookView, decide, exit_only
 from shared.trading.params import SystemParams
 
 PARAMS = SystemParams()
 CLOSE_MS = parse_date_ms("2025-07-01")
 RULES = SymbolRules("BTCUSDT", Decimal("0.1"), Decimal("0.001"), Decimal("0.001"), Decimal(1000), Decimal(5))
-LATCH = Halt("b", "max drawdown", 0, None)
+LATCH = Halt("b", "max drawdown", 0, None, kind=HaltKind.DRAWDOWN)
 PAUSE = Halt("b", "drawdown", 0, CLOSE_MS + 3_600_000)
 
 ANALYSIS = Analysis(
@@ -109,7 +109,7 @@ def test_the_decision_keeps_its_whole_lineage() -> None:
     for name in ("asset", "interval", "bar_close_ms", "window_start_ms", "data_hash", "probabilities", "regime", "votes"):
         assert getattr(decision, name) == getattr(ANALYSIS, name)
     assert (decision.regime_model_id, decision.params_version, decision.code_version) == ("m-1", PARAMS.version, "0")
-    assert len(decision.approvals) == 5
+    assert len(decision.approvals) == 7
     assert decision.reasons[-1] == "momentum: up"
 
 
@@ -201,3 +201,62 @@ def test_what_is_ordered_reaches_the_approved_size_and_stays_within_the_limits(
     if intents:
         assert fraction == pytest.approx(decision.approved_fraction, abs=0.001 * ANALYSIS.price / 10_000 + 1e-9)
         assert (final == 0) == (len(intents) == 1)
+
+
+@pytest.mark.parametrize(
+    ("view", "why"),
+    [
+        (replace(LONG, halts=(LATCH,)), "the book is latched: max drawdown"),
+        (replace(LONG, protected=False), "no protective stop rests at the venue"),
+    ],
+)
+def test_an_asset_that_cannot_be_analysed_may_still_leave(view: BookView, why: str) -> None:
+    bar = (ANALYSIS.asset, ANALYSIS.interval, CLOSE_MS)
+    made = exit_only(*bar, 100.0, view, PARAMS, "no new bar")
+    assert made is not None
+    decision, (market,) = made
+    assert decision.id == decision_id("b", ANALYSIS.asset, CLOSE_MS, PARAMS.version)
+    assert (decision.action, market.reduce_only, market.quantity) == (Action.CLOSE, True, Decimal(20))
+    assert decision.reasons == (f"the position is closed: {why}", "not analysed: no new bar")
+    assert decision.order_ids == (market.client_id,)
+
+
+@pytest.mark.parametrize(
+    ("view", "price"),
+    [(LONG, 100.0), (VIEW, 100.0), (replace(VIEW, halts=(LATCH,)), 100.0), (replace(LONG, halts=(LATCH,)), 0.0)],
+    ids=["protected", "flat", "latched and flat", "no price"],
+)
+def test_an_asset_that_cannot_be_analysed_otherwise_stays_as_it_is(view: BookView, price: float) -> None:
+    assert exit_only(ANALYSIS.asset, ANALYSIS.interval, CLOSE_MS, price, view, PARAMS, "no new bar") is None
+
+
+def test_a_book_whose_symbol_is_frozen_for_a_person_is_not_closed() -> None:
+    frozen = Halt("b", "the wallet differs", 0, None, kind=HaltKind.FROZEN)
+    decision, intents = decided(replace(LONG, halts=(frozen,)))
+    assert decision.action is not Action.CLOSE
+    assert not any(intent.side.sign > 0 for intent in intents)
+
+
+def test_without_trust_in_the_data_nothing_is_opened_and_everything_may_be_left() -> None:
+    held_back = {"held_back": "user stream: lost"}
+    opening, intents = decided(replace(VIEW, **held_back))
+    assert (opening.action, intents) == (Action.HOLD, ())
+    assert [approval.detail for approval in opening.approvals if not approval.passed] == ["user stream: lost"]
+    leaving, (market,) = decided(replace(LONG, **held_back), score=0.0)
+    assert (leaving.action, market.reduce_only) == (Action.CLOSE, True)
+
+
+DELISTED = replace(RULES, delivery_ms=CLOSE_MS + 48 * Interval.H1.ms)
+
+
+def test_nothing_is_opened_in_a_contract_that_is_about_to_end() -> None:
+    decision, intents = decided(replace(VIEW, rules=DELISTED))
+    assert (decision.action, intents) == (Action.HOLD, ())
+    earlier = replace(RULES, delivery_ms=CLOSE_MS + 49 * Interval.H1.ms)
+    assert decided(replace(VIEW, rules=earlier))[0].action is Action.OPEN
+
+
+def test_a_position_in_a_contract_that_is_about_to_end_is_closed_and_the_reason_named() -> None:
+    decision, (market,) = decided(replace(LONG, rules=DELISTED))
+    assert (decision.action, market.reduce_only) == (Action.CLOSE, True)
+    assert "the venue ends the contract at 2025-" in decision.reasons[0]

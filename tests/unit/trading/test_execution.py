@@ -99,8 +99,11 @@ async def test_an_order_that_cannot_be_looked_up_freezes_its_symbol_for_a_person
     desk.committed(intent)
     desk.exchange.on_send.append(TIMEOUT)
     desk.exchange.on_find += [TIMEOUT] * desk.params.query_attempts
-    record = await desk.finished(desk.executor.place(desk.approved(intent)))
+    executor = desk.executor
+    record = await desk.finished(executor.place(desk.approved(intent)))
     assert record.state is OrderState.UNKNOWN
+    assert desk.halted() == []  # whoever sent it does not wait for long; the questions go on
+    assert await desk.finished(executor.settle(record, None)) == record
     [(symbol, reason)] = desk.halted()
     assert symbol == "BTCUSDT"
     assert intent.client_id in reason

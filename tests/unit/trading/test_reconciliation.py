@@ -20,9 +20,15 @@ async def bought(desk: Any) -> None:
     assert desk.held() == 1
 
 
+async def settled(desk: Any, held: str) -> Any:
+    """The differences that are left when the venue says that it holds `held`, however often it is asked."""
+    desk.exchange.holding = Decimal(held)
+    return await desk.finished(desk.reconciler.settle_positions(["BTCUSDT"], desk.account(held)))
+
+
 async def test_equal_positions_ask_for_nothing(desk: Any) -> None:
     await bought(desk)
-    assert await desk.reconciler.settle_positions(["BTCUSDT"], desk.account("1")) == []
+    assert await settled(desk, "1") == []
     assert desk.exchange.looked_up == []
     assert desk.halted() == []
 
@@ -32,7 +38,7 @@ async def test_a_missing_fill_is_fetched(desk: Any) -> None:
     desk.committed(intent)
     desk.ledger.advance_order(desk.report(intent))
     desk.exchange.executions += [desk.fill(1, "0.4", intent.client_id), desk.fill(2, "0.6", intent.client_id)]
-    assert await desk.reconciler.settle_positions(["BTCUSDT"], desk.account("1")) == []
+    assert await settled(desk, "1") == []
     assert desk.held() == 1
     assert desk.halted() == []
 
@@ -50,7 +56,7 @@ async def test_a_stop_that_fired_between_two_bars_is_booked(desk: Any) -> None:
     desk.ledger.advance_order(desk.report(stop, OrderState.OPEN))
     desk.exchange.on_find.append(desk.report(stop, OrderState.FILLED))
     desk.exchange.executions.append(desk.fill(60, "-1", stop.client_id))
-    assert await desk.reconciler.settle_positions(["BTCUSDT"], desk.account("0")) == []
+    assert await settled(desk, "0") == []
     assert desk.held() == 0
     record = desk.ledger.order(stop.client_id)
     assert record is not None
@@ -62,7 +68,7 @@ async def test_a_stop_that_fired_between_two_bars_is_booked(desk: Any) -> None:
 async def test_a_foreign_fill_freezes_the_symbol_with_the_exact_difference(desk: Any) -> None:
     await bought(desk)
     desk.exchange.executions.append(desk.fill(60, "0.25", "web_abc"))
-    [difference] = await desk.reconciler.settle_positions(["BTCUSDT"], desk.account("1.25"))
+    [difference] = await settled(desk, "1.25")
     assert (difference.ledger, difference.venue) == (Decimal(1), Decimal("1.25"))
     assert desk.held() == 1
     reasons = [reason for symbol, reason in desk.halted() if symbol == "BTCUSDT"]
@@ -73,7 +79,7 @@ async def test_a_foreign_fill_freezes_the_symbol_with_the_exact_difference(desk:
 async def test_a_difference_that_nothing_explains_freezes_the_symbol_once(desk: Any) -> None:
     await bought(desk)
     for _ in range(2):
-        await desk.reconciler.settle_positions(["BTCUSDT"], desk.account("3"))
+        await settled(desk, "3")
     assert len(desk.halted()) == 1
 
 
@@ -92,7 +98,7 @@ async def test_a_fill_without_a_client_id_is_foreign(desk: Any) -> None:
 async def test_a_liquidation_by_the_venue_is_booked_and_latches_the_symbol(desk: Any) -> None:
     await bought(desk)
     desk.exchange.executions.append(desk.fill(60, "-1", "autoclose-1751328060000"))
-    await desk.reconciler.settle_positions(["BTCUSDT"], desk.account("0"))
+    await settled(desk, "0")
     assert desk.held() == 0
     [halt] = desk.ledger.halts(desk.book, desk.clock.now_ms())
     assert (halt.symbol, halt.until_ms) == ("BTCUSDT", None)

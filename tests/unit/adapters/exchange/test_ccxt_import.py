@@ -23,6 +23,16 @@ assert lean.__mro__[1] in ccxt.pro.binanceusdm.__mro__
 STREAMING = """
 pro = load_exchange("ccxt.pro", "binanceusdm")
 assert lean.__mro__[1] in pro.__mro__
+assert not any(name in sys.modules for name in ("ccxt", "ccxt.async_support", "ccxt.pro", "ccxt.pro.kraken"))
+assert pro().describe()["id"] == "binanceusdm"
+"""
+STREAMING_ALONE = """
+import sys
+from shared.adapters.exchange.ccxt_import import load_exchange
+pro = load_exchange("ccxt.pro", "binanceusdm")
+assert pro({}).get_ws_url("linear", "market").endswith("/market/ws")
+import ccxt.pro
+assert ccxt.pro.binanceusdm is pro
 """
 ORDINARY_FIRST = """
 import ccxt.async_support
@@ -46,8 +56,9 @@ def run(code: str) -> None:
     assert ended.returncode == 0, ended.stderr
 
 
-def test_only_the_wanted_exchange_is_imported():
-    run(LEAN_FIRST)
+@pytest.mark.parametrize("code", [LEAN_FIRST, LEAN_FIRST + STREAMING])
+def test_only_the_wanted_exchange_is_imported(code):
+    run(code)
 
 
 def test_an_unknown_exchange_leaves_nothing_behind():
@@ -55,6 +66,6 @@ def test_an_unknown_exchange_leaves_nothing_behind():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("code", [LEAN_FIRST + ORDINARY_AFTER, ORDINARY_FIRST, LEAN_FIRST + STREAMING])
+@pytest.mark.parametrize("code", [LEAN_FIRST + ORDINARY_AFTER, ORDINARY_FIRST, STREAMING_ALONE])
 def test_the_ordinary_import_and_the_lean_one_give_the_same_classes(code):
     run(code)

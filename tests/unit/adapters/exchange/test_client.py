@@ -2,6 +2,7 @@ import pytest
 
 from shared.adapters.exchange import ConnectionParams
 from shared.adapters.exchange.client import make_client
+from shared.adapters.exchange.stream_addresses import StreamAddresses
 from shared.domain.errors import ConfigError
 
 FUTURES = {"fapiPublic", "fapiPublicV2", "fapiPublicV3", "fapiPrivate", "fapiPrivateV2", "fapiPrivateV3", "fapiData"}
@@ -26,11 +27,24 @@ def test_the_test_venue_has_other_hosts_than_the_venue():
     assert not set(demo.values()) & set(live.values())
 
 
-@pytest.mark.slow
 def test_streams_move_with_the_base_url():
     client = make_client("binanceusdm", base_url="http://127.0.0.1:8080", streaming=True)
     assert set(client.urls["api"]["ws"]) == {"linear", "ws-api"}
     assert client.get_ws_url("linear", "market").startswith("ws://127.0.0.1:8080/")
+
+
+def test_streams_are_where_the_venue_serves_them():
+    addresses = StreamAddresses("binanceusdm", base_url="http://127.0.0.1:8080")
+    assert addresses.market(["kline", "bookTicker", "markPrice"]) == {
+        "ws://127.0.0.1:8080/market/ws": ["kline", "markPrice"],
+        "ws://127.0.0.1:8080/public/ws": ["bookTicker"],
+    }
+    assert addresses.user("k") == "ws://127.0.0.1:8080/private/ws?listenKey=k"
+    assert not addresses.trust_env
+    live, demo = StreamAddresses("binanceusdm"), StreamAddresses("binanceusdm", demo=True)
+    assert all(address.startswith("wss://fstream.") for address in (*live.market(["kline"]), live.user("k")))
+    assert live.trust_env
+    assert not set(live.market(["kline"])) & set(demo.market(["kline"]))
 
 
 async def test_no_host_but_the_futures_venues_can_be_called():

@@ -8,7 +8,16 @@ import pytest
 from shared.adapters.exchange.ccxt_import import load_module
 from shared.adapters.exchange.client import HttpReply
 from shared.adapters.exchange.errors import AccessBlocked, translate
-from shared.domain.errors import OutcomeUnknown, RateLimited, VenueRejected, VenueUnreachable
+from shared.domain.errors import (
+    NoMargin,
+    NothingToReduce,
+    OutcomeUnknown,
+    RateLimited,
+    RulesBroken,
+    VenueRejected,
+    VenueUnreachable,
+    WouldTrigger,
+)
 
 RECORDED = Path(__file__).resolve().parents[5] / "shared" / "data" / "binance_payloads" / "errors.json"
 BUSY = {-1003, -1008, -1015}
@@ -42,7 +51,8 @@ def test_every_recorded_error_has_its_outcome(entry, changes):
     elif code in UNKNOWN:
         assert type(error) is (OutcomeUnknown if changes else VenueUnreachable)
     else:
-        assert type(error) is VenueRejected
+        assert isinstance(error, VenueRejected)
+        assert not isinstance(error, RateLimited)
         assert error.code == code
     assert entry["body"]["msg"] in str(error)
     assert "\n" not in str(error)
@@ -108,6 +118,24 @@ def test_a_connection_that_was_never_made_sent_nothing(cause):
 def test_a_connection_that_broke_may_have_delivered_the_order(cause):
     assert type(outcome(error=ccxt_error("RequestTimeout", cause))) is OutcomeUnknown
     assert type(outcome(error=ccxt_error("RequestTimeout", cause), changes=False)) is VenueUnreachable
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        (-2019, NoMargin),
+        (-2022, NothingToReduce),
+        (-4118, NothingToReduce),
+        (-2021, WouldTrigger),
+        (-1111, RulesBroken),
+        (-1013, RulesBroken),
+        (-4164, RulesBroken),
+        (-2027, VenueRejected),
+        (-1121, VenueRejected),
+    ],
+)
+def test_a_refusal_says_what_has_to_be_asked_again(code, kind):
+    assert type(outcome(400, {"code": code, "msg": "no"})) is kind
 
 
 def test_missing_keys_are_a_definitive_no_before_anything_is_sent():

@@ -130,6 +130,20 @@ def test_rules_take_the_stricter_of_the_two_lot_sizes():
     assert (rules.step, rules.min_quantity, rules.max_quantity) == (Decimal("0.01"), Decimal("0.01"), Decimal(120))
 
 
+@pytest.mark.parametrize(
+    ("delivery", "expected"),
+    [({}, None), ({"deliveryDate": 4133404800000}, None), ({"deliveryDate": 1747814400000}, 1747814400000)],
+)
+def test_rules_know_when_a_contract_ends(delivery, expected):
+    filters = [
+        {"filterType": "PRICE_FILTER", "tickSize": "0.01"},
+        {"filterType": "LOT_SIZE", "stepSize": "0.001", "minQty": "0.001", "maxQty": "1000"},
+        {"filterType": "MIN_NOTIONAL", "notional": "5"},
+    ]
+    rules = payloads.read_rules({"symbol": "XUSDT", "status": "SETTLING", "filters": filters, **delivery})
+    assert (rules.delivery_ms, rules.trading) == (expected, False)
+
+
 def test_rules_without_a_filter_name_it():
     with pytest.raises(MalformedData, match="XUSDT lack 'PRICE_FILTER'"):
         payloads.read_rules({"symbol": "XUSDT", "status": "TRADING", "filters": [{"filterType": "LOT_SIZE", "stepSize": "1"}]})

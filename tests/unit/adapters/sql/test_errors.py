@@ -69,7 +69,7 @@ def test_what_makes_sqlite_unavailable(name: str, advice: str) -> None:
 
 def test_timeouts_and_lost_connections_are_outages() -> None:
     for error in (TimeoutError(), PoolTimeout(), ConnectionResetError(), InterfaceError("s", {}, Exception("network error"))):
-        with pytest.raises(LedgerUnavailable), translated("x", sqlite3.Error):
+        with pytest.raises(LedgerUnavailable), translated(lambda: "x", sqlite3.Error):
             raise error
 
 
@@ -80,7 +80,7 @@ def test_a_broken_constraint_is_refused() -> None:
 
 
 def test_errors_of_other_kinds_pass_through() -> None:
-    with pytest.raises(KeyError), translated("x", sqlite3.Error):
+    with pytest.raises(KeyError), translated(lambda: "x", sqlite3.Error):
         raise KeyError("a bug")
 
 

@@ -33,7 +33,7 @@ def test_amounts_are_exact_on_sqlite(amounts: list[Decimal]) -> None:
 def test_amounts_are_finite(amount: Decimal) -> None:
     with create_engine("sqlite://").connect() as connection:
         _TABLE.create(connection)
-        with pytest.raises(MalformedData, match="finite"), translated("x", sqlite3.Error):
+        with pytest.raises(MalformedData, match="finite"), translated(lambda: "x", sqlite3.Error):
             connection.execute(insert(_TABLE), {"amount": amount})
 
 

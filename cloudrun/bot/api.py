@@ -1,0 +1,194 @@
+"""The bot's HTTP interface. It reads the ledger; only POST /step (schedule mode) trades.
+
+GET /healthz   this process answers                    GET /metrics   Prometheus text
+GET /readyz    the ledger answers and a trader lives   GET /status    the book as JSON, as `ost status --json`
+POST /step     the whole step of the newest closed bar (or ?bar_close_ms=…); the same request again changes nothing
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import threading
+from typing import Any
+
+from flask import Flask, Response, request
+from werkzeug.exceptions import HTTPException
+
+from cloudrun.bot.metrics import BookCollector
+from shared.cli import wiring
+from shared.cli.book_status import book_status
+from shared.cli.live_book import book_name, book_of
+from shared.cli.live_run import LiveBook, opened, step_once
+from shared.cli.output import to_json
+from shared.config.settings import BotMode, Settings
+from shared.domain.errors import (
+    BusUnavailable,
+    DataError,
+    LeaseLost,
+    LedgerError,
+    LedgerUnavailable,
+    OstError,
+    UsageError,
+    VenueError,
+)
+from shared.ports import Ledger
+from shared.trading.health import TraderState
+from shared.trading.session_types import StepReport
+
+RETRY_S = 10
+_WORKING = frozenset({TraderState.TRADING, TraderState.DEGRADED, TraderState.HALTED, TraderState.STANDBY})
+
+
+def create_app(settings: Settings, ledger: Ledger | None = None) -> Flask:
+    """The application of one book; `ledger` is opened at the first request that needs it unless given."""
+    app = Flask("bot")
+    memory = _Memory(settings, ledger)
+    stepping = threading.Lock()
+
+    @app.get("/healthz")
+    def healthz() -> Response:
+        return _json({"status": "ok"})
+
+    @app.get("/readyz")
+    def readyz() -> Response:
+        reason = memory.why_not_ready()
+        return _json({"status": "not ready", "reason": reason}, 503) if reason else _json({"status": "ready"})
+
+    @app.get("/status")
+    def status() -> Response:
+        found = memory.status()
+        return _json({"error": f"there is no book {memory.book} yet"}, 404) if found is None else _json(found)
+
+    @app.get("/metrics")
+    def metrics() -> Response:
+        from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+
+        registry = CollectorRegistry()
+        registry.register(BookCollector(memory.ledger, memory.book, wiring.clock()))
+        return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
+
+    if settings.bot.mode is BotMode.SCHEDULE:
+
+        @app.post("/step")
+        def step() -> Response:
+            if not _is_allowed(settings):
+                return _json({"error": "this request carries no valid token (Authorization: Bearer …)"}, 401)
+            text = request.args.get("bar_close_ms", "")
+            if text and not text.isdecimal():
+                return _json({"error": f"bar_close_ms is {text!r}; expected milliseconds since 1970"}, 400)
+            if not stepping.acquire(blocking=False):
+                return _json({"error": "a step is under way; ask again later"}, 409)
+            try:
+                book = memory.traded
+                return _json(_report(book.name, asyncio.run(_step(book, int(text) if text else None))))
+            finally:
+                stepping.release()
+
+    @app.errorhandler(OstError)
+    def refused(error: OstError) -> Response:
+        return _json({"error": str(error)}, _status_of(error))
+
+    @app.errorhandler(HTTPException)
+    def unknown(error: HTTPException) -> Response:
+        return _json({"error": error.description}, error.code or 500)
+
+    return app
+
+
+class _Memory:
+    """The book as the ledger knows it."""
+
+    def __init__(self, settings: Settings, ledger: Ledger | None) -> None:
+        self._settings = settings
+        self._ledger = ledger
+        self._opening = threading.Lock()
+        self._traded: LiveBook | None = None
+
+    @property
+    def ledger(self) -> Ledger:
+        with self._opening:
+            if self._ledger is None:
+                self._ledger = wiring.ledger(self._settings)
+            return self._ledger
+
+    @property
+    def traded(self) -> LiveBook:
+        """The book with its market, prepared at the first step."""
+        if self._traded is None:
+            self._traded = book_of(self._settings)
+        return self._traded
+
+    @property
+    def book(self) -> str:
+        """The configured book; of paper exchanges that are started for a book, the newest one."""
+        return book_name(self._settings) or next(
+            (r.book for r in reversed(self.ledger.books()) if r.settings.get("live")), "none"
+        )
+
+    def why_not_ready(self) -> str:
+        """Empty where requests and bars are served."""
+        try:
+            if self._settings.bot.mode is BotMode.SCHEDULE:
+                self.ledger.books()
+                return ""
+            now_ms = wiring.clock().now_ms()
+            beats = self.ledger.heartbeats(self.book)
+        except LedgerError as error:
+            return str(error)
+        fresh = [beat for beat in beats if now_ms - beat.time_ms <= self._settings.bot.alive_s * 1000]
+        if not fresh:
+            newest = max((beat.time_ms for beat in beats), default=None)
+            age = "" if newest is None else f": the last one is {(now_ms - newest) / 1000:.0f} s old"
+            return f"no heartbeat of a trader of the book {self.book}{age}"
+        states = {beat.state.get("state") for beat in fresh}
+        return "" if states & _WORKING else f"the trader is {' '.join(sorted(map(str, states)))}"
+
+    def status(self) -> dict[str, Any] | None:
+        record = next((record for record in self.ledger.books() if record.book == self.book), None)
+        if record is None:
+            return None
+        now_ms = wiring.clock().now_ms()
+        return {"status": book_status(self.ledger, record, self._settings, now_ms)}
+
+
+async def _step(book: LiveBook, bar_close_ms: int | None) -> StepReport:
+    async with opened(book, lockstep=True) as session:
+        return await step_once(session, bar_close_ms)
+
+
+def _report(book: str, report: StepReport) -> dict[str, Any]:
+    return {
+        "book": book,
+        "bar_close_ms": report.bar_close_ms,
+        "equity": report.equity,
+        "drawdown": report.drawdown,
+        "decisions": [
+            {"id": d.id, "symbol": d.asset.symbol, "action": d.action, "approved_fraction": d.approved_fraction}
+            for d in report.decisions
+        ],
+        "fills": len(report.fills),
+        "problems": report.problems,
+    }
+
+
+def _is_allowed(settings: Settings) -> bool:
+    """Outside paper mode a request carries the token; in paper mode too, where one is set."""
+    token = wiring.secrets().bot_token
+    if token is None:
+        return settings.mode == "paper"
+    given = request.headers.get("Authorization", "").removeprefix("Bearer ")
+    return hmac.compare_digest(given.encode(), token.get_secret_value().encode())
+
+
+def _status_of(error: OstError) -> int:
+    if isinstance(error, LeaseLost):
+        return 409
+    if isinstance(error, LedgerUnavailable | VenueError | BusUnavailable | DataError):
+        return 503
+    return 400 if isinstance(error, UsageError) else 500
+
+
+def _json(content: Any, status: int = 200) -> Response:
+    headers = {"Retry-After": str(RETRY_S)} if status == 503 else {}
+    return Response(to_json(content), status, headers, content_type="application/json")

@@ -1,0 +1,258 @@
+"""What goes wrong, and when: faults of single requests and messages, and windows in which a whole part fails.
+
+Two sources speak of every request and message: rules that a scenario writes down, and rates from which a generator draws.
+After `until_s` nothing goes wrong any more: the quiet period in which everything must come to rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import numpy as np
+
+
+class Effect(StrEnum):
+    """What happens to one request."""
+
+    NONE = "none"
+    REFUSED = "refused"
+    """no connection: it was not sent"""
+    LOST = "request lost"
+    """it never arrives; the client waits for nothing"""
+    NO_ANSWER = "answer lost"
+    """executed; the client waits for nothing"""
+    CUT = "cut after sending"
+    """executed; the connection ends without an answer"""
+    CUT_BEFORE = "cut before executing"
+    """not executed; the connection ends without an answer"""
+    UNKNOWN = "503 unknown"
+    """executed; answered `503 Unknown error`"""
+    TIMED_OUT = "-1007"
+    """executed; answered that its status is unknown"""
+    GATEWAY = "502"
+    """not executed; answered by a gateway, in HTML"""
+    DUPLICATE = "-4116"
+    """executed; answered that the client id is taken, as after a repetition"""
+    SLOW = "slow"
+    """the answer takes seconds"""
+    THROTTLED = "429"
+    """not executed; to be asked again after some seconds"""
+    BANNED = "418"
+    """not executed; the address is banned for a while"""
+    SKEWED = "-1021"
+    """not executed: the timestamp is refused"""
+    MAINTENANCE = "503 maintenance"
+    """not executed; the venue is down"""
+    MARGIN = "-2019"
+    """not executed: margin is insufficient"""
+    REDUCE_ONLY = "-2022"
+    """not executed: reduce-only rejected"""
+    FILTER = "-1111"
+    """not executed: a filter of the venue was violated"""
+    LEVERAGE = "-4028"
+    """not executed: the leverage is refused"""
+
+
+class Part(StrEnum):
+    """What a window takes away."""
+
+    VENUE = "venue maintenance"
+    NETWORK = "no network"
+    LEDGER = "no ledger"
+    MARKET_STREAM = "market stream silent"
+    """the connections that are there; a new one brings messages"""
+    USER_STREAM = "user stream silent"
+    """as the market stream"""
+    STREAMS = "all streams silent"
+    """new connections too"""
+
+
+LAST_FATED_STEP = 3_000
+"""a process of a few bars takes about so many steps"""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A part that fails from `start_s` to `end_s` of simulated time."""
+
+    part: Part
+    start_s: float
+    end_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """Probabilities for each request, message or port call."""
+
+    requests: tuple[tuple[Effect, float], ...] = ()
+    """by effect"""
+    kill: float = 0.0
+    """of a port call, before or after its effect: the process dies"""
+    fate: float = 0.0
+    """that a process is to die at a certain step of its tasks, at whatever await that is"""
+    stop: float = 0.0
+    """of a port call: the process is frozen for a while"""
+    ledger: float = 0.0
+    """of a ledger call: it fails, before or after its effect"""
+    drop: float = 0.0
+    """of a stream message"""
+    delay: float = 0.0
+    """of a stream message; a delayed one is overtaken by later ones"""
+    repeat: float = 0.0
+    """of a stream message: it comes twice"""
+    disconnect: float = 0.0
+    """of a stream message: the connection ends instead"""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One fault that a scenario asks for: the requests that match it, from the `skip`-th on, `times` of them."""
+
+    match: str
+    """part of `METHOD path`, e.g. `POST /fapi/v1/order`"""
+    effect: Effect = Effect.NONE
+    skip: int = 0
+    times: int = 1
+
+
+@dataclass(slots=True)
+class _Counter:
+    rule: Rule
+    seen: int = 0
+
+    def strikes(self, name: str) -> bool:
+        """Whether the rule applies to this request or port call; counts those that match."""
+        if self.rule.match not in name:
+            return False
+        self.seen += 1
+        return 0 <= self.seen - 1 - self.rule.skip < self.rule.times
+
+
+@dataclass(frozen=True, slots=True)
+class FaultPlan:
+    """Everything that goes wrong in a run."""
+
+    rates: Rates = field(default_factory=Rates)
+    windows: tuple[Window, ...] = ()
+    rules: tuple[Rule, ...] = ()
+    kills: tuple[Rule, ...] = ()
+    """port calls (`before POST /fapi/v1/order`, `after ledger.commit_decision`) at which the process dies"""
+    jumps: tuple[tuple[float, int], ...] = ()
+    """clock jumps of the bot's machine: (at_s, by_ms)"""
+    key_expiries: tuple[float, ...] = ()
+    """instants at which the venue forgets the listen key"""
+    until_s: float = 0.0
+    """nothing goes wrong by chance after it"""
+
+
+class Faults:
+    """A plan at work. Draws from one generator in the order of the questions, so that a seed repeats itself."""
+
+    def __init__(self, plan: FaultPlan, rng: np.random.Generator) -> None:
+        self.plan = plan
+        self.struck = 0
+        """faults that happened so far"""
+        self._rng = rng
+        self._rules = [_Counter(rule) for rule in plan.rules]
+        self._kills = [_Counter(rule) for rule in plan.kills]
+        self._effects = [effect for effect, _ in plan.rates.requests]
+        self._steps = np.cumsum([rate for _, rate in plan.rates.requests]).tolist()
+
+    def of_request(self, request: str, now_s: float) -> Effect:
+        """What happens to `request` (`METHOD path`)."""
+        effect = self._effect(request, now_s)
+        self.struck += effect is not Effect.NONE
+        return effect
+
+    def _effect(self, request: str, now_s: float) -> Effect:
+        for counter in self._rules:
+            if counter.strikes(request):
+                return counter.rule.effect
+        if self.down(Part.NETWORK, now_s):
+            return Effect.REFUSED
+        if self.down(Part.VENUE, now_s):
+            return Effect.MAINTENANCE
+        if now_s >= self.plan.until_s or not self._effects:
+            return Effect.NONE
+        draw = self._rng.random()
+        return next((effect for effect, step in zip(self._effects, self._steps, strict=True) if draw < step), Effect.NONE)
+
+    def kills(self, port_call: str) -> bool:
+        """Whether the process dies at `port_call`."""
+        dies = sum(counter.strikes(port_call) for counter in self._kills) > 0  # every rule counts
+        self.struck += dies
+        return dies
+
+    def down(self, part: Part, now_s: float) -> bool:
+        """Whether `part` fails now."""
+        return any(window.part is part and window.start_s <= now_s < window.end_s for window in self.plan.windows)
+
+    def happens(self, rate: float, now_s: float) -> bool:
+        """Whether a fault of this rate strikes now."""
+        strikes = rate > 0 and now_s < self.plan.until_s and self._rng.random() < rate
+        self.struck += strikes
+        return bool(strikes)
+
+    def fated_step(self, now_s: float) -> int | None:
+        """The step at which a process that starts now is to die."""
+        if not self.happens(self.plan.rates.fate, now_s):
+            return None
+        return int(np.exp(self._rng.uniform(0.0, np.log(LAST_FATED_STEP))))
+
+    def between(self, low: float, high: float) -> float:
+        """A uniform draw."""
+        return float(self._rng.uniform(low, high))
+
+    def latency_s(self) -> float:
+        """One way through the network, seconds: a few milliseconds, sometimes more."""
+        return min(0.002 + float(self._rng.exponential(0.012)), 0.5)
+
+
+_SHARES: Sequence[tuple[Effect, float]] = (
+    (Effect.REFUSED, 0.12),
+    (Effect.LOST, 0.08),
+    (Effect.NO_ANSWER, 0.14),
+    (Effect.CUT, 0.14),
+    (Effect.CUT_BEFORE, 0.10),
+    (Effect.UNKNOWN, 0.10),
+    (Effect.TIMED_OUT, 0.08),
+    (Effect.GATEWAY, 0.06),
+    (Effect.SLOW, 0.10),
+    (Effect.THROTTLED, 0.05),
+    (Effect.BANNED, 0.01),
+    (Effect.SKEWED, 0.02),
+)
+
+
+def random_plan(rng: np.random.Generator, until_s: float) -> FaultPlan:
+    """A plan of mixed faults up to `until_s`. Some plans are calm, some are wild; few are free of faults."""
+    intensity = float(rng.choice([0.0, 0.3, 1.0, 2.5], p=[0.05, 0.25, 0.45, 0.25]))
+    rates = Rates(
+        requests=tuple((effect, share * 0.05 * intensity) for effect, share in _SHARES),
+        kill=0.0012 * intensity * float(rng.choice([0.0, 1.0, 3.0])),
+        fate=0.3 * min(intensity, 1.0) * float(rng.choice([0.0, 1.0])),
+        stop=0.0003 * intensity * float(rng.choice([0.0, 1.0])),
+        ledger=0.002 * intensity * float(rng.choice([0.0, 1.0])),
+        drop=0.01 * intensity,
+        delay=0.02 * intensity,
+        repeat=0.02 * intensity,
+        disconnect=0.002 * intensity,
+    )
+    windows = [
+        Window(part, start_s, min(start_s + float(rng.exponential(length_s)), until_s))
+        for part, chance, length_s in (
+            (Part.VENUE, 0.15, 60.0),
+            (Part.NETWORK, 0.2, 20.0),
+            (Part.LEDGER, 0.2, 20.0),
+            (Part.MARKET_STREAM, 0.25, 60.0),
+            (Part.USER_STREAM, 0.25, 60.0),
+            (Part.STREAMS, 0.1, 40.0),
+        )
+        if rng.random() < chance * min(intensity, 1.0)
+        for start_s in (float(rng.uniform(0, until_s)),)
+    ]
+    jumps = ((float(rng.uniform(0, until_s)), int(rng.integers(-4000, 4000))),) if rng.random() < 0.1 * intensity else ()
+    expiries = (float(rng.uniform(0, until_s)),) if rng.random() < 0.15 * intensity else ()
+    return FaultPlan(rates, tuple(windows), jumps=jumps, key_expiries=expiries, until_s=until_s)

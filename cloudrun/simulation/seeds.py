@@ -1,0 +1,50 @@
+"""From a seed to a world: which symbols, market, habits, faults and mode. The same seed is the same world, for ever."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import numpy as np
+
+from cloudrun.exchange.depth import Depth
+from cloudrun.simulation.analyst import Habits
+from cloudrun.simulation.faults import random_plan
+from cloudrun.simulation.market import SYMBOLS, MarketShape
+from cloudrun.simulation.spec import Mode, WorldSpec
+
+QUIET_BARS = 3
+
+
+def world_of(seed: int, mode: Mode | None = None) -> WorldSpec:
+    """The world of `seed`."""
+    rng = np.random.default_rng([seed, 0])
+    count = int(rng.choice([1, 2, 3], p=[0.5, 0.4, 0.1]))
+    bars = int(rng.integers(4, 7))
+    spec = WorldSpec(seed, bars=bars, quiet_bars=QUIET_BARS)
+    shape = MarketShape(
+        sigma=float(rng.choice([0.001, 0.002, 0.005])),
+        jump_rate=float(rng.choice([0.0, 0.05, 0.2])),
+        jump=float(rng.choice([0.01, 0.03])),
+        gap_rate=float(rng.choice([0.0, 0.03])),
+        frozen_rate=float(rng.choice([0.0, 0.02])),
+    )
+    drawn = Mode(str(rng.choice([Mode.STREAM, Mode.SCHEDULE, Mode.LOOP], p=[0.8, 0.1, 0.1])))
+    chosen = mode or drawn
+    # Only a trader watches an order that fills for seconds; at the venue a market order is final when it is answered.
+    shallow = rng.random() < 0.3 and chosen is Mode.STREAM
+    return WorldSpec(
+        seed=seed,
+        mode=chosen,
+        plan=random_plan(rng, spec.faults_end_s),
+        symbols=tuple(SYMBOLS[i] for i in sorted(rng.choice(len(SYMBOLS), count, replace=False))),
+        bars=bars,
+        quiet_bars=QUIET_BARS,
+        shape=shape,
+        habits=Habits(
+            flat=float(rng.choice([0.1, 0.3, 0.5])),
+            hold_bars=int(rng.choice([1, 1, 2, 3])),
+            flat_at_end=bool(rng.random() < 0.5),
+        ),
+        depth=Depth(Decimal(int(rng.choice([300, 2000])))) if shallow else None,
+        standby=bool(rng.random() < 0.15),
+    )

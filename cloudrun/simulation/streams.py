@@ -1,0 +1,243 @@
+"""Streams without sockets: the venue's own events, carried with delay and faults, read by the product's own parsers.
+
+A link loses messages, brings them twice or late, falls silent while it looks alive, breaks off, and is made again; of all that
+it tells what the real adapter tells (CONNECTED, LOST, ROTATED, KEY_EXPIRED, in order with the messages).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, TypeVar
+
+from cloudrun.exchange.desk import Desk
+from cloudrun.exchange.streams import Streams
+from cloudrun.simulation.faults import Faults, Part
+from cloudrun.simulation.loop import VirtualLoop
+from cloudrun.simulation.process import Process, ProcessClock
+from shared.adapters.exchange.stream_inbox import Inbox
+from shared.adapters.exchange.stream_payloads import UserReader, read_market
+from shared.domain.interval import Interval
+from shared.domain.stream import BarMessage, MarketMessage, StreamNotice, StreamState, UserMessage
+
+Event = dict[str, Any]
+Message = TypeVar("Message")
+
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 15.0
+
+
+class StreamHub(Streams):
+    """The venue's end of all links."""
+
+    def __init__(self, desk: Desk, now_s: Callable[[], float]) -> None:
+        super().__init__(desk, now_s)
+        self.user_links: list[UserLink] = []
+        self.market_links: list[MarketLink] = []
+        self._told_ms = desk.now_ms
+
+    def tick(self, now_ms: int) -> None:
+        """Send bars, quotes and mark prices to the present."""
+        made: dict[str, list[Event]] = {}
+        for link in list(self.market_links):
+            for name in link.names:
+                if name not in made:
+                    made[name] = self._market_events(name, self._told_ms, now_ms)
+                for event in made[name]:
+                    link.push(event)
+        self._told_ms = now_ms
+
+    def events(self, name: str, before_ms: int, now_ms: int) -> list[Event]:
+        """What the stream `name` tells between two instants."""
+        return self._market_events(name, before_ms, now_ms)
+
+    def forget_key(self) -> None:
+        """The listen key ends before its time."""
+        self._key = None
+        for link in list(self.user_links):
+            link.key_expired()
+
+    def _publish(self, events: list[Event], _before_ms: int, _now_ms: int) -> None:
+        for link in list(self.user_links):
+            for event in events:
+                link.push(event)
+
+
+class _Link(Generic[Message]):
+    """One subscription of one process."""
+
+    part: Part
+
+    def __init__(
+        self,
+        hub: StreamHub,
+        process: Process,
+        clock: ProcessClock,
+        loop: VirtualLoop,
+        faults: Faults,
+        rotate_after_s: float = 23 * 3600.0,
+    ) -> None:
+        self._rotate_after_s = rotate_after_s
+        self._hub = hub
+        self._process = process
+        self._clock = clock
+        self._loop = loop
+        self._faults = faults
+        self._inbox: Inbox[Message | StreamNotice] = Inbox()
+        self._connected = False
+        self._closed = False
+        self._told_lost = False
+        self._generation = 0
+        self._made_s = 0.0
+        self._last_s = 0.0
+        self._pause_s = FIRST_PAUSE_S
+        process.at_end(self._leave)
+
+    async def next(self) -> Message | StreamNotice:
+        """The next message, in the order of arrival."""
+        return await self._inbox.next()
+
+    async def reconnect(self, reason: str) -> None:
+        """Drop the connection and make a new one."""
+        self.lose(reason)
+
+    async def close(self) -> None:
+        """Release the connection."""
+        self._leave()
+
+    def push(self, event: Event) -> None:
+        """The venue sends an event."""
+        now_s, faults, rates = self._loop.time(), self._faults, self._faults.plan.rates
+        silent = any(
+            w.part is self.part and w.start_s <= now_s < w.end_s and self._made_s < w.start_s for w in faults.plan.windows
+        )
+        if faults.down(Part.VENUE, now_s):
+            self.lose("closed by the venue (simulated maintenance)")
+            return
+        silent = silent or faults.down(Part.STREAMS, now_s)
+        if silent or faults.down(Part.NETWORK, now_s) or faults.happens(rates.drop, now_s):
+            return
+        if faults.happens(rates.disconnect, now_s):
+            self.lose("the connection broke off (simulated)")
+            return
+        arrival_s = max(self._last_s, now_s + faults.latency_s())
+        if faults.happens(rates.delay, now_s):
+            arrival_s += faults.between(0.1, 5.0)  # later messages overtake it
+        else:
+            self._last_s = arrival_s
+        for _ in range(2 if faults.happens(rates.repeat, now_s) else 1):
+            self._loop.call_at(arrival_s, self._arrive, self._generation, event)
+            arrival_s += 0.05
+
+    def lose(self, reason: str) -> None:
+        """The connection ends; another one follows."""
+        if self._closed or not self._connected:
+            return
+        self._leave_hub()
+        self._notify(StreamState.LOST, reason)
+        self._told_lost = True
+        self._loop.call_later(self._pause_s, self._connect)
+
+    def _begin(self) -> None:
+        self._loop.call_later(self._faults.latency_s(), self._connect)
+
+    def _connect(self) -> None:
+        if self._closed or self._connected or not self._process.alive:
+            return
+        now_s = self._loop.time()
+        if self._faults.down(Part.NETWORK, now_s) or self._faults.down(Part.VENUE, now_s):
+            if not self._told_lost:
+                self._notify(StreamState.LOST, "no connection (simulated)")
+                self._told_lost = True
+            self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
+            self._loop.call_later(self._pause_s, self._connect)
+            return
+        self._connected, self._told_lost = True, False
+        self._made_s, self._pause_s = now_s, FIRST_PAUSE_S
+        self._generation += 1
+        self._notify(StreamState.CONNECTED, "connected (simulated)")
+        self._join_hub()
+        self._loop.call_later(self._rotate_after_s, self._rotate, self._generation)
+
+    def _rotate(self, generation: int) -> None:
+        if self._connected and generation == self._generation and self._process.alive:
+            self._made_s = self._loop.time()
+            self._notify(StreamState.ROTATED, "rotated (simulated)")
+            self._loop.call_later(self._rotate_after_s, self._rotate, generation)
+
+    def _arrive(self, generation: int, event: Event) -> None:
+        if generation == self._generation and self._connected and self._process.alive:
+            self._take(event)
+
+    def _notify(self, state: StreamState, detail: str) -> None:
+        self._inbox.barrier(StreamNotice(state, detail, self._clock.now_ms()), outdates=state is StreamState.LOST)
+
+    def _leave(self) -> None:
+        self._closed = True
+        self._leave_hub()
+
+    def _leave_hub(self) -> None:
+        self._connected = False
+
+    def _join_hub(self) -> None:
+        raise NotImplementedError
+
+    def _take(self, event: Event) -> None:
+        raise NotImplementedError
+
+
+class MarketLink(_Link[MarketMessage]):
+    """`MarketStream` of one process."""
+
+    part = Part.MARKET_STREAM
+    names: tuple[str, ...] = ()
+
+    async def open(self, symbols: Sequence[str], interval: Interval) -> None:
+        """Subscribe to bars, quotes and mark prices."""
+        channels = (f"kline_{interval.value}", "bookTicker", "markPrice@1s")
+        self.names = tuple(f"{symbol.lower()}@{channel}" for symbol in symbols for channel in channels)
+        self._begin()
+
+    def _take(self, event: Event) -> None:
+        message = read_market(event)
+        if message is None:
+            return
+        if isinstance(message, BarMessage) and message.closed:
+            self._inbox.put(message)
+        else:
+            self._inbox.put(message, (type(message), message.symbol))
+
+    def _join_hub(self) -> None:
+        self._hub.market_links.append(self)
+
+    def _leave_hub(self) -> None:
+        super()._leave_hub()
+        if self in self._hub.market_links:
+            self._hub.market_links.remove(self)
+
+
+class UserLink(_Link[UserMessage]):
+    """`UserStream` of one process."""
+
+    part = Part.USER_STREAM
+
+    async def open(self) -> None:
+        """Connect."""
+        self._reader = UserReader("USDT")
+        self._begin()
+
+    def key_expired(self) -> None:
+        """The venue does not know the key any more: nothing comes on it."""
+        self._notify(StreamState.KEY_EXPIRED, "the listen key has expired (simulated)")
+        self.lose("the listen key has expired (simulated)")
+
+    def _take(self, event: Event) -> None:
+        message = self._reader.read(event)
+        if message is not None:
+            self._inbox.put(message)
+
+    def _join_hub(self) -> None:
+        self._hub.user_links.append(self)
+
+    def _leave_hub(self) -> None:
+        super()._leave_hub()
+        if self in self._hub.user_links:
+            self._hub.user_links.remove(self)

@@ -1,0 +1,81 @@
+"""What live trading keeps for judging and watching itself: arrivals of orders, runs of the emergency protocol, heartbeats."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from functools import cache
+from typing import Any
+
+from sqlalchemy import Connection, Insert, func, select
+
+from shared.adapters.sql.live_models import ArrivalRow, EmergencyRow, HeartbeatRow
+from shared.adapters.sql.statements import insert_into, insert_or_replace, table, unread
+from shared.domain.records import Arrival, EmergencyRecord, HaltKind, Heartbeat
+
+_ARRIVALS = table(ArrivalRow)
+_EMERGENCIES = table(EmergencyRow)
+_HEARTBEATS = table(HeartbeatRow)
+
+
+def record_arrival(connection: Connection, arrival: Arrival) -> None:
+    """Store an arrival; the same client id again only adds the time of the answer, where none is known yet."""
+    connection.execute(unread(_arriving(connection.dialect.name)), asdict(arrival))
+
+
+def arrivals(connection: Connection, book: str, since_ms: int) -> list[Arrival]:
+    """Arrivals from `since_ms` on, oldest first."""
+    query = select(_ARRIVALS).where(_ARRIVALS.c.book == book, _ARRIVALS.c.sent_ms >= since_ms)
+    return [Arrival(**row) for row in connection.execute(query.order_by(_ARRIVALS.c.sent_ms, _ARRIVALS.c.client_id)).mappings()]
+
+
+def record_emergency(connection: Connection, emergency: EmergencyRecord) -> None:
+    """Store a run; the same id again replaces it."""
+    insert_or_replace(connection, EmergencyRow, [{**asdict(emergency), "kind": emergency.kind.value}])
+
+
+def emergencies(connection: Connection, book: str) -> list[EmergencyRecord]:
+    """Runs, oldest first."""
+    query = select(_EMERGENCIES).where(_EMERGENCIES.c.book == book)
+    rows = connection.execute(query.order_by(_EMERGENCIES.c.started_ms, _EMERGENCIES.c.id)).mappings()
+    return [
+        EmergencyRecord(
+            **{**row, "kind": HaltKind(row["kind"]), "closed": tuple(row["closed"]), "steps": tuple(row["steps"])},
+        )
+        for row in rows
+    ]
+
+
+def beat(connection: Connection, heartbeat: Heartbeat) -> None:
+    """Store a heartbeat in place of the process's older one; one that is older than what is stored changes nothing."""
+    row: dict[str, Any] = {
+        "book": heartbeat.book,
+        "role": heartbeat.role,
+        "holder": heartbeat.holder,
+        "time_ms": heartbeat.time_ms,
+        "state": dict(heartbeat.state),
+    }
+    connection.execute(unread(_beating(connection.dialect.name)), row)
+
+
+def heartbeats(connection: Connection, book: str) -> list[Heartbeat]:
+    """The newest heartbeat of each process, by role, the liveliest first."""
+    query = select(_HEARTBEATS).where(_HEARTBEATS.c.book == book)
+    ordered = query.order_by(_HEARTBEATS.c.role, _HEARTBEATS.c.time_ms.desc(), _HEARTBEATS.c.holder)
+    return [Heartbeat(**row) for row in connection.execute(ordered).mappings()]
+
+
+@cache
+def _arriving(dialect: str) -> Insert:
+    statement = insert_into(dialect, ArrivalRow)
+    answered = func.coalesce(_ARRIVALS.c.answered_ms, statement.excluded.answered_ms)
+    return statement.on_conflict_do_update(index_elements=["client_id"], set_={"answered_ms": answered})
+
+
+@cache
+def _beating(dialect: str) -> Insert:
+    statement = insert_into(dialect, HeartbeatRow)
+    return statement.on_conflict_do_update(
+        index_elements=["book", "role", "holder"],
+        set_={"time_ms": statement.excluded.time_ms, "state": statement.excluded.state},
+        where=statement.excluded.time_ms >= _HEARTBEATS.c.time_ms,
+    )

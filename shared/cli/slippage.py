@@ -1,0 +1,94 @@
+"""`ost slippage`: what execution cost, by day and symbol.
+
+Reads the ledger, changes nothing. Exit codes: 0 ok, 1 the ledger cannot be read, 2 no such book or day.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from shared.trading.slippage import SlippageRow
+
+
+def slippage(
+    book: Annotated[str | None, typer.Option(help="Which book (default: the newest one).")] = None,
+    day: Annotated[str | None, typer.Option(help="Only this day, e.g. 2026-11-21 (UTC).")] = None,
+    since: Annotated[str | None, typer.Option(help="From this day on, e.g. 2026-11-01 (UTC).")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+) -> None:
+    """Show slippage against the decided price and the mid on arrival, with fees, for each day and symbol.
+
+    Positive numbers are costs. Orders are measured from the moment that they were sent; stops from their stop price.
+
+    Example: ost slippage --day 2026-11-21
+    """
+    from shared.cli import output, wiring
+    from shared.cli.lineage import chosen_book
+    from shared.domain.errors import UsageError
+    from shared.domain.interval import DAY_MS, parse_date_ms
+    from shared.trading.slippage import daily_slippage
+
+    if day is not None and since is not None:
+        raise UsageError("--day and --since name different days; give one of them")
+    first = day or since
+    since_ms = parse_date_ms(first) if first is not None else 0
+    ledger = wiring.ledger(wiring.settings())
+    name = chosen_book(ledger.books(), book).book
+    rows = daily_slippage(ledger, name, since_ms)
+    if day is not None:
+        rows = [row for row in rows if row.day_ms < since_ms + DAY_MS]
+    output.emit({"book": name, "rows": rows}, as_json, view=None if as_json else _view(name, rows))
+
+
+def _view(book: str, rows: list[SlippageRow]) -> Any:
+    from rich.markup import escape
+
+    from shared.cli import output
+
+    if not rows:
+        return f"the book {book} has no executions then"
+    columns = (
+        "day",
+        "symbol",
+        "orders",
+        "notional",
+        "vs decision",
+        "bps",
+        "vs arrival",
+        "bps ",
+        "fees",
+        "fee bps",
+        "answer ms",
+    )
+    cells = [_cells(row) for row in rows]
+    return output.table(columns, cells, title=escape(f"slippage of {book} (positive: a cost)"), right=columns[2:])
+
+
+def _cells(row: SlippageRow) -> tuple[str, ...]:
+    from shared.domain.interval import format_ms
+
+    return (
+        format_ms(row.day_ms)[:10],
+        row.symbol,
+        f"{row.orders}" + (f" ({row.unmeasured} unmeasured)" if row.unmeasured else ""),
+        f"{row.notional:.2f}",
+        _money(row.against_decision),
+        _number(row.decision_bps),
+        _money(row.against_arrival),
+        _number(row.arrival_bps),
+        f"{row.fees:.4f}",
+        f"{row.fee_bps:.2f}",
+        _number(row.answer_ms),
+    )
+
+
+def _money(value: Decimal | None) -> str:
+    return "" if value is None else f"{value:.4f}"
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"

@@ -1,0 +1,198 @@
+"""One round of the emergency protocol: entries called back, positions closed, and stops cancelled once nothing is held.
+
+A round can fail or be killed anywhere and is simply done again. Only what the book's own fills explain is closed; what else
+lies on the account is reported and left alone. Invariant: no stop is cancelled before the venue says that the book is flat and
+nothing but stops can still reach it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import TypeVar
+
+from shared.domain.errors import LeaseLost, LedgerError, LedgerUnavailable
+from shared.domain.ids import book_tag
+from shared.domain.money import ZERO, SymbolRules
+from shared.domain.orders import Account, Position
+from shared.ports import Clock, Exchange, Ledger
+from shared.trading.emergency_exits import EmergencyExits
+from shared.trading.emergency_log import EmergencyLog
+from shared.trading.emergency_orders import EmergencyOrders, Tries
+from shared.trading.execution import Executor
+from shared.trading.reconciliation import VENUE_CLIENT_IDS, Reconciler
+
+T = TypeVar("T")
+
+LAG_S = 10.0
+"""How long a position may differ from the executions that are known of it before it is taken for somebody else's"""
+
+
+class EmergencyRounds:
+    """The rounds of one emergency."""
+
+    def __init__(
+        self,
+        *,
+        exchange: Exchange,
+        ledger: Ledger,
+        clock: Clock,
+        executor: Executor,
+        reconciler: Reconciler,
+        exits: EmergencyExits,
+        log: EmergencyLog,
+        book: str,
+        symbols: Sequence[str],
+        since_ms: int,
+    ) -> None:
+        self._exchange = exchange
+        self._ledger = ledger
+        self._clock = clock
+        self._reconciler = reconciler
+        self._exits = exits
+        self._log = log
+        self._book = book
+        self._symbols = tuple(symbols)
+        self._since_ms = since_ms
+        self._rules: dict[str, SymbolRules] = {}
+        self._differs_ms: dict[str, int] = {}
+        self._tries = Tries(log)
+        self._orders = EmergencyOrders(exchange, ledger, clock, executor, log, self._tries, book)
+
+    @property
+    def log(self) -> EmergencyLog:
+        """The record that is being written."""
+        return self._log
+
+    @property
+    def wait_s(self) -> float:
+        """How long the venue has asked to be left alone in the last round."""
+        return self._tries.wait_s
+
+    async def once(self) -> bool:
+        """One try at everything that is left; whether it went well."""
+        self._tries.begin()
+        self._take_over_journal()
+        goes_well = await self._orders.call_back_entries()
+        account = await self._tries.asked("the account", self._exchange.account())
+        if account is None:
+            return False
+        flat = True
+        for symbol in self._all_symbols():
+            is_flat, went_well = await self._flatten(symbol, account)
+            flat, goes_well = flat and is_flat, goes_well and went_well
+        settled = await self._orders.settle_entries()
+        if not (flat and settled and goes_well):
+            return goes_well and settled
+        # What was settled may have been filled meanwhile: only a second look says flat.
+        account = await self._tries.asked("the account", self._exchange.account())
+        if account is None:
+            return False
+        for symbol in self._all_symbols():
+            held = await self._held(symbol)
+            left = None if held is None else _left(held, account.position(symbol))
+            if left is None or (left and not self._is_dust(symbol, left)):
+                return True
+        return self._tries.ledger_is_there and await self._orders.cancel_stops() and await self._finish(account)
+
+    # --- positions ---------------------------------------------------------------------------------------------------------
+
+    async def _flatten(self, symbol: str, account: Account) -> tuple[bool, bool]:
+        """Whether nothing of the book is left in a symbol, and whether that went well."""
+        held, there = await self._held(symbol), account.position(symbol)
+        if held is None:
+            return False, False
+        left = _left(held, there)
+        if left == 0:
+            return self._is_explained(symbol, held, there), True
+        rules = await self._rules_of(symbol)
+        if rules is None:
+            return False, False
+        if self._is_dust(symbol, left):
+            self._log.step(f"{symbol}: {left} is below what the venue accepts and stays as dust")
+            return True, True
+        try:
+            fate = await self._tries.asked(f"closing {symbol}", self._exits.close(self._log.record.id, left, account, rules))
+        except LeaseLost:
+            raise
+        except LedgerError as error:  # one symbol does not hold up the others
+            return False, self._tries.trouble(f"closing {symbol}", error)
+        if fate is None:
+            return False, False
+        self._log.step(fate)
+        return False, True
+
+    def _is_dust(self, symbol: str, left: Decimal) -> bool:
+        return symbol in self._rules and self._rules[symbol].quantity(left) == 0
+
+    async def _held(self, symbol: str) -> Decimal | None:
+        """What the book holds by its own fills; without the ledger by what the venue has kept of them."""
+        try:
+            await self._tries.asked(f"the executions of {symbol}", self._reconciler.book_fills(symbol))
+            return self._ledger.positions(self._book).get(symbol, Position(symbol)).quantity
+        except LedgerUnavailable as error:
+            self._tries.without_ledger(error)
+        fills = await self._tries.asked(f"the executions of {symbol}", self._exchange.fills(symbol, self._since_ms))
+        if fills is None:
+            return None
+        ours = (book_tag(self._book), *VENUE_CLIENT_IDS)
+        return sum((fill.signed_quantity for fill in fills if (fill.client_id or "").startswith(ours)), ZERO)
+
+    def _is_explained(self, symbol: str, held: Decimal, there: Decimal) -> bool:
+        """Whether ledger and venue agree; if not, for so long that it is not a matter of messages under way."""
+        if held == there:
+            self._differs_ms.pop(symbol, None)
+            return True
+        now_ms = self._clock.now_ms()
+        if now_ms - self._differs_ms.setdefault(symbol, now_ms) < LAG_S * 1000:
+            return False
+        self._log.step(
+            f"{symbol}: the account holds {_plain(there)}, this book {_plain(held)}; what is not the book's is left alone"
+        )
+        return True
+
+    async def _rules_of(self, symbol: str) -> SymbolRules | None:
+        if symbol not in self._rules:
+            self._rules.update(await self._tries.asked(f"the rules of {symbol}", self._exchange.rules([symbol])) or {})
+        return self._rules.get(symbol)
+
+    # --- the end -----------------------------------------------------------------------------------------------------------
+
+    async def _finish(self, account: Account) -> bool:
+        resting = await self._tries.asked("the resting orders", self._exchange.open_orders())
+        if resting is None:
+            return False
+        for report, _ in resting:
+            if not report.client_id.startswith(book_tag(self._book)):
+                self._log.step(f"{report.symbol}: the order {report.client_id} is not this book's and is left alone")
+        closed = self._exits.closed(self._log.record.id, self._all_symbols())
+        return self._log.finish("the book is flat and nothing of it rests", account.wallet, account.equity, closed)
+
+    # --- what all of them need ---------------------------------------------------------------------------------------------
+
+    def _all_symbols(self) -> list[str]:
+        """The symbols of the session, and others that the book holds."""
+        try:
+            held = [symbol for symbol, position in self._ledger.positions(self._book).items() if position.quantity]
+        except LedgerUnavailable as error:
+            self._tries.without_ledger(error)
+            held = []
+        return list(dict.fromkeys((*self._symbols, *sorted(held))))
+
+    def _take_over_journal(self) -> None:
+        try:
+            taken = self._exits.take_over()
+        except LedgerUnavailable as error:
+            self._tries.without_ledger(error)
+            return
+        if taken:
+            self._log.step(f"{taken} journalled exits are in the ledger now")
+
+
+def _left(held: Decimal, there: Decimal) -> Decimal:
+    """What can be closed: the book's share of what lies at the venue, signed base units; 0 where the signs differ."""
+    return min(abs(held), abs(there)).copy_sign(held) if held * there > 0 else ZERO
+
+
+def _plain(quantity: Decimal) -> str:
+    return f"{quantity.normalize():f}"

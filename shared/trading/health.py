@@ -1,0 +1,94 @@
+"""How a trader is: its state, what troubles it, and when trouble becomes an emergency.
+
+Troubles are named by their source and stand until their source is well again; while there is one, no new risk is taken. The
+same trouble again makes the next attempt wait longer. Failures that nobody explains are counted in a sliding window.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from enum import StrEnum
+
+from shared.trading.trader_params import TraderParams
+
+
+class TraderState(StrEnum):
+    """What a trader is doing."""
+
+    STARTING = "starting"
+    STANDBY = "standby"
+    """another process trades the book; this one waits for its lease"""
+    TRADING = "trading"
+    DEGRADED = "degraded"
+    """something is not trusted: no entries"""
+    HALTED = "halted"
+    """a halt that closes positions is in force"""
+    STOPPING = "stopping"
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """One source that is not well."""
+
+    reason: str
+    since_ms: int
+    attempts: int
+    retry_ms: int
+    """instant before which it is not tried again"""
+
+
+class Health:
+    """The troubles of one trader."""
+
+    def __init__(self, params: TraderParams) -> None:
+        self._params = params
+        self._troubles: dict[str, Trouble] = {}
+        self._failures: deque[int] = deque()
+
+    def ail(self, source: str, reason: str, now_ms: int, retry_after_s: float | None = None) -> bool:
+        """`source` is not well; whether that is news. The next attempt waits for a doubled pause, or for `retry_after_s`."""
+        known = self._troubles.get(source)
+        attempts = known.attempts + 1 if known else 1
+        pause = min(self._params.backoff_max_s, self._params.backoff_s * 2.0 ** min(attempts - 1, 30))
+        retry_ms = now_ms + round(1000 * max(pause, retry_after_s or 0.0))
+        self._troubles[source] = Trouble(reason, known.since_ms if known else now_ms, attempts, retry_ms)
+        return known is None
+
+    def recover(self, source: str) -> bool:
+        """`source` is well; whether that is news."""
+        return self._troubles.pop(source, None) is not None
+
+    def ails(self, source: str) -> bool:
+        """Whether `source` is not well."""
+        return source in self._troubles
+
+    def due(self, source: str, now_ms: int) -> bool:
+        """Whether `source` may be tried: it is well, or its pause is over."""
+        trouble = self._troubles.get(source)
+        return trouble is None or now_ms >= trouble.retry_ms
+
+    def lasting_s(self, source: str, now_ms: int) -> float:
+        """How long `source` has not been well; 0 where it is."""
+        trouble = self._troubles.get(source)
+        return 0.0 if trouble is None else (now_ms - trouble.since_ms) / 1000
+
+    @property
+    def reason(self) -> str:
+        """All troubles in one line; empty where there is none."""
+        return "; ".join(f"{source}: {trouble.reason}" for source, trouble in self._troubles.items())
+
+    def failed(self, now_ms: int) -> bool:
+        """Count a failure; whether there were too many within the window. The count then starts again."""
+        self._failures.append(now_ms)
+        while self._failures and now_ms - self._failures[0] > self._params.operational_window_s * 1000:
+            self._failures.popleft()
+        if len(self._failures) < self._params.operational_failures:
+            return False
+        self._failures.clear()
+        return True
+
+    @property
+    def failures(self) -> int:
+        """Failures that are being counted."""
+        return len(self._failures)

@@ -1,0 +1,109 @@
+"""The account marked: the equity point of every bar, the breakers that it trips, and the record that Kelly is estimated from.
+
+A point is wallet + open profit at the bar's close. It stands from its first time: a step that is done again computes every
+size from the same number. Between bars the account is marked for the breakers only; those marks are not stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from decimal import Decimal
+
+from shared.domain.errors import UsageError
+from shared.domain.interval import format_ms
+from shared.domain.orders import Account
+from shared.domain.records import EquityPoint, Halt, next_peak
+from shared.ports import Ledger
+from shared.risk.breakers import check_breakers, day_start_equity, equity_at_day_start
+from shared.risk.kelly import kelly_cap
+from shared.risk.params import RiskParams
+from shared.trading.track_record import TrackRecord
+
+
+class Marks:
+    """The equity points of one book."""
+
+    def __init__(self, ledger: Ledger, book: str, params: RiskParams) -> None:
+        self._ledger = ledger
+        self._book = book
+        self._params = params
+        points = ledger.equity(book)
+        self._record = TrackRecord(points)
+        self._day_equity = equity_at_day_start(points)
+        self._last = ledger.last_equity(book)
+        self._forgotten_ms = ledger.peak_forgotten_ms(book)
+        self._known_halts: list[Halt] = []
+        self._cap: float | None = None
+        self._seen: EquityPoint | None = self._last
+        """the newest mark, stored or not: a level is crossed once"""
+
+    @property
+    def last(self) -> EquityPoint | None:
+        """The newest stored point."""
+        return self._last
+
+    def at_close(self, bar_close_ms: int, account: Account) -> tuple[EquityPoint, list[Halt]]:
+        """The equity point of a bar, stored, and the halts in force with the breakers that it trips.
+
+        Raises `UsageError` for a bar that is past.
+        """
+        last = self._last
+        in_force = self._halts(bar_close_ms)
+        if last is not None and last.time_ms == bar_close_ms:
+            return last, in_force
+        if last is not None and last.time_ms > bar_close_ms:
+            raise UsageError(
+                f"the bar that closed at {format_ms(bar_close_ms)} is past: the book was marked at {format_ms(last.time_ms)}"
+            )
+        point = self._point(bar_close_ms, account)
+        self._day_equity = self._equity_at_day_start(point)
+        tripped = check_breakers(self._book, point, self._seen, in_force, self._params, self._day_equity)
+        for halt in tripped:
+            self._ledger.set_halt(halt)
+            self._ledger.log(self._book, "breaker", "warning", halt.reason, bar_close_ms)
+        self._ledger.record_equity(self._book, point)
+        self._record.add(point)
+        self._cap = None
+        self._last = self._seen = point
+        return point, self._halts(bar_close_ms) if tripped else in_force
+
+    def between_bars(self, now_ms: int, account: Account, in_force: Sequence[Halt]) -> list[Halt]:
+        """The breakers that the account trips now; neither they nor an equity point are stored. Asks nobody."""
+        if self._last is None:
+            return []
+        point, before = self._point(now_ms, account), self._seen
+        self._seen = point
+        return check_breakers(self._book, point, before, in_force, self._params, self._equity_at_day_start(point))
+
+    def exposed(self, point: EquityPoint) -> None:
+        """The exposure that is held from this bar on, known after its trades."""
+        if self._last is not None and point != self._last:
+            self._ledger.record_equity(self._book, point)
+            self._last = replace(self._last, exposure=point.exposure)
+        self._record.add(point)
+        self._cap = None
+
+    def kelly_cap(self) -> float:
+        """Largest |notional| / equity that Kelly allows."""
+        if self._cap is None:
+            self._cap = kelly_cap(self._record.returns(), self._params)
+        return self._cap
+
+    def _halts(self, now_ms: int) -> list[Halt]:
+        """Halts in force. A resume lifts some of them: only then the peak may have been rebased."""
+        in_force = self._ledger.halts(self._book, now_ms)
+        if in_force != self._known_halts:
+            self._known_halts = in_force
+            self._forgotten_ms = self._ledger.peak_forgotten_ms(self._book)
+        return in_force
+
+    def _equity_at_day_start(self, point: EquityPoint) -> Decimal:
+        last = self._last
+        if last is None or self._day_equity is None:
+            return point.equity
+        return day_start_equity(point.time_ms, point.equity, last.time_ms, last.equity, self._day_equity)
+
+    def _point(self, time_ms: int, account: Account) -> EquityPoint:
+        peak = next_peak(account.equity, self._last, self._forgotten_ms)
+        return EquityPoint(time_ms, account.equity, account.wallet, peak)

@@ -1,0 +1,230 @@
+"""From a decision to its orders: approved one by one, sent, booked, protected.
+
+The market leg goes first and alone; what follows it (booking its fills, the stop) waits until every asset of the bar is
+decided, so that no asset's entry waits for another one's stop. What is on its way counts as held for everybody else. Nothing
+is sent without a valid lease, beyond the age of its decision, or into a halt; what only reduces passes every halt.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+
+from shared.domain.errors import NotApproved
+from shared.domain.interval import DAY_MS
+from shared.domain.money import ZERO, SymbolRules, to_decimal
+from shared.domain.orders import Account, Fill, OrderIntent, OrderKind, OrderRecord, OrderReport, OrderState
+from shared.domain.records import Lease
+from shared.ports import Clock, Ledger
+from shared.risk.approval import ApprovedOrder, OrderContext, OrderLimits, approve
+from shared.risk.pace import OrderPace
+from shared.trading.book import BookState
+from shared.trading.execution import Executor
+from shared.trading.legs import EXIT, remainder
+from shared.trading.params import SystemParams
+from shared.trading.protection import Guard
+from shared.trading.reconciliation import Reconciler
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """The committed orders of one decision, and what they were sized with."""
+
+    symbol: str
+    intents: tuple[OrderIntent, ...]
+    equity: Decimal
+    price: Decimal
+    """close of the decided bar"""
+    bar_close_ms: int
+
+
+class OrderDesk:
+    """Everything that a session sends goes through here."""
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        book: BookState,
+        executor: Executor,
+        reconciler: Reconciler,
+        rules: Mapping[str, SymbolRules],
+        params: SystemParams,
+        max_age_ms: int,
+        check_lease: Callable[[], None],
+        lease: Callable[[], Lease],
+        clock: Clock,
+        equity: Callable[[], Decimal],
+        price: Callable[[str], Decimal],
+        name: str,
+        available: Callable[[], Decimal | None] = lambda: None,
+        leverage: int = 1,
+    ) -> None:
+        self._ledger = ledger
+        self._book = book
+        self._executor = executor
+        self._reconciler = reconciler
+        self._params = params
+        self._max_age_ms = max_age_ms
+        self._now_ms = clock.now_ms
+        self._check_lease = check_lease
+        self._name = name
+        self._lease = lease
+        self._equity = equity
+        self._price = price
+        self._available = available
+        self._leverage = leverage
+        self._limits = OrderLimits.of(params.risk)
+        self._pace = OrderPace(arrival.sent_ms for arrival in ledger.arrivals(name, clock.now_ms() - DAY_MS))
+        self.rules = dict(rules)
+        self._guard = Guard(
+            ledger=ledger,
+            clock=clock,
+            name=name,
+            book=book,
+            executor=executor,
+            reconciler=reconciler,
+            params=params.execution,
+            rules=lambda: self.rules,
+            approve=self.protective,
+            lease=lease,
+        )
+        self.held_back = ""
+        """why no new risk is taken, empty where it may be"""
+
+    def expect(self, move: Move) -> None:
+        """Count the market leg as held from now on."""
+        legs = [intent for intent in move.intents if intent.kind is not OrderKind.STOP]
+        if legs:
+            self._book.in_flight[move.symbol] = sum((leg.quantity * leg.side.sign for leg in legs), ZERO)
+
+    async def carry_out(self, move: Move, all_decided: asyncio.Event) -> list[Fill]:
+        """Send the orders of a move; returns the fills that were booked. Raises what ledger and lease raise."""
+        fills: list[Fill] = []
+        stop = next((intent for intent in move.intents if intent.kind is OrderKind.STOP), None)
+        legs = [intent for intent in move.intents if intent is not stop and intent.due_ms <= self._now_ms()]
+        try:
+            for leg in legs:
+                record = await self.send(leg, move)
+                await all_decided.wait()
+                if record.filled == 0:  # nothing to protect; what is still open is settled before the next decision
+                    for other in move.intents:
+                        self._reconciler.abandon_orphan(OrderRecord(other, OrderState.INTENT))
+                    return fills
+                fills += await self._booked(record, move)
+        finally:
+            self._book.in_flight.pop(move.symbol, None)
+            self._book.changed()
+        await self._guard.protect(move.symbol, stop)
+        return fills
+
+    async def send_slice(self, intent: OrderIntent) -> None:
+        """Send a slice whose time has come, approved now, and book what it filled."""
+        sent = await self.send(intent, self._move(intent))
+        self._book.changed()
+        await self.complete(sent)
+
+    async def complete(self, record: OrderRecord) -> list[Fill]:
+        """Book what an order has filled, and order again what a partial fill has left; the executions that were booked."""
+        if record.intent.kind is not OrderKind.MARKET or record.filled == 0:
+            return []
+        return await self._booked(record, self._move(record.intent))
+
+    def _move(self, intent: OrderIntent) -> Move:
+        """A move of one order, with the account as it is now. Raises `NotApproved` where its decision is not known."""
+        decision = self._ledger.decision(intent.decision_id)
+        if decision is None:
+            raise NotApproved(f"{intent.client_id} has no decision in the ledger")
+        return Move(intent.symbol, (intent,), self._equity(), to_decimal(decision.price), decision.bar_close_ms)
+
+    async def _booked(self, record: OrderRecord, move: Move) -> list[Fill]:
+        """Book what was filled, and try again for what a partial fill has left while the bar is fresh."""
+        fills = await self._reconciler.book_fills_of(record)
+        self._book.changed()
+        while True:
+            legs = self._ledger.orders(self._name, decision_id=record.intent.decision_id) if _is_partial(record) else []
+            attempts = self._params.execution.remainder_attempts
+            rest, note = remainder(record, legs, self.rules[move.symbol], move.price, attempts, self._now_ms())
+            if note:
+                self._ledger.log(self._name, "execution", "info", note, self._now_ms())
+            if rest is None:
+                return fills
+            self._ledger.add_intents([rest], self._lease())
+            record = await self.send(rest, move)
+            fills += await self._reconciler.book_fills_of(record)
+            self._book.changed()
+
+    async def send(self, intent: OrderIntent, move: Move) -> OrderRecord:
+        """Place a committed intent of a move, or abandon it with the reason where risk control says no."""
+        try:
+            order = self.approved(intent, move)
+        except NotApproved as error:
+            report = OrderReport(intent.client_id, intent.symbol, OrderState.ABANDONED, ZERO, reason=str(error))
+            return self._ledger.advance_order(report)
+        return await self._executor.place(order, move.price)
+
+    def protective(self, intent: OrderIntent) -> ApprovedOrder:
+        """Risk control for a stop or an exit, which pass every halt. Raises `NotApproved`, or `LeaseLost`."""
+        price = self._price(intent.symbol)
+        return self.approved(intent, Move(intent.symbol, (intent,), self._equity(), price, intent.created_ms))
+
+    def approved(self, intent: OrderIntent, move: Move) -> ApprovedOrder:
+        """Risk control for one intent, with the book as it is now. Raises `NotApproved`, or `LeaseLost`."""
+        self._check_lease()
+        now_ms = self._now_ms()
+        held = self._book.held(intent.symbol)
+        age_ms = now_ms - max(move.bar_close_ms, intent.due_ms)
+        if age_ms > self._max_age_ms and intent.kind is not OrderKind.STOP:
+            raise NotApproved(f"the bar of {intent.client_id} closed {age_ms / 1000:.0f} s ago, too long to be sent now")
+        after = held + intent.quantity * intent.side.sign
+        if self.held_back and not intent.reduce_only and not (held * after >= 0 and abs(after) < abs(held)):
+            raise NotApproved(f"{intent.symbol}: no new risk is taken now ({self.held_back})")
+        minute, day = self._pace.recent(now_ms)
+        context = OrderContext(
+            rules=self.rules[intent.symbol],
+            held=held,
+            price=move.price,
+            equity=move.equity,
+            max_asset_exposure=to_decimal(self._params.risk.max_asset_exposure),
+            halts=self._ledger.halts(self._name, now_ms),
+            limits=self._limits,
+            last_price=self._price(intent.symbol),
+            orders_minute=minute,
+            orders_day=day,
+            available=self._available(),
+            leverage=self._leverage,
+        )
+        order = approve(intent, context)
+        if not intent.reduce_only:
+            self._pace.sent(now_ms)
+        return order
+
+    def again(self, intent: OrderIntent) -> ApprovedOrder:
+        """Risk control for an order that never arrived. Raises `NotApproved`, or `LeaseLost`."""
+        return self.protective(intent) if intent.leg.startswith(EXIT) else self.approved(intent, self._move(intent))
+
+    async def settle(self, account: Account, *, resting: bool) -> None:
+        """Establish the fate of every unfinished order; one that never arrived is sent again while it is fresh."""
+        prices = {position.symbol: position.mark_price for position in account.positions}
+
+        def again(intent: OrderIntent) -> ApprovedOrder:
+            decision = self._ledger.decision(intent.decision_id)
+            if decision is None:
+                raise NotApproved(f"{intent.client_id} has no decision in the ledger")
+            price = prices.get(intent.symbol) or to_decimal(decision.price)
+            return self.approved(intent, Move(intent.symbol, (intent,), account.equity, price, decision.bar_close_ms))
+
+        try:
+            await self._reconciler.settle_orders(again, resting=resting)
+        finally:
+            self._book.changed()
+
+    async def protect(self, symbol: str) -> bool:
+        """One pass of the guard: a stop of the right size, no stop without a position; whether nothing is left to do."""
+        return await self._guard.protect(symbol)
+
+
+def _is_partial(record: OrderRecord) -> bool:
+    return record.state.is_final and ZERO < record.filled < record.intent.quantity

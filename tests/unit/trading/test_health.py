@@ -1,0 +1,60 @@
+"""What troubles a trader, how long it waits, and when trouble becomes an emergency."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+import pytest
+
+from shared.domain.errors import ConfigError
+from shared.trading.health import Health
+from shared.trading.trader_params import TraderParams
+
+PARAMS = TraderParams(backoff_s=1.0, backoff_max_s=8.0, operational_failures=3, operational_window_s=60.0)
+
+
+def test_the_same_trouble_again_is_no_news_and_waits_longer() -> None:
+    health, now_ms, pauses = Health(PARAMS), 0, []
+    for attempt in range(6):
+        assert health.ail("venue", "503", now_ms) is (attempt == 0)
+        before = now_ms
+        while not health.due("venue", now_ms):
+            now_ms += 500
+        pauses.append((now_ms - before) / 1000)
+    assert pauses == [1, 2, 4, 8, 8, 8]
+    assert health.lasting_s("venue", now_ms) == sum(pauses)
+
+
+def test_a_wait_that_the_venue_asks_for_is_honoured() -> None:
+    health = Health(PARAMS)
+    health.ail("venue", "429", 0, retry_after_s=30.0)
+    assert not health.due("venue", 29_000)
+    assert health.due("venue", 30_000)
+
+
+def test_recovery_is_news_once_and_forgets_the_pauses() -> None:
+    health = Health(PARAMS)
+    health.ail("ledger", "down", 0)
+    assert health.reason == "ledger: down"
+    assert (health.recover("ledger"), health.recover("ledger")) == (True, False)
+    assert health.reason == ""
+    assert health.due("ledger", 0)
+    assert health.lasting_s("ledger", 10_000) == 0
+
+
+def test_failures_count_within_their_window_only() -> None:
+    health = Health(PARAMS)
+    assert [health.failed(at) for at in (0, 30_000, 61_000, 62_000)] == [False, False, False, True]
+    assert health.failures == 0
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(TraderParams)])
+@pytest.mark.parametrize("value", [0, -1, float("inf"), float("nan")])
+def test_settings_that_are_no_waits_are_refused(name: str, value: float) -> None:
+    with pytest.raises(ConfigError, match=f"trader.{name}"):
+        TraderParams(**{name: value})
+
+
+def test_the_longest_pause_is_not_below_the_first_one() -> None:
+    with pytest.raises(ConfigError, match="backoff_max_s"):
+        TraderParams(backoff_s=10, backoff_max_s=5)

@@ -1,0 +1,80 @@
+"""Equity points, breakers at and between bars, and what a resume forgets."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from shared.domain.errors import UsageError
+from shared.domain.interval import HOUR_MS
+from shared.domain.orders import Account
+from shared.domain.records import HaltKind
+from shared.risk.params import RiskParams
+from shared.trading.marking import Marks
+
+D = Decimal
+
+
+def account(equity: float) -> Account:
+    return Account(D(str(equity)), D(str(equity)), D(str(equity)), ())
+
+
+@pytest.fixture
+def marks(desk: Any) -> Marks:
+    return Marks(desk.ledger, desk.book, RiskParams())
+
+
+def test_a_point_stands_from_its_first_time(desk: Any, marks: Marks) -> None:
+    first, _ = marks.at_close(desk.start_ms, account(1000))
+    again, _ = marks.at_close(desk.start_ms, account(900))
+    assert first == again
+    assert desk.ledger.equity(desk.book) == [first]
+    later, _ = Marks(desk.ledger, desk.book, RiskParams()).at_close(desk.start_ms, account(800))
+    assert later == first
+
+
+def test_a_bar_that_is_past_is_refused(desk: Any, marks: Marks) -> None:
+    marks.at_close(desk.start_ms, account(1000))
+    with pytest.raises(UsageError, match="is past"):
+        marks.at_close(desk.start_ms - HOUR_MS, account(1000))
+
+
+def test_a_breaker_that_trips_is_stored_and_told_at_once(desk: Any, marks: Marks) -> None:
+    marks.at_close(desk.start_ms, account(1000))
+    point, in_force = marks.at_close(desk.start_ms + HOUR_MS, account(700))
+    assert point.drawdown == pytest.approx(0.3)
+    assert HaltKind.DRAWDOWN in [halt.kind for halt in in_force]
+    assert HaltKind.DRAWDOWN in [halt.kind for halt in desk.ledger.halts(desk.book, desk.start_ms + HOUR_MS)]
+
+
+def test_between_bars_a_level_trips_once_and_nothing_is_stored(desk: Any, marks: Marks) -> None:
+    assert marks.between_bars(desk.start_ms, account(100), []) == []  # nothing to compare with yet
+    marks.at_close(desk.start_ms, account(1000))
+    tripped = marks.between_bars(desk.start_ms + 1000, account(890), [])
+    assert tripped
+    assert all(halt.kind is HaltKind.PAUSE for halt in tripped)
+    assert marks.between_bars(desk.start_ms + 2000, account(880), tripped) == []
+    assert desk.ledger.halts(desk.book, desk.start_ms + 2000) == []
+    assert len(desk.ledger.equity(desk.book)) == 1
+
+
+def test_after_a_resume_drawdown_is_measured_from_there(desk: Any, marks: Marks) -> None:
+    marks.at_close(desk.start_ms, account(1000))
+    marks.at_close(desk.start_ms + HOUR_MS, account(700))
+    desk.ledger.rebase_peak(desk.book, desk.start_ms + HOUR_MS + 1)
+    desk.ledger.lift_halts(desk.book, "a person", "looked at it", desk.start_ms + HOUR_MS + 1)
+    point, in_force = marks.at_close(desk.start_ms + 2 * HOUR_MS, account(690))
+    assert (point.peak, point.drawdown) == (D(690), 0.0)
+    assert in_force == []
+
+
+def test_the_exposure_is_known_after_the_trades(desk: Any, marks: Marks) -> None:
+    from dataclasses import replace
+
+    point, _ = marks.at_close(desk.start_ms, account(1000))
+    marks.exposed(replace(point, exposure=D(500)))
+    assert desk.ledger.last_equity(desk.book).exposure == D(500)
+    assert marks.last is not None
+    assert marks.last.exposure == D(500)

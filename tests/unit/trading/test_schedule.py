@@ -1,0 +1,133 @@
+"""Schedule mode: one request is one whole step, and the same request again changes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from live_world import BOOK, FLAT, LONG, M1, START_MS, World
+
+from shared.adapters.sql import SqlLedger
+from shared.domain.errors import LeaseLost, NotEnoughData, UsageError
+from shared.domain.records import Halt, HaltKind
+from shared.trading.schedule import run_once
+from shared.trading.session import StepReport
+
+
+@pytest.fixture
+def world(ledger: SqlLedger, tmp_path: Path) -> World:
+    ledger.register_book(BOOK, START_MS, {})
+    return World(ledger, tmp_path)
+
+
+def told(world: World) -> None:
+    """Bars close silently each minute; nobody listens to streams."""
+    world.bar("BTCUSDT", world.clock.now_ms() - M1.ms, silent=True)
+
+
+async def minute(world: World) -> None:
+    """Live to the next full minute and let its bar close."""
+    loop = asyncio.get_running_loop()
+    await asyncio.sleep(60.0 - loop.time() % 60.0)
+    told(world)
+
+
+async def asked(world: World, **changes: object) -> StepReport:
+    return await run_once(world.ports(), world.spec(**changes), world.params, analyst=LONG)  # type: ignore[arg-type]
+
+
+def test_a_request_decides_trades_protects_and_gives_the_lease_up(world: World) -> None:
+    async def story(w: World) -> StepReport:
+        await minute(w)
+        return await asked(w)
+
+    report = world.lived(story, run=False)
+    assert report.bar_close_ms == START_MS + M1.ms
+    assert world.held() > 0
+    assert len(world.venue.stops) == 1
+    assert world.ledger.real.unpublished_events() == []
+    assert world.ledger.real.acquire_lease(BOOK, "next", 1000, START_MS + 61_000) is not None
+
+
+def test_the_same_request_again_changes_nothing(world: World) -> None:
+    async def story(w: World) -> list[object]:
+        await minute(w)
+        first = await asked(w)
+        before = (w.sent(), w.ledger.real.decisions(BOOK), w.ledger.real.equity(BOOK), w.ledger.real.fills(BOOK))
+        again = await asked(w)
+        assert (w.sent(), w.ledger.real.decisions(BOOK), w.ledger.real.equity(BOOK), w.ledger.real.fills(BOOK)) == before
+        return [first.decisions, again.decisions]
+
+    first, again = world.lived(story, run=False)
+    assert first == again
+
+
+def test_bars_that_were_missed_are_recorded_and_not_traded(world: World) -> None:
+    async def story(w: World) -> None:
+        await minute(w)
+        await run_once(w.ports(), w.spec(), w.params, analyst=FLAT)
+        for _ in range(4):
+            await minute(w)
+        await asked(w)
+
+    world.lived(story, run=False)
+    decisions = world.ledger.real.decisions(BOOK)
+    assert [d.bar_close_ms - START_MS for d in decisions] == [n * M1.ms for n in range(1, 6)]
+    assert [bool(d.order_ids) for d in decisions] == [False, False, False, False, True]
+
+
+def test_a_bar_that_the_venue_has_not_published_yet_is_waited_for_a_little(world: World) -> None:
+    async def story(w: World) -> StepReport:
+        await asyncio.sleep(60.0 - asyncio.get_running_loop().time() % 60.0)
+        asyncio.get_running_loop().call_later(1.0, w.bar, "BTCUSDT", w.clock.now_ms() - M1.ms)
+        return await asked(w)
+
+    assert world.lived(story, run=False).decisions
+
+
+def test_where_nothing_of_the_bar_is_there_the_request_says_so_and_records_nothing(world: World) -> None:
+    async def story(w: World) -> None:
+        await asyncio.sleep(60.0 - asyncio.get_running_loop().time() % 60.0)
+        await asked(w)
+
+    with pytest.raises(NotEnoughData, match="the venue shows no 1m bar of BTCUSDT"):
+        world.lived(story, run=False)
+    assert world.ledger.real.equity(BOOK) == []
+
+
+def test_a_request_for_a_bar_that_is_past_is_refused(world: World) -> None:
+    async def story(w: World) -> None:
+        for _ in range(2):
+            await minute(w)
+            await asked(w)
+        await run_once(w.ports(), w.spec(), w.params, START_MS + M1.ms, LONG)
+
+    with pytest.raises(UsageError, match="is past"):
+        world.lived(story, run=False)
+
+
+def test_two_requests_at_once_are_one(world: World) -> None:
+    async def story(w: World) -> list[object]:
+        await minute(w)
+        return list(await asyncio.gather(asked(w), asked(w, holder="other"), return_exceptions=True))
+
+    first, second = world.lived(story, run=False)
+    assert isinstance(first, StepReport)
+    assert isinstance(second, LeaseLost)
+
+
+def test_a_halted_book_is_closed_by_the_request(world: World) -> None:
+    async def story(w: World) -> None:
+        await minute(w)
+        await asked(w)
+        assert w.held() > 0
+        w.ledger.real.set_halt(Halt(BOOK, "by hand", w.clock.now_ms(), None, kind=HaltKind.MANUAL))
+        await minute(w)
+        await asked(w)
+
+    world.params = replace(world.params, bar_patience_s=0.5)
+    world.lived(story, run=False)
+    assert world.held() == 0
+    assert not world.venue.stops
