@@ -52,7 +52,7 @@ bench: ## benchmarks with figures, beside their peers: make bench [ARGS="-k regi
 
 simulate: ## the live session against the paper exchange with faults, from seeds: make simulate [SEEDS=1000]
 	@$(ENVIRONMENT) run
-	@$(BIN)/ost simulate --seeds $(or $(SEEDS),300) $(ARGS)
+	@$(BIN)/ost simulate $(if $(SEEDS),--seeds $(SEEDS)) $(ARGS)
 
 agent: ## the extra of the RL agent's training: gymnasium, stable-baselines3, torch (about 4 GB)
 	@$(ENVIRONMENT) agent
