@@ -241,7 +241,11 @@ class Ledger(Protocol):
     """The one memory of all processes. Every method is one transaction; all raise `LedgerUnavailable` if it is down."""
 
     def acquire_lease(self, book: str, holder: str, ttl_ms: int, now_ms: int) -> Lease | None:
-        """Take or renew the lease; `None` while another holder's is valid. A new holder gets a larger token."""
+        """Take or renew the lease; `None` while another holder's is valid. A new holder gets a larger token.
+
+        A ledger that several hosts share judges by its own clock whether a lease has run out. `expires_ms` of the lease is on
+        the caller's clock: `ttl_ms` after `now_ms`, which is the instant before the call.
+        """
         ...
 
     def release_lease(self, lease: Lease) -> None:
@@ -281,8 +285,12 @@ class Ledger(Protocol):
         """Orders of a book, oldest first."""
         ...
 
-    def advance_order(self, report: OrderReport) -> OrderRecord:
-        """Apply what the venue reported (`OrderRecord.advanced`) and return the record."""
+    def advance_order(self, report: OrderReport, lease: Lease | None = None) -> OrderRecord:
+        """Apply what the venue reported (`OrderRecord.advanced`) and return the record.
+
+        What the venue did not say (an intent is abandoned) is given with the `lease`: raises `LeaseLost`, and changes nothing,
+        where its token is not the newest.
+        """
         ...
 
     def add_fills(self, book: str, fills: Iterable[Fill]) -> list[Fill]:
@@ -292,8 +300,8 @@ class Ledger(Protocol):
         """
         ...
 
-    def fills(self, book: str, *, symbol: str | None = None, client_id: str | None = None) -> list[Fill]:
-        """Fills, oldest first."""
+    def fills(self, book: str, *, symbol: str | None = None, client_id: str | None = None, since_ms: int = 0) -> list[Fill]:
+        """Fills at or after `since_ms`, oldest first."""
         ...
 
     def positions(self, book: str) -> dict[str, Position]:
@@ -366,7 +374,7 @@ class Ledger(Protocol):
         ...
 
     def unpublished_events(self, limit: int = 100) -> list[Event]:
-        """Events that are not known to have been published, oldest first.
+        """Events that wait to be published, oldest first; without those that are set aside.
 
         They are written by the methods that have the effect, in its transaction: `add_fills` (an execution),
         `record_regimes` (another regime than before), `set_halt` (a drawdown, an error), `log` at level `error`.
@@ -375,6 +383,37 @@ class Ledger(Protocol):
 
     def mark_published(self, event_ids: Iterable[str], now_ms: int) -> None:
         """Note that the bus has taken them."""
+        ...
+
+    def note_refused(self, event_ids: Iterable[str]) -> dict[str, int]:
+        """The bus did not take the events once more; how often by now, by id."""
+        ...
+
+    def set_aside(self, event_ids: Iterable[str], now_ms: int) -> None:
+        """Let the other events pass these. Told by an error event in the same transaction; they stay until they are taken."""
+        ...
+
+    def set_aside_events(self, book: str) -> list[Event]:
+        """Events of a book that are set aside, oldest first."""
+        ...
+
+    def retry_set_aside(self, book: str) -> int:
+        """Put the events of a book that are set aside back into the turn; return how many there were."""
+        ...
+
+    def prune(self, book: str, *, published_before_ms: int, heard_before_ms: int) -> int:
+        """Remove events of a book that were published, and processes that were last heard, before these instants.
+
+        The instants are on the clocks that the rows were written by: the venue's, and that of the lease.
+        """
+        ...
+
+    def note_pause(self, venue: str, until_ms: int) -> None:
+        """The venue wants no requests before `until_ms`, from whichever process; a later instant that is known stays."""
+        ...
+
+    def pause_until_ms(self, venue: str) -> int:
+        """Until when the venue wants no requests; 0 where it never said so."""
         ...
 
     def record_arrival(self, arrival: Arrival) -> None:

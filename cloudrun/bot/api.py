@@ -109,7 +109,7 @@ class _Memory:
     def ledger(self) -> Ledger:
         with self._opening:
             if self._ledger is None:
-                self._ledger = wiring.ledger(self._settings)
+                self._ledger = wiring.ledger(self._settings, live=True)
             return self._ledger
 
     @property

@@ -25,6 +25,8 @@ class Effect(StrEnum):
     """executed; the client waits for nothing"""
     CUT = "cut after sending"
     """executed; the connection ends without an answer"""
+    LATE = "executed late"
+    """the connection ends without an answer; executed seconds later, where it still may be (`recvWindow`)"""
     CUT_BEFORE = "cut before executing"
     """not executed; the connection ends without an answer"""
     UNKNOWN = "503 unknown"
@@ -61,8 +63,17 @@ class Part(StrEnum):
     VENUE = "venue maintenance"
     NETWORK = "no network"
     LEDGER = "no ledger"
+    """it says so at once"""
+    LEDGER_HANGS = "ledger hangs"
+    """it says nothing: the first question blocks its process until the time limit"""
     MARKET_STREAM = "market stream silent"
     """the connections that are there; a new one brings messages"""
+    BARS = "bars silent"
+    """as the market stream, but only the connection that brings bars"""
+    MARKS = "marks silent"
+    """as the bars"""
+    QUOTES = "quotes silent"
+    """as the bars"""
     USER_STREAM = "user stream silent"
     """as the market stream"""
     STREAMS = "all streams silent"
@@ -104,6 +115,8 @@ class Rates:
     """of a stream message: it comes twice"""
     disconnect: float = 0.0
     """of a stream message: the connection ends instead"""
+    malformed: float = 0.0
+    """of a stream message: it cannot be read"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,12 +152,26 @@ class FaultPlan:
     rules: tuple[Rule, ...] = ()
     kills: tuple[Rule, ...] = ()
     """port calls (`before POST /fapi/v1/order`, `after ledger.commit_decision`) at which the process dies"""
+    stops: tuple[tuple[Rule, float], ...] = ()
+    """port calls at which the process is frozen (SIGSTOP), and for how many seconds"""
     jumps: tuple[tuple[float, int], ...] = ()
     """clock jumps of the bot's machine: (at_s, by_ms)"""
     key_expiries: tuple[float, ...] = ()
     """instants at which the venue forgets the listen key"""
+    terminations: tuple[float, ...] = ()
+    """instants at which the process that trades is told to end (SIGTERM)"""
+    cancelled_stops: tuple[float, ...] = ()
+    """instants at which the venue cancels every stop"""
+    foreign_fees: tuple[tuple[float, bool], ...] = ()
+    """instants at which paying fees in another currency is switched on or off at the venue"""
     until_s: float = 0.0
     """nothing goes wrong by chance after it"""
+
+    @property
+    def loses_messages(self) -> bool:
+        """Whether a message of the user stream may be lost, or come late."""
+        silent = (Part.USER_STREAM, Part.STREAMS, Part.NETWORK, Part.VENUE)
+        return bool(self.rates.drop or self.rates.disconnect or any(window.part in silent for window in self.windows))
 
 
 class Faults:
@@ -157,6 +184,7 @@ class Faults:
         self._rng = rng
         self._rules = [_Counter(rule) for rule in plan.rules]
         self._kills = [_Counter(rule) for rule in plan.kills]
+        self._stops = [(_Counter(rule), for_s) for rule, for_s in plan.stops]
         self._effects = [effect for effect, _ in plan.rates.requests]
         self._steps = np.cumsum([rate for _, rate in plan.rates.requests]).tolist()
 
@@ -184,6 +212,12 @@ class Faults:
         dies = sum(counter.strikes(port_call) for counter in self._kills) > 0  # every rule counts
         self.struck += dies
         return dies
+
+    def stops_for_s(self, port_call: str) -> float:
+        """How long the process is frozen at `port_call`; 0 where it is not."""
+        for_s = max((for_s for counter, for_s in self._stops if counter.strikes(port_call)), default=0.0)
+        self.struck += for_s > 0
+        return for_s
 
     def down(self, part: Part, now_s: float) -> bool:
         """Whether `part` fails now."""
@@ -213,9 +247,10 @@ class Faults:
 _SHARES: Sequence[tuple[Effect, float]] = (
     (Effect.REFUSED, 0.12),
     (Effect.LOST, 0.08),
-    (Effect.NO_ANSWER, 0.14),
-    (Effect.CUT, 0.14),
-    (Effect.CUT_BEFORE, 0.10),
+    (Effect.NO_ANSWER, 0.12),
+    (Effect.CUT, 0.10),
+    (Effect.LATE, 0.08),
+    (Effect.CUT_BEFORE, 0.08),
     (Effect.UNKNOWN, 0.10),
     (Effect.TIMED_OUT, 0.08),
     (Effect.GATEWAY, 0.06),

@@ -76,6 +76,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         """Simulated seconds since the start."""
         return self._jumper.now_s
 
+    def block(self, seconds: float) -> None:
+        """Time passes while nobody runs: a call that does not return at once."""
+        self._jumper.now_s += seconds
+
 
 def run_virtual(main: Coroutine[Any, Any, Result], loop: VirtualLoop) -> Result:
     """Run `main` to its end on `loop` and close it. What `main` left behind is cancelled."""

@@ -1,7 +1,8 @@
 """HTTP between a process and the venue, without sockets: the part of an aiohttp session that ccxt uses, with faults.
 
 A request that is on its way arrives whether or not its sender still lives: executing and answering are the network's own
-timers. Everything above this line is the product's real code: ccxt's request building, signing, error classes, our adapter.
+timers. Between the program's decision to send and the wire lies an await, at which a process can be frozen or killed.
+Everything above this line is the product's real code: ccxt's request building, signing, error classes, our adapter.
 """
 
 from __future__ import annotations
@@ -16,11 +17,15 @@ from urllib.parse import parse_qsl
 import aiohttp
 from aiohttp.client_reqrep import ConnectionKey
 
+from cloudrun.simulation.bans import Bans
 from cloudrun.simulation.faults import Effect, Faults
 from cloudrun.simulation.loop import VirtualLoop
 from cloudrun.simulation.process import Process
 
 CONNECT_TIMEOUT_S = 1.0
+DEFAULT_WINDOW_MS = 5_000
+LATEST = 1.3
+"""A late execution comes up to this multiple of the request's window after it was sent: the venue refuses the latest ones."""
 ORDER_PATHS = ("/fapi/v1/order", "/fapi/v1/algoOrder")
 
 
@@ -35,6 +40,21 @@ class Request:
     headers: Mapping[str, str]
     body: str
 
+    @property
+    def name(self) -> str:
+        """`METHOD path`."""
+        return f"{self.method} {self.path}"
+
+    @property
+    def parameters(self) -> dict[str, str]:
+        """What it says, but for empty values."""
+        return dict(parse_qsl(self.body or self.query))
+
+    @property
+    def changes_order(self) -> bool:
+        """Whether it is about one order or stop."""
+        return self.path in ORDER_PATHS
+
 
 @dataclass(frozen=True, slots=True)
 class Reply:
@@ -47,7 +67,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """An order, a stop or a cancellation that a process put on the wire, and what became of it there."""
+    """A request that a process put on the wire, and what became of it there. `client_id` is an order's, else empty."""
 
     at_s: float
     sender: str
@@ -55,6 +75,11 @@ class Sent:
     path: str
     client_id: str
     effect: Effect
+
+    @property
+    def name(self) -> str:
+        """`METHOD path`."""
+        return f"{self.method} {self.path}"
 
 
 Handler = Callable[[Request], Reply]
@@ -89,36 +114,59 @@ class Network:
 
     def __init__(self, loop: VirtualLoop, faults: Faults, handler: Handler, tell: Callable[[str], None]) -> None:
         self.faults = faults
-        self.on_order: Callable[[Process, dict[str, str]], None] | None = None
-        """told that a process puts an order on the wire"""
-        self.on_fault: Callable[[], None] | None = None
+        self.bans = Bans()
+        self.on_request: Callable[[Process, str], None] = lambda *_: None
+        """told (process, `METHOD path`) that a process has decided to send a request"""
+        self.on_order: Callable[[Process, dict[str, str]], None] = lambda *_: None
+        """told that a process has decided to send an order"""
+        self.on_fault: Callable[[str], None] = lambda _: None
+        """told which request a fault has struck"""
         self.sent: list[Sent] = []
         """every change of orders that was put on the wire"""
+        self.asked: list[Sent] = []
+        """every request, changes of orders included"""
         self._loop = loop
         self._handler = handler
         self._tell = tell
 
+    def decided(self, process: Process, request: Request) -> None:
+        """`process` is going to send `request`: what it knows now is what it is judged by."""
+        self.on_request(process, request.name)
+        if request.method == "POST" and request.changes_order:
+            self.on_order(process, request.parameters)
+
     def send(self, process: Process, request: Request) -> asyncio.Future[Reply]:
         """Hand a request over; the answer, or what became of the connection."""
         answer: asyncio.Future[Reply] = self._loop.create_future()
-        name = f"{request.method} {request.path}"
-        params = dict(parse_qsl(request.body or request.query)) if request.path in ORDER_PATHS else {}
-        if request.method == "POST" and params and self.on_order is not None:
-            self.on_order(process, params)
-        effect = self.faults.of_request(name, self._loop.time())
+        now_s, params = self._loop.time(), request.parameters if request.changes_order else {}
+        effect = self.faults.of_request(request.name, now_s)
+        client_id = next((params[key] for key in _ID_KEYS if key in params), "")
+        self.asked.append(Sent(now_s, process.name, request.method, request.path, client_id, effect))
         if request.method != "GET" and params:
-            client_id = next((params[key] for key in _ID_KEYS if key in params), "")
-            self.sent.append(Sent(self._loop.time(), process.name, request.method, request.path, client_id, effect))
+            self.sent.append(self.asked[-1])
         if effect is not Effect.NONE:
-            self._tell(f"{request.sender}: {name}: {effect}")
-            if self.on_fault is not None:
-                self.on_fault()
+            self._tell(f"{request.sender}: {request.name}: {effect}")
+            self.on_fault(request.name)
         there_s = self.faults.latency_s()
         if effect is Effect.REFUSED:
             self._loop.call_later(min(there_s, CONNECT_TIMEOUT_S), _fail, answer, _refused())
+        elif effect is Effect.LATE:
+            self._loop.call_later(there_s, _fail, answer, aiohttp.ServerDisconnectedError())
+            self._loop.call_later(there_s + self._lateness_s(request), self._handler, request)
         elif effect is not Effect.LOST:
             self._loop.call_later(there_s, self._arrive, request, effect, answer)
         return answer
+
+    def answered(self, process: Process, reply: Reply) -> None:
+        """`process` has read an answer; one that says how long to wait binds it from now on."""
+        wait_s = float(reply.headers.get("Retry-After", 0.0))
+        if wait_s:
+            self.bans.told(process, self._loop.time() + wait_s)
+
+    def _lateness_s(self, request: Request) -> float:
+        """How late the venue comes to `request`: mostly within the window for which it was signed."""
+        window_ms = int(request.parameters.get("recvWindow", DEFAULT_WINDOW_MS))
+        return self.faults.between(0.0, LATEST * window_ms / 1000)
 
     def _arrive(self, request: Request, effect: Effect, answer: asyncio.Future[Reply]) -> None:
         reply = self._handler(request) if effect in EXECUTED else None
@@ -193,12 +241,14 @@ class _Call:
         self._timeout_s: float = options["timeout"].total
 
     async def __aenter__(self) -> _Response:
-        what = f"{self._request.method} {self._request.path}"
-        self._process.touch(f"before {what}")
+        self._process.touch(f"before {self._request.name}")
+        self._network.decided(self._process, self._request)
+        await asyncio.sleep(0)  # what was stopped at the touch stays here, signed and not sent
         answer = self._network.send(self._process, self._request)
         async with asyncio.timeout(self._timeout_s):
             reply = await answer
-        self._process.touch(f"after {what}")
+        self._network.answered(self._process, reply)
+        self._process.touch(f"after {self._request.name}")
         return _Response(reply)
 
     async def __aexit__(self, *_: object) -> None:

@@ -3,68 +3,112 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Any, cast
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from cloudrun.simulation.faults import Faults, Part
+from cloudrun.simulation.faults import Part
 from cloudrun.simulation.network import Network, Session
 from cloudrun.simulation.process import Process, ProcessClock
 from cloudrun.simulation.venue import CREDENTIALS
 from shared.adapters.exchange.client import make_client
 from shared.adapters.exchange.connection import Connection
-from shared.adapters.exchange.params import ConnectionParams
+from shared.adapters.exchange.params import ConnectionParams, in_trader
 from shared.domain.errors import BusUnavailable, LedgerUnavailable
 from shared.domain.events import Event
 from shared.domain.orders import OrderIntent
+from shared.domain.records import Lease
 from shared.ports import Ledger, StoredObject
+
+if TYPE_CHECKING:
+    from cloudrun.simulation.world import World
 
 BASE_URL = "http://venue"
 
-OnLedger = Callable[[Process, str, tuple[Any, ...], Any], None]
-"""Told (process, method, arguments, result) after each call that took effect."""
+HANG_S = 2.0
+"""how long a ledger that says nothing blocks its process: the time limit of its connections. After it every question fails at
+once, until it answers again"""
 
 _READS = frozenset(
     {"decision", "decisions", "order", "orders", "fills", "positions", "funding", "equity", "last_equity", "regimes"}
     | {"last_regime", "halts", "unpublished_events", "arrivals", "emergencies", "heartbeats", "agent_log", "trades", "books"}
+    | {"book_state", "pause_until_ms", "set_aside_events"}
 )
 
 
 class LedgerGate:
-    """The ledger as one process reaches it."""
+    """The ledger as one process reaches it: like one that several hosts share, it judges leases by its own clock."""
 
-    def __init__(self, ledger: Ledger, process: Process, faults: Faults, now_s: Callable[[], float], told: OnLedger) -> None:
-        self._ledger = ledger
+    def __init__(self, world: World, process: Process) -> None:
+        self._world = world
         self._process = process
-        self._faults = faults
-        self._now_s = now_s
-        self._told = told
+        self._has_hung = False
 
     def __getattr__(self, name: str) -> Any:
-        method = getattr(self._ledger, name)
-        process, faults, changes = self._process, self._faults, name not in _READS
+        method = getattr(self._world.ledger, name)
+        world, process, changes = self._world, self._process, name not in _READS
 
         def call(*arguments: Any, **named: Any) -> Any:
             process.touch(f"before ledger.{name}")
-            now_s = self._now_s()
-            if faults.down(Part.LEDGER, now_s) or faults.happens(faults.plan.rates.ledger / 2, now_s):
-                raise LedgerUnavailable("the ledger does not answer (simulated)")
+            self._may_fail("the ledger does not answer (simulated)")
             result = method(*arguments, **named)
-            self._told(process, name, arguments, result)
+            world.watch.wrote(process, name, arguments, result)
             if changes:
                 process.touch(f"after ledger.{name}")
-                if faults.happens(faults.plan.rates.ledger / 2, now_s):
-                    raise LedgerUnavailable("the ledger's answer was lost (simulated)")
+                self._may_fail_afterwards()
             return result
 
         setattr(self, name, call)
         return call
 
+    def acquire_lease(self, book: str, holder: str, ttl_ms: int, now_ms: int) -> Lease | None:
+        """Take or renew; what the caller's clock says counts only for the caller."""
+        self._process.touch("before ledger.acquire_lease")
+        self._may_fail("the ledger does not answer (simulated)")
+        true_ms = self._world.clock.true_ms
+        lease = self._world.ledger.acquire_lease(book, holder, ttl_ms, true_ms)
+        self._world.watch.wrote(self._process, "acquire_lease", (book, holder, ttl_ms, true_ms), lease)
+        self._process.touch("after ledger.acquire_lease")
+        self._may_fail_afterwards()
+        return None if lease is None else replace(lease, expires_ms=now_ms + ttl_ms)
 
-def gated_ledger(ledger: Ledger, process: Process, faults: Faults, now_s: Callable[[], float], told: OnLedger) -> Ledger:
-    """`ledger` behind a gate."""
-    return cast(Ledger, LedgerGate(ledger, process, faults, now_s, told))
+    def note_pause(self, venue: str, until_ms: int) -> None:
+        """The venue has told somebody to wait: from now on every process may know."""
+        self._process.touch("before ledger.note_pause")
+        self._may_fail("the ledger does not answer (simulated)")
+        self._world.ledger.note_pause(venue, until_ms)
+        clock = self._world.clock
+        self._world.network.bans.known_to_all(self._world.loop.time() + (until_ms - clock.now_ms()) / 1000)
+        self._process.touch("after ledger.note_pause")
+
+    def _may_fail(self, why: str) -> None:
+        world, now_s = self._world, self._world.loop.time()
+        faults = world.faults
+        if faults.down(Part.LEDGER_HANGS, now_s):
+            if not self._has_hung:
+                self._has_hung = True
+                world.story.tell(f"{self._process.name}: the ledger hangs")
+                faults.struck += 1
+                world.loop.block(HANG_S)
+        elif faults.down(Part.LEDGER, now_s) or faults.happens(faults.plan.rates.ledger / 2, now_s):
+            self._has_hung = False
+        else:
+            self._has_hung = False
+            return
+        world.outages.ledger_failed(now_s)
+        raise LedgerUnavailable(why)
+
+    def _may_fail_afterwards(self) -> None:
+        world, now_s = self._world, self._world.loop.time()
+        if world.faults.happens(world.faults.plan.rates.ledger / 2, now_s):
+            world.outages.ledger_failed(now_s)
+            raise LedgerUnavailable("the ledger's answer was lost (simulated)")
+
+
+def gated_ledger(world: World, process: Process) -> Ledger:
+    """The world's ledger behind a gate."""
+    return cast(Ledger, LedgerGate(world, process))
 
 
 class Clients:
@@ -80,7 +124,7 @@ class Clients:
         client.closed_by_user = False
         client.asyncio_loop = asyncio.get_running_loop()
         process.at_end(lambda: self._take_back(client))
-        return Connection(client, clock, np.random.default_rng(seed), ConnectionParams())
+        return Connection(client, clock, np.random.default_rng(seed), in_trader(ConnectionParams()))
 
     def _take_back(self, client: Any) -> None:
         client.session = None
@@ -121,10 +165,13 @@ class MemoryJournal:
 
     def __init__(self) -> None:
         self._intents: list[OrderIntent] = []
+        self.appended = 0
+        """how many intents were ever written down"""
 
     def append(self, intent: OrderIntent) -> None:
         """Write an intent down."""
         self._intents.append(intent)
+        self.appended += 1
 
     def pending(self) -> list[OrderIntent]:
         """Those that the ledger has not taken over."""

@@ -37,6 +37,10 @@ class Process:
         """whether it waits for the lease of another one"""
         self.on_terminate: Callable[[], None] = lambda: None
         """what SIGTERM does"""
+        self.told_to_end = False
+        """whether SIGTERM has reached it"""
+        self.serving = True
+        """whether it works: a request is being served, or it never rests"""
         self.kill_at_step: int | None = None
         """the step of any of its tasks at which it dies"""
         self.mortal_until_s = float("inf")
@@ -77,6 +81,11 @@ class Process:
         self.resume()
         for task in list(self.tasks):
             task.cancel()
+
+    def terminate(self) -> None:
+        """SIGTERM: what it does about it is its own matter."""
+        self.told_to_end = True
+        self.on_terminate()
 
     def at_end(self, ending: Callable[[], None]) -> None:
         """Call `ending` when the process and all its tasks are gone."""

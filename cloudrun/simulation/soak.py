@@ -152,6 +152,7 @@ def _forget_old(world: World) -> None:
             by_client.pop(rows.pop(number).client_id, None)
     account.trades[:] = [row for row in account.trades if row.time_ms >= oldest_ms]
     world.network.sent.clear()
+    world.network.asked.clear()
     world.bus.published.clear()
     world.watch.forget()
 

@@ -15,6 +15,7 @@ from shared.domain.interval import Interval, parse_date_ms
 from shared.regime.params import RegimeParams
 from shared.risk.params import RiskParams
 from shared.strategy.params import StrategyParams
+from shared.trading.execution_params import ExecutionParams
 from shared.trading.params import SystemParams
 from shared.trading.session import SessionSpec
 from shared.trading.trader_params import TraderParams
@@ -59,6 +60,7 @@ class WorldSpec:
     shape: MarketShape = field(default_factory=MarketShape)
     habits: Habits = field(default_factory=Habits)
     risk: RiskParams = field(default_factory=RiskParams)
+    execution: ExecutionParams = field(default_factory=ExecutionParams)
     depth: Depth | None = None
     """how much a market order can take at once"""
     standby: bool = False
@@ -77,8 +79,9 @@ class WorldSpec:
     def params(self) -> SystemParams:
         """Of the system that trades."""
         if self.real_analyst:
-            return SystemParams(regime=RegimeParams(train_bars=800, min_train_bars=500, burn_in_bars=200), risk=self.risk)
-        return SimulatedParams(strategy=StrategyParams(minimum_stop=0.004), risk=self.risk)
+            regime = RegimeParams(train_bars=800, min_train_bars=500, burn_in_bars=200)
+            return SystemParams(regime=regime, risk=self.risk, execution=self.execution)
+        return SimulatedParams(strategy=StrategyParams(minimum_stop=0.004), risk=self.risk, execution=self.execution)
 
     @property
     def faults_end_s(self) -> float:

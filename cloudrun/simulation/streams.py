@@ -1,7 +1,8 @@
 """Streams without sockets: the venue's own events, carried with delay and faults, read by the product's own parsers.
 
-A link loses messages, brings them twice or late, falls silent while it looks alive, breaks off, and is made again; of all that
-it tells what the real adapter tells (CONNECTED, LOST, ROTATED, KEY_EXPIRED, in order with the messages).
+A link loses messages, garbles them, brings them twice or late, falls silent while it looks alive, breaks off, and is made
+again; of all that it tells what the real adapter tells, in order with the messages (CONNECTED, LOST, ROTATED, KEY_EXPIRED,
+UNREADABLE). As at the venue, bars and mark prices come on one connection and quotes on another: each falls silent by itself.
 """
 
 from __future__ import annotations
@@ -16,13 +17,21 @@ from cloudrun.simulation.loop import VirtualLoop
 from cloudrun.simulation.process import Process, ProcessClock
 from shared.adapters.exchange.stream_inbox import Inbox
 from shared.adapters.exchange.stream_payloads import UserReader, read_market
+from shared.domain.errors import MalformedData
 from shared.domain.interval import Interval
-from shared.domain.stream import BarMessage, MarketMessage, StreamNotice, StreamState, UserMessage
+from shared.domain.stream import BarMessage, Channel, MarketMessage, StreamNotice, StreamState, UserMessage
 
 Event = dict[str, Any]
 Message = TypeVar("Message")
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 15.0
+_CHANNELS = {"kline": Part.BARS, "bookTicker": Part.QUOTES, "markPriceUpdate": Part.MARKS}
+_READABLE = ("e", "E", "T", "s")
+
+
+def garbled(event: Event) -> Event:
+    """`event` so that nobody can read it: its kind is left, and what it says is not."""
+    return {key: value if key in _READABLE else {} if isinstance(value, dict) else "?" for key, value in event.items()}
 
 
 class StreamHub(Streams):
@@ -32,10 +41,17 @@ class StreamHub(Streams):
         super().__init__(desk, now_s)
         self.user_links: list[UserLink] = []
         self.market_links: list[MarketLink] = []
+        self.silent: Callable[[int], bool] = lambda _: False
+        """whether the market streams have nothing to tell at an instant (ms UTC): a quiet market"""
+        self.on_loss: Callable[[bool], None] = lambda _: None
+        """told that a message was lost or came late, and whether it was one of a user stream"""
         self._told_ms = desk.now_ms
 
     def tick(self, now_ms: int) -> None:
         """Send bars, quotes and mark prices to the present."""
+        if self.silent(now_ms):
+            self._told_ms = now_ms
+            return
         made: dict[str, list[Event]] = {}
         for link in list(self.market_links):
             for name in link.names:
@@ -95,10 +111,6 @@ class _Link(Generic[Message]):
         """The next message, in the order of arrival."""
         return await self._inbox.next()
 
-    async def reconnect(self, reason: str) -> None:
-        """Drop the connection and make a new one."""
-        self.lose(reason)
-
     async def close(self) -> None:
         """Release the connection."""
         self._leave()
@@ -106,29 +118,44 @@ class _Link(Generic[Message]):
     def push(self, event: Event) -> None:
         """The venue sends an event."""
         now_s, faults, rates = self._loop.time(), self._faults, self._faults.plan.rates
-        silent = any(
-            w.part is self.part and w.start_s <= now_s < w.end_s and self._made_s < w.start_s for w in faults.plan.windows
-        )
         if faults.down(Part.VENUE, now_s):
             self.lose("closed by the venue (simulated maintenance)")
             return
-        silent = silent or faults.down(Part.STREAMS, now_s)
-        if silent or faults.down(Part.NETWORK, now_s) or faults.happens(rates.drop, now_s):
+        if faults.down(Part.STREAMS, now_s) or faults.down(Part.NETWORK, now_s) or self._is_silent(event, now_s):
+            return
+        if faults.happens(rates.drop, now_s):
+            self._hub.on_loss(self.part is Part.USER_STREAM)
             return
         if faults.happens(rates.disconnect, now_s):
             self.lose("the connection broke off (simulated)")
             return
+        if faults.happens(rates.malformed, now_s):
+            self._hub.on_loss(self.part is Part.USER_STREAM)
+            event = garbled(event)
         arrival_s = max(self._last_s, now_s + faults.latency_s())
         if faults.happens(rates.delay, now_s):
             arrival_s += faults.between(0.1, 5.0)  # later messages overtake it
+            self._hub.on_loss(self.part is Part.USER_STREAM)
         else:
             self._last_s = arrival_s
         for _ in range(2 if faults.happens(rates.repeat, now_s) else 1):
             self._loop.call_at(arrival_s, self._arrive, self._generation, event)
             arrival_s += 0.05
 
+    def _is_silent(self, _event: Event, now_s: float) -> bool:
+        """Whether the connection says nothing since a window began in which it was there already."""
+        return self._silenced(self.part, self._made_s, now_s)
+
+    def _silenced(self, part: Part, made_s: float, now_s: float) -> bool:
+        windows = self._faults.plan.windows
+        return any(w.part is part and w.start_s <= now_s < w.end_s and made_s < w.start_s for w in windows)
+
     def lose(self, reason: str) -> None:
-        """The connection ends; another one follows."""
+        """The connection ends by a fault; another one follows."""
+        self._hub.on_loss(self.part is Part.USER_STREAM)
+        self._drop(reason)
+
+    def _drop(self, reason: str) -> None:
         if self._closed or not self._connected:
             return
         self._leave_hub()
@@ -151,7 +178,8 @@ class _Link(Generic[Message]):
             self._loop.call_later(self._pause_s, self._connect)
             return
         self._connected, self._told_lost = True, False
-        self._made_s, self._pause_s = now_s, FIRST_PAUSE_S
+        self._pause_s = FIRST_PAUSE_S
+        self._was_made(now_s)
         self._generation += 1
         self._notify(StreamState.CONNECTED, "connected (simulated)")
         self._join_hub()
@@ -159,9 +187,12 @@ class _Link(Generic[Message]):
 
     def _rotate(self, generation: int) -> None:
         if self._connected and generation == self._generation and self._process.alive:
-            self._made_s = self._loop.time()
+            self._was_made(self._loop.time())
             self._notify(StreamState.ROTATED, "rotated (simulated)")
             self._loop.call_later(self._rotate_after_s, self._rotate, generation)
+
+    def _was_made(self, now_s: float) -> None:
+        self._made_s = now_s
 
     def _arrive(self, generation: int, event: Event) -> None:
         if generation == self._generation and self._connected and self._process.alive:
@@ -189,6 +220,14 @@ class MarketLink(_Link[MarketMessage]):
 
     part = Part.MARKET_STREAM
     names: tuple[str, ...] = ()
+    _quotes_made_s = 0.0
+    _replacing: Channel | None = None
+    """the channel whose connection alone is being replaced"""
+
+    async def reconnect(self, reason: str, channel: Channel | None = None) -> None:
+        """Drop the connection that serves `channel` and make a new one; without a channel both."""
+        self._replacing = channel
+        self._drop(reason)
 
     async def open(self, symbols: Sequence[str], interval: Interval) -> None:
         """Subscribe to bars, quotes and mark prices."""
@@ -196,8 +235,23 @@ class MarketLink(_Link[MarketMessage]):
         self.names = tuple(f"{symbol.lower()}@{channel}" for symbol in symbols for channel in channels)
         self._begin()
 
+    def _is_silent(self, event: Event, now_s: float) -> bool:
+        channel = _CHANNELS[event["e"]]
+        made_s = self._quotes_made_s if channel is Part.QUOTES else self._made_s
+        return self._silenced(Part.MARKET_STREAM, made_s, now_s) or self._silenced(channel, made_s, now_s)
+
+    def _was_made(self, now_s: float) -> None:
+        if self._replacing in (None, Channel.QUOTES):
+            self._quotes_made_s = now_s
+        if self._replacing is not Channel.QUOTES:
+            self._made_s = now_s
+        self._replacing = None
+
     def _take(self, event: Event) -> None:
-        message = read_market(event)
+        try:
+            message = read_market(event)
+        except MalformedData:  # counted by the real adapter, and left out
+            return
         if message is None:
             return
         if isinstance(message, BarMessage) and message.closed:
@@ -219,6 +273,10 @@ class UserLink(_Link[UserMessage]):
 
     part = Part.USER_STREAM
 
+    async def reconnect(self, reason: str) -> None:
+        """Drop the connection and make a new one."""
+        self._drop(reason)
+
     async def open(self) -> None:
         """Connect."""
         self._reader = UserReader("USDT")
@@ -230,7 +288,12 @@ class UserLink(_Link[UserMessage]):
         self.lose("the listen key has expired (simulated)")
 
     def _take(self, event: Event) -> None:
-        message = self._reader.read(event)
+        try:
+            message = self._reader.read(event)
+        except MalformedData as error:
+            self._notify(StreamState.UNREADABLE, str(error))
+            self._notify(StreamState.CONNECTED, "connected (simulated)")
+            return
         if message is not None:
             self._inbox.put(message)
 

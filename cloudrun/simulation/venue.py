@@ -53,6 +53,8 @@ class Venue:
         self.streams = StreamHub(self.desk, now_s)
         self._now_s = now_s
         self._delisted: dict[str, int] = {}
+        self.altered: dict[str, Callable[[Any], Any]] = {}
+        """by path: what a scenario makes of an answer, e.g. settings that are not as configured"""
         self._weights = WeightCounter(WEIGHT_LIMIT)
         self._table = routes(self.desk, self.streams, WEIGHT_LIMIT, self.desk.engine.state)
 
@@ -70,6 +72,10 @@ class Venue:
     def delist(self, symbol: str, at_ms: int) -> None:
         """Announce in the trading rules that `symbol` is delivered at `at_ms`."""
         self._delisted[symbol] = at_ms
+
+    def take_foreign_fees(self, *, on: bool) -> None:
+        """Take fees in another currency from now on, as the account's owner can choose."""
+        self._table["POST", "/fapi/v1/feeBurn"].answer({"feeBurn": str(on).lower()})
 
     def broadcast(self) -> None:
         """Send what the market streams have to tell."""
@@ -95,6 +101,8 @@ class Venue:
                 check_timestamp(params, self.now_ms, self.now_ms, strict=True)
                 CREDENTIALS.check_signature(request.query, request.body)
             answer = route.answer(params)
+            if request.path in self.altered:
+                answer = self.altered[request.path](answer)
             if self._delisted and request.path.endswith("/exchangeInfo"):
                 answer = self._with_delistings(answer)
             return _reply(answer, 200, used)

@@ -8,34 +8,38 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
 
 from cloudrun.exchange.engine import EngineConfig
+from cloudrun.simulation.acts import ALWAYS, RESTING_BARS
 from cloudrun.simulation.analyst import ScriptedAnalyst
-from cloudrun.simulation.faults import Faults, Part
+from cloudrun.simulation.exposure import Exposure
+from cloudrun.simulation.faults import Faults
 from cloudrun.simulation.invariants import Limits, Watch
+from cloudrun.simulation.liveness import Liveness
 from cloudrun.simulation.loop import VirtualLoop, run_virtual
 from cloudrun.simulation.market import make_market
 from cloudrun.simulation.network import Network
+from cloudrun.simulation.outages import Outages
 from cloudrun.simulation.ports import MemoryBus, MemoryJournal, gated_ledger
 from cloudrun.simulation.process import Killed, Process, ProcessClock, install
+from cloudrun.simulation.rest import AtRest
 from cloudrun.simulation.spec import BOOK, CAPITAL, Mode, Outcome, WorldSpec
 from cloudrun.simulation.story import Story
 from cloudrun.simulation.supervisor import Main, Supervisor
 from cloudrun.simulation.venue import Venue
 from shared.adapters.sql.memory import memory_ledger
 from shared.domain.errors import OstError
+from shared.domain.money import ZERO
 from shared.ports import Ledger
 
 WARMUP_BARS = 4
-RESTING_BARS = 2
 GLANCE_S = 0.5
 MOMENT_MS = 5_000
 LONGEST_END_S = 60.0
-HEALTHY_AFTER_S = 45.0
-"""how long nothing has to fail before deadlines count again"""
 STOP_SLACK_S = 20.0
 """beyond the deadline itself: the answer's way, and the market's tick"""
 
@@ -68,34 +72,69 @@ class World:
             None if spec.real_analyst else ScriptedAnalyst(spec.seed, spec.habits, spec.params, _last_opinion_ms(spec))
         )
         error_ms = sum(abs(by_ms) for _, by_ms in spec.plan.jumps)
-        limits = Limits(
-            BOOK,
-            CAPITAL,
-            round(spec.params.max_decision_age * spec.interval.ms) + 1000,
-            10.0 + STOP_SLACK_S,
-            error_ms,
+        self.outages = Outages(self.faults)
+        self.exposure = Exposure(
+            self.venue.desk.engine.core.account,
+            self.story,
+            self._held,
+            self._is_shared,
+            spec.execution.stop_deadline_s + STOP_SLACK_S,
         )
-        self.watch = Watch(self.ledger, self.venue, self.story, limits, self.healthy)
+        self.watch = Watch(
+            self.ledger,
+            self.venue,
+            self.story,
+            Limits(BOOK, round(spec.params.max_decision_age * spec.interval.ms) + 1000, error_ms),
+            self.exposure,
+            lambda: self.outages.hears(self.loop.time()),
+            self.network.bans,
+        )
+        self.liveness = Liveness(
+            ledger=self.ledger,
+            book=BOOK,
+            story=self.story,
+            outages=self.outages,
+            interval=spec.interval,
+            assets=tuple(spec.session("").universe),
+            market=market,
+            start_ms=spec.start_ms,
+        )
         self.watch.journalled = lambda client_id: any(intent.client_id == client_id for intent in self.journal.pending())
         self.venue.desk.on_command = self.watch.commanded
+        self.network.on_request = self.watch.asking
         self.network.on_order = self.watch.sending
+        self.network.on_fault = lambda name: self.outages.request_failed(name, self.loop.time())
+        self.venue.streams.on_loss = lambda of_user: self.outages.unheard(self.loop.time(), user=of_user)
         self.processes: list[Process] = []
         self.closing = False
         self._supervisor = Supervisor(self, main)
-        self._last_fault_s = 0.0
-        self.network.on_fault = self._faulted
 
-    def healthy(self) -> bool:
-        """Whether nothing has been failing for a while and a process runs."""
-        runs = any(process.alive and not process.stopped for process in self.processes)
-        down = any(self.faults.down(part, self.loop.time()) for part in Part)
-        if down or not runs:
-            self._faulted()
-        return self.loop.time() - self._last_fault_s > HEALTHY_AFTER_S
+    def look(self) -> None:
+        """Some time has passed: what fails now, and is every position as it should be?"""
+        now_s = self.loop.time()
+        running = [process for process in self.processes if process.alive and not process.stopped]
+        by_request = self.spec.mode is Mode.SCHEDULE  # between two requests nobody holds the lease
+        trading = [process for process in running if by_request or process.name == self.watch.holder]
+        banned = any(self.network.bans.until_s(process) > now_s for process in trading)
+        self.outages.look(now_s, trading=bool(trading), banned=banned)
+        serving = any(process.serving for process in trading)
+        self.exposure.ticked(now_s, counts=serving and self.outages.can_order(now_s))
+
+    def disturbed(self) -> None:
+        """A process came, went, or was disturbed."""
+        self.outages.process_changed(self.loop.time())
+
+    def _held(self, symbol: str) -> Decimal:
+        """What our ledger holds."""
+        position = self.ledger.positions(BOOK).get(symbol)
+        return position.quantity if position is not None else ZERO
+
+    def _is_shared(self) -> bool:
+        return bool(self.watch.strangers)
 
     def ledger_of(self, process: Process) -> Ledger:
         """The ledger as `process` reaches it."""
-        return gated_ledger(self.ledger, process, self.faults, self.loop.time, self.watch.wrote)
+        return gated_ledger(self, process)
 
     def run(self, *acts: Act) -> Outcome:
         """Live through it. `acts` are what others do meanwhile: people, other programs."""
@@ -136,7 +175,7 @@ class World:
     async def _lived(self, acts: tuple[Act, ...]) -> None:
         self.loop.set_exception_handler(self._lost_exception)
         self.ledger.register_book(BOOK, self.spec.start_ms, {"capital": str(CAPITAL)})
-        others = [asyncio.create_task(act(self)) for act in (_market, _clock_jumps, _key_expiries, *acts)]
+        others = [asyncio.create_task(act(self)) for act in (*ALWAYS, *acts)]
         supervisors = [asyncio.create_task(self._supervisor.keep_running(standby=False))]
         if self.spec.standby and self.spec.mode is Mode.STREAM:
             supervisors.append(asyncio.create_task(self._supervisor.keep_running(standby=True)))
@@ -150,7 +189,7 @@ class World:
         for result in await asyncio.gather(*others, return_exceptions=True):
             if isinstance(result, Exception):
                 raise result
-        self.watch.at_rest()
+        AtRest(self.ledger, self.venue, self.story, BOOK, CAPITAL, self._is_shared()).check()
         for process in self.processes:
             if process.tasks:
                 self.story.violate(f"{process.name} left {len(process.tasks)} tasks behind")
@@ -160,8 +199,10 @@ class World:
         now_s, rates = self.loop.time(), self.spec.plan.rates
         if self.faults.kills(what) or self.faults.happens(rates.kill, now_s):
             self.story.tell(f"{process.name}: killed {what}")
-            self._faulted()
+            self.disturbed()
             process.kill()
+        elif not process.stopped and (frozen_s := self.faults.stops_for_s(what)):
+            self.stop(process, frozen_s, what, replaced_after_s=1.0)
         elif not process.stopped and self.faults.happens(rates.stop, now_s):
             for_s = self.faults.between(2.0, 60.0)
             self.stop(process, for_s, what)
@@ -169,7 +210,7 @@ class World:
     def stop(self, process: Process, for_s: float, what: str = "", *, replaced_after_s: float | None = None) -> None:
         """Freeze `process` for a while; another one is started beside it after some time."""
         self.story.tell(f"{process.name}: stopped for {for_s:.1f} s {what}")
-        self._faulted()
+        self.disturbed()
         process.stop()
         process.replaced_at_s = self.loop.time() + (
             self.faults.between(1.0, 40.0) if replaced_after_s is None else replaced_after_s
@@ -183,6 +224,7 @@ class World:
         process.kill_at_step = self.faults.fated_step(self.loop.time())
         process.mortal_until_s = self.spec.plan.until_s
         self.processes.append(process)
+        self.disturbed()
         return process
 
     def act_as(self, sender: str, command: str, params: dict[str, str]) -> None:
@@ -194,10 +236,8 @@ class World:
 
     def _resumed(self, process: Process) -> None:
         self.story.tell(f"{process.name}: continued")
+        self.disturbed()
         process.resume()
-
-    def _faulted(self) -> None:
-        self._last_fault_s = self.loop.time()
 
     def _lost_exception(self, _: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
         error = context.get("exception")
@@ -206,29 +246,5 @@ class World:
 
 
 def _last_opinion_ms(spec: WorldSpec) -> int:
-    """Close of the last bar on which orders may be placed: what follows shows whether everything comes to rest."""
+    """Close of the last bar on which orders may be placed."""
     return spec.start_ms + (spec.bars + spec.quiet_bars - RESTING_BARS) * spec.interval.ms
-
-
-async def _market(world: World) -> None:
-    """The market moves."""
-    while True:
-        await asyncio.sleep(world.spec.tick_s)
-        world.venue.broadcast()
-        world.watch.ticked(world.loop.time())
-
-
-async def _clock_jumps(world: World) -> None:
-    """The clock of the bot's machine jumps."""
-    for at_s, by_ms in sorted(world.spec.plan.jumps):
-        await asyncio.sleep(max(0.0, at_s - world.loop.time()))
-        world.clock.error_ms += by_ms
-        world.story.tell(f"the bot's clock jumps by {by_ms} ms")
-
-
-async def _key_expiries(world: World) -> None:
-    """The venue forgets the listen key."""
-    for at_s in sorted(world.spec.plan.key_expiries):
-        await asyncio.sleep(max(0.0, at_s - world.loop.time()))
-        world.story.tell("the listen key expires")
-        world.venue.streams.forget_key()

@@ -67,11 +67,11 @@ def decisions(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
     lines, notes = [], []
     for row in rows:
         outcome, winner = row["outcome"], row["outcome"]["winner"]
-        best = None if winner is None else _number(winner["sharpe_annual"])
+        best = None if winner is None else fixed(winner["sharpe_annual"])
         decision = "promoted" if row["champion"] else "improvement" if row["promoted"] else "no improvement"
         symbol = row["asset"].partition(":")[2]
-        walk = _number(outcome["walk_forward"]["sharpe_annual"])
-        lines.append([symbol, _number(outcome["incumbent"]["sharpe_annual"]), best, walk, decision])
+        walk = fixed(outcome["walk_forward"]["sharpe_annual"])
+        lines.append([symbol, fixed(outcome["incumbent"]["sharpe_annual"]), best, walk, decision])
         label = "no variant was active enough" if winner is None else f"best variant: {winner['label']}"
         notes.append(
             f"{symbol}: campaign {row['id']}\n  {label}\n  {row['reason']}\n  report: {row['report'] or 'not written'}"
@@ -100,7 +100,7 @@ def _conditions(outcome: Mapping[str, Any]) -> RenderableType:
     if outcome["verdict"] is None:
         return "no test was made"
     rows = [
-        (one["name"], "yes" if one["passed"] else "no", _number(one["value"], 4), _number(one["threshold"], 4), one["sentence"])
+        (one["name"], "yes" if one["passed"] else "no", fixed(one["value"], 4), fixed(one["threshold"], 4), one["sentence"])
         for one in outcome["verdict"]["conditions"]
     ]
     table = output.table(("condition", "passed", "value", "threshold", "in words"), rows, right=_RIGHT)
@@ -111,9 +111,9 @@ def _variants(outcome: Mapping[str, Any]) -> RenderableType:
     rows = [
         (
             one["label"],
-            _number(_annual(one["train_sharpe"])),
-            _number(one["sharpe_annual"]),
-            *_money(one),
+            fixed(_annual(one["train_sharpe"])),
+            fixed(one["sharpe_annual"]),
+            *_return(one),
             one["trades"],
             f"{one['active_share']:.0%}",
         )
@@ -129,24 +129,20 @@ def _folds(outcome: Mapping[str, Any]) -> RenderableType:
         (
             format_ms(fold["test"]["start_ms"])[:10],
             fold["label"],
-            _number(_annual(fold["train_sharpe"])),
-            _number(_annual(fold["test_sharpe"])),
+            fixed(_annual(fold["train_sharpe"])),
+            fixed(_annual(fold["test_sharpe"])),
             f"{fold['test_return']:+.1%}",
             f"{fold['incumbent_return']:+.1%}",
         )
         for fold in walk["folds"]
     ]
-    title = f"Walk-forward: annual Sharpe {_number(walk['sharpe_annual'])}, return {walk['total_return']:+.1%}"
+    title = f"Walk-forward: annual Sharpe {fixed(walk['sharpe_annual'])}, return {walk['total_return']:+.1%}"
     return output.table(("test from", "chosen", "train", "test", "return", "incumbent"), rows, title=title, right=_RIGHT)
 
 
-def _money(numbers: Mapping[str, Any]) -> tuple[str, str]:
+def _return(numbers: Mapping[str, Any]) -> tuple[str, str]:
     return f"{numbers['total_return']:+.1%}", f"{numbers['max_drawdown']:.1%}"
 
 
 def _annual(value: float | None) -> float | None:
     return None if value is None else value * 365**0.5
-
-
-def _number(value: float | None, digits: int = 2) -> str | None:
-    return None if value is None else f"{value:.{digits}f}"

@@ -25,7 +25,7 @@ def trees(explanations: Iterable[Explanation]) -> Group:
 def tree(explanation: Explanation) -> Tree:
     """The lineage of one decision, for Rich to print."""
     decision = explanation.decision
-    price = _price(decision.price)
+    price = price(decision.price)
     root = Tree(
         f"[bold]{escape(decision.id)}[/]  {escape(str(decision.asset))} [bold]{decision.action.value}[/] at {price}, "
         f"bar close {format_ms(decision.bar_close_ms)} UTC  [dim]book {escape(decision.book)}[/]"
@@ -37,7 +37,7 @@ def tree(explanation: Explanation) -> Tree:
     _branch(root, "alphas", [f"{value:+.3f}  {name}" for name, value in decision.alphas.items()])
     root.add("votes").add(_votes(decision)) if decision.votes else root.add("votes: none")
     root.add(f"consensus: [bold]{decision.score:+.3f}[/] (weighted mean of the active votes, -1 short to +1 long)")
-    stop = "" if decision.stop_price is None else f", stop at {_price(decision.stop_price)}"
+    stop = "" if decision.stop_price is None else f", stop at {price(decision.stop_price)}"
     root.add(f"policy target: {decision.target_fraction:+.3f} of equity{stop}")
     approvals = root.add(f"risk control: {decision.approved_fraction:+.3f} of equity approved")
     for approval in decision.approvals:
@@ -116,7 +116,7 @@ def _fill_text(explained: ExplainedFill) -> str:
     colour = "red" if explained.slippage_bps > 0 else "green"
     return (
         f"filled {fill.quantity} at {fill.price}, {format_ms(fill.time_ms)} UTC, fee {fill.fee:,.4f}, "
-        f"[{colour}]{explained.slippage_bps:+.2f} bps[/] against the {explained.reference} {_price(explained.reference_price)} "
+        f"[{colour}]{explained.slippage_bps:+.2f} bps[/] against the {explained.reference} {price(explained.reference_price)} "
         f"[dim]fill {escape(fill.trade_id)}[/]"
     )
 
@@ -138,8 +138,8 @@ def _add_trip(root: Tree, trip: RoundTrip) -> None:
         f"profit [{colour}]{_money(trade.profit, sign=True)}[/] after fees [dim]{escape(trade.id)}[/]"
     )
     branch.add(
-        f"{_price(float(trade.entry_price))} ({format_ms(trade.opened_ms)}) to "
-        f"{_price(float(trade.exit_price))} ({format_ms(trade.closed_ms)}) UTC"
+        f"{price(float(trade.entry_price))} ({format_ms(trade.opened_ms)}) to "
+        f"{price(float(trade.exit_price))} ({format_ms(trade.closed_ms)}) UTC"
     )
     branch.add(f"fees {_money(trade.fees)} (in the profit), funding {_money(trip.funding, sign=True)} (not in it)")
     branch.add(
@@ -151,13 +151,9 @@ def _add_trip(root: Tree, trip: RoundTrip) -> None:
 def _open_text(trip: OpenTrip) -> str:
     side = "long" if trip.position.quantity > 0 else "short"
     return (
-        f"trade: still open, {side} {abs(trip.position.quantity)} from {_price(float(trip.position.entry_price))}, "
+        f"trade: still open, {side} {abs(trip.position.quantity)} from {price(float(trip.position.entry_price))}, "
         f"since {format_ms(trip.opened_ms)} UTC"
     )
-
-
-def _price(value: float) -> str:
-    return f"{value:,.2f}" if value >= 1000 else f"{value:,.6g}"
 
 
 def _money(value: Any, *, sign: bool = False) -> str:

@@ -5,10 +5,12 @@ Reads the ledger, changes nothing. Exit codes: 0 ok, 1 the ledger cannot be read
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from shared.cli.numbers import price
 from shared.domain.errors import UsageError
 from shared.domain.interval import format_ms
 
@@ -16,6 +18,21 @@ if TYPE_CHECKING:
     from shared.domain.decision import Decision
 
 app = typer.Typer(no_args_is_help=True, help="Decisions of the ledger: list them, and why they were made.")
+
+_COLUMNS: dict[str, Callable[[Mapping[str, Any]], object]] = {
+    "decision": lambda row: row["id"][:10],  # a unique prefix is enough for `decisions show`
+    "bar close, UTC": lambda row: row["bar_close"],
+    "symbol": lambda row: row["symbol"],
+    "action": lambda row: row["action"],
+    "regime": lambda row: row["regime"],
+    "score": lambda row: f"{row['score']:+.2f}",
+    "target": lambda row: f"{row['approved_fraction']:+.2f}",
+    "price": lambda row: price(row["price"]),
+    "orders": lambda row: row["orders"],
+}
+_NARROW = ("decision", "bar close, UTC", "symbol", "action", "score", "target")
+_WIDE = 112
+"""Columns of a terminal from which on all are shown"""
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
@@ -31,7 +48,22 @@ def show(
         str,
         typer.Argument(metavar="ID", help="Decision id or the start of one, client id of an order, or id of a closed trade."),
     ],
-    as_json: JsonOption = False,
+    as_json: _COLUMNS: dict[str, Callable[[Mapping[str, Any]], object]] = {
+    "decision": lambda row: row["id"][:10],  # a unique prefix is enough for `decisions show`
+    "bar close, UTC": lambda row: row["bar_close"],
+    "symbol": lambda row: row["symbol"],
+    "action": lambda row: row["action"],
+    "regime": lambda row: row["regime"],
+    "score": lambda row: f"{row['score']:+.2f}",
+    "target": lambda row: f"{row['approved_fraction']:+.2f}",
+    "price": lambda row: price(row["price"]),
+    "orders": lambda row: row["orders"],
+}
+_NARROW = ("decision", "bar close, UTC", "symbol", "action", "score", "target")
+_WIDE = 112
+"""Columns of a terminal from which on all are shown"""
+
+JsonOption = False,
 ) -> None:
     """Explain a decision from candle to fill: window, features, regime, votes, approvals, orders, fills, profit.
 
@@ -58,19 +90,35 @@ def list_decisions(
     symbol: Annotated[str | None, typer.Option(help="Only this symbol, e.g. BTCUSDT.")] = None,
     traded: Annotated[bool, typer.Option("--traded", help="Only decisions that made orders.")] = False,
     limit: Annotated[int, typer.Option(help="At most this many, the newest ones.", min=1)] = 20,
-    as_json: JsonOption = False,
+    as_json: _COLUMNS: dict[str, Callable[[Mapping[str, Any]], object]] = {
+    "decision": lambda row: row["id"][:10],  # a unique prefix is enough for `decisions show`
+    "bar close, UTC": lambda row: row["bar_close"],
+    "symbol": lambda row: row["symbol"],
+    "action": lambda row: row["action"],
+    "regime": lambda row: row["regime"],
+    "score": lambda row: f"{row['score']:+.2f}",
+    "target": lambda row: f"{row['approved_fraction']:+.2f}",
+    "price": lambda row: price(row["price"]),
+    "orders": lambda row: row["orders"],
+}
+_NARROW = ("decision", "bar close, UTC", "symbol", "action", "score", "target")
+_WIDE = 112
+"""Columns of a terminal from which on all are shown"""
+
+JsonOption = False,
 ) -> None:
     """List the newest decisions of a book, oldest first.
 
     Example: ost decisions list --symbol BTCUSDT --traded --limit 10
     """
     from shared.cli import output, wiring
-    from shared.cli.lineage import chosen_book
+    from shared.cli.books import chosen_book
 
-    ledger = wiring.ledger(wiring.settings())
+    settings = wiring.settings()
+    ledger = wiring.ledger(settings)
     # The book of recommendations has decisions, but no run that would have registered it.
     known = book is not None and bool(ledger.decisions(book, limit=1))
-    name = book if book is not None and known else chosen_book(ledger.books(), book).book
+    name = book if book is not None and known else chosen_book(ledger, book, settings).book
     wanted = None if symbol is None else symbol.upper()
     found = ledger.decisions(name, symbol=wanted, limit=None if traded else limit)
     chosen = [decision for decision in found if decision.order_ids][-limit:] if traded else found
@@ -101,19 +149,6 @@ def _table(book: str, rows: list[dict[str, Any]]) -> Any:
 
     if not rows:
         return f"book {book}: no such decision"
-    cells = [
-        (
-            row["id"][:10],  # a unique prefix is enough for `decisions show`
-            row["bar_close"],
-            row["symbol"],
-            row["action"],
-            row["regime"],
-            f"{row['score']:+.2f}",
-            f"{row['approved_fraction']:+.2f}",
-            f"{row['price']:,.6g}" if row["price"] < 1000 else f"{row['price']:,.2f}",
-            row["orders"],
-        )
-        for row in rows
-    ]
-    columns = ("decision", "bar close, UTC", "symbol", "action", "regime", "score", "target", "price", "orders")
-    return output.table(columns, cells, title=book, right=("score", "target", "price", "orders"))
+    shown = _COLUMNS if output.console().width >= _WIDE else {name: _COLUMNS[name] for name in _NARROW}
+    cells = [[text(row) for text in shown.values()] for row in rows]
+    return output.table(tuple(shown), cells, title=book, right=("score", "target", "price", "orders"), whole=shown)

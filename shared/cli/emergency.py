@@ -32,15 +32,16 @@ def emergency(
     Example: ost emergency --reason "the venue announced maintenance" --yes
     """
     from shared.cli import output, wiring
+    from shared.cli.books import chosen_book
     from shared.cli.emergency_run import book_time_ms, execute
-    from shared.cli.lineage import chosen_book
     from shared.cli.person import confirmed, person
     from shared.domain.records import Halt, HaltKind
 
     if not reason.strip():
         raise UsageError("--reason is empty; say why, it is kept")
-    ledger = wiring.ledger(wiring.settings())
-    record = chosen_book(ledger.books(), book)
+    settings = wiring.settings()
+    ledger = wiring.ledger(settings)
+    record = chosen_book(ledger, book, settings, certain=yes)
     if record.finished_ms is not None:
         raise UsageError(f"the book {record.book} is a finished run; there is nothing to close")
     held = [f"{row.quantity} {row.symbol}" for row in ledger.positions(record.book).values() if row.quantity]
@@ -54,7 +55,7 @@ def emergency(
     else:
         output.note(f"the book is halted already ({halt.reason})")
     try:
-        ended = asyncio.run(execute(ledger, record, halt, patience, output.note))
+        ended = asyncio.run(execute(ledger, record, halt, settings, patience, output.note))
     except KeyboardInterrupt:
         output.note("interrupted; the halt stays and the same command goes on")
         raise typer.Exit(130) from None

@@ -14,6 +14,7 @@ from shared.trading.emergency_log import emergency_id
 
 if TYPE_CHECKING:
     from shared.cli.live_run import LiveBook
+    from shared.config.settings import Settings
     from shared.domain.records import BookRecord, EmergencyRecord, Halt, Lease
     from shared.ports import Clock, Ledger
 
@@ -30,7 +31,9 @@ def book_time_ms(ledger: Ledger, record: BookRecord, clock: Clock) -> int:
     return clock.now_ms()
 
 
-async def execute(ledger: Ledger, record: BookRecord, halt: Halt, patience_s: float, say: Say) -> EmergencyRecord | None:
+async def execute(
+    ledger: Ledger, record: BookRecord, halt: Halt, settings: Settings, patience_s: float, say: Say
+) -> EmergencyRecord | None:
     """See the emergency of `halt` to its end, for `patience_s` at most; its record, `None` where nobody has begun it."""
     from shared.cli import wiring
 
@@ -47,7 +50,7 @@ async def execute(ledger: Ledger, record: BookRecord, halt: Halt, patience_s: fl
             return known
         lease = ledger.acquire_lease(record.book, holder, LEASE_MS, clock.now_ms())
         if lease is not None:
-            return await _run_here(ledger, record, halt, lease, (until_ms - clock.now_ms()) / 1000, say)
+            return await _run_here(ledger, record, halt, settings, lease, (until_ms - clock.now_ms()) / 1000, say)
         if not said:
             say(
                 f"a trader holds the lease of the book {record.book} and closes it; if it is dead, this process does when the "
@@ -60,12 +63,12 @@ async def execute(ledger: Ledger, record: BookRecord, halt: Halt, patience_s: fl
 
 
 async def _run_here(
-    ledger: Ledger, record: BookRecord, halt: Halt, lease: Lease, patience_s: float, say: Say
+    ledger: Ledger, record: BookRecord, halt: Halt, settings: Settings, lease: Lease, patience_s: float, say: Say
 ) -> EmergencyRecord | None:
     """Run the protocol under `lease`, which is given back in any case."""
     holder = _LeaseHolder(ledger, lease)
     try:
-        book = _reachable(record)
+        book = _reachable(record, settings)
         keeper = asyncio.create_task(holder.keep())
         try:
             return await _protocol(book, record, halt, holder, patience_s, say)
@@ -79,28 +82,21 @@ async def _run_here(
         ledger.release_lease(holder.lease)
 
 
-def _reachable(record: BookRecord) -> LiveBook:
+def _reachable(record: BookRecord, settings: Settings) -> LiveBook:
     """The book at a venue that runs without its trader. Raises `ConfigError` where there is none."""
-    from shared.cli import wiring
-    from shared.cli.live_book import book_name, external_book
+    from shared.cli.books import settings_of_book
+    from shared.cli.live_book import external_book
 
-    settings = wiring.settings({"bot.book": record.book, "interval": record.settings.get("interval")})
-    if book_name(settings) is None:
-        raise ConfigError(
-            f"nobody trades the book {record.book}, and its paper exchange runs only while somebody does; the halt stays. "
-            "Start `ost live` with the same settings: it closes the book before anything else"
-        )
-    if record.settings.get("mode", settings.mode.value) != settings.mode.value:
-        raise ConfigError(
-            f"the book {record.book} trades in mode {record.settings['mode']}, the settings say {settings.mode.value}. It "
-            "stays halted; give the command with the settings of the book"
-        )
-    return external_book(settings)
+    try:
+        return external_book(settings_of_book(record, settings))
+    except ConfigError as error:
+        raise ConfigError(f"{error}. The halt stays: a trader of the book closes it before anything else") from None
 
 
 async def _protocol(
     book: LiveBook, record: BookRecord, halt: Halt, holder: _LeaseHolder, patience_s: float, say: Say
 ) -> EmergencyRecord:
+    from shared.cli.books import symbols_of
     from shared.cli.live_run import opened
     from shared.trading.emergency import EmergencyProtocol
     from shared.trading.fence import FencedExchange
@@ -111,7 +107,7 @@ async def _protocol(
             live.ports.ledger,
             live.ports.clock,
             record.book,
-            [str(symbol) for symbol in record.settings.get("symbols", [asset.symbol for asset in book.universe])],
+            symbols_of(live.ports.ledger, record),
             record.created_ms,
             lease=lambda: holder.lease,
             exits=live.ports.exits,

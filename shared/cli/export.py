@@ -43,7 +43,7 @@ def export(
     Example: ost export --from 2025-07-01 --to 2025-08-01 --out exports --format xlsx
     """
     from shared.cli import output, wiring
-    from shared.cli.lineage import chosen_book
+    from shared.cli.books import chosen_book
     from shared.domain.interval import Interval, parse_date_ms
     from shared.trading.register import EMERGENCY_FIELDS, REGISTER_FIELDS, BookHistory, emergency_rows, register_rows
 
@@ -52,7 +52,7 @@ def export(
         raise UsageError(f"--from {first} is not before --to {last}")
     settings = wiring.settings()
     ledger = wiring.ledger(settings)
-    record = chosen_book(ledger.books(), book)
+    record = chosen_book(ledger, book, settings)
     history = BookHistory.of(ledger, record, Interval.parse(str(record.settings.get("interval", settings.interval.value))))
     symbols = history.symbols
     wiring.make_folder(out)

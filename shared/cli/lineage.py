@@ -6,7 +6,6 @@ leads to the decision that opened it and to the one that closed it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,7 +14,7 @@ from shared.trading.explain import History, explain
 
 if TYPE_CHECKING:
     from shared.domain.decision import Decision
-    from shared.domain.records import BookRecord, Trade
+    from shared.domain.records import Trade
     from shared.ports import Ledger
     from shared.trading.explanation import Explanation
 
@@ -67,22 +66,6 @@ def lineage(ledger: Ledger, decision: Decision) -> Explanation:
         regime_state=next((state for state in states if state.bar_close_ms == decision.bar_close_ms), None),
     )
     return explain(decision, history)
-
-
-def chosen_book(books: Sequence[BookRecord], name: str | None) -> BookRecord:
-    """The book called `name`, or the newest: one that is not finished before the one that finished last.
-
-    Raises `UsageError` where there is none.
-    """
-    if not books:
-        raise UsageError("the ledger holds no book yet; make one with: ost run --days 30")
-    if name is None:
-        return max(books, key=lambda book: (book.finished_ms is None, book.finished_ms or book.created_ms))
-    for book in books:
-        if book.book == name:
-            return book
-    shown = ", ".join(book.book for book in books[-_SHOWN_CANDIDATES:])
-    raise UsageError(f"there is no book {name!r} in the ledger; there is {shown}")
 
 
 def _trade(ledger: Ledger, text: str) -> Trade | None:

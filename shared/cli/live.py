@@ -52,6 +52,11 @@ def live(
     own = settings.mode == "paper" and settings.venue.base_url is None
     if not own and (data is not None or fresh or days is not None or speed is not None):
         raise UsageError("--data, --days, --speed and --fresh are for the paper exchange that this command starts itself")
+    if own and book is not None:
+        raise UsageError(
+            "--book names a book at a venue that runs already; on a paper exchange of its own the name follows from market, "
+            "symbols and parameters (another one: --fresh)"
+        )
     if own and standby:
         raise UsageError(
             "a standby trades at the same venue as the other process: start a paper exchange with `ost exchange serve` and "
@@ -59,10 +64,11 @@ def live(
         )
     if once and standby:
         raise UsageError("--once does one step and ends, --standby waits: give one of them")
-    from shared.cli.live_book import external_book, own_book
+    from shared.cli.live_book import own_book, traded_book
 
     wiring.account_keys(settings)
-    traded = own_book(settings, data, _named(symbols), fresh=fresh, say=output.note) if own else external_book(settings)
+    say = output.note
+    traded = own_book(settings, data, _named(symbols), fresh=fresh, say=say) if own else traded_book(settings, say)
     try:
         summary = asyncio.run(_live(traded, standby=standby, once=once))
     except KeyboardInterrupt:

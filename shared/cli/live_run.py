@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from shared.adapters.local.paper_clock import in_real_seconds, patience_in_real_seconds
 from shared.adapters.local.paper_process import LockstepClock
 from shared.cli import wiring
+from shared.cli.books import is_registered, register
 from shared.cli.live_venue import LiveVenue, own_exchange, running_exchange
 from shared.domain.asset import Universe
 from shared.trading.preflight import check_start
@@ -74,7 +75,6 @@ async def opened(book: LiveBook, *, lockstep: bool = False) -> AsyncIterator[Liv
             settings, book.ledger, book.name, base_url=venue.base_url, paper=venue.clock, models=book.models
         )
         try:
-            register(book, ports.clock.now_ms())
             yield Live(book, venue, ports, _spec(book, venue), _params(settings, venue))
         finally:
             await ports.exchange.close()
@@ -82,8 +82,9 @@ async def opened(book: LiveBook, *, lockstep: bool = False) -> AsyncIterator[Liv
 
 async def trade(live: Live, *, standby: bool, on_start: Callable[[Trader], None], on_step: Callable[[StepReport], None]) -> str:
     """Trade until told to end; why it ended. Raises `LeaseLost`, what a start is refused with, or the error that ended it."""
-    if not standby:
+    if not standby or not is_registered(live.book):
         await check_start(live.ports, live.spec)
+        await _begin(live)
     trader = Trader(live.ports, live.spec, live.params, standby=standby, on_step=on_step)
     reasons: list[str] = []
 
@@ -109,6 +110,7 @@ async def step_once(live: Live, bar_close_ms: int | None = None) -> StepReport:
     Raises `LeaseLost` where a trader is at work on the book, `NotEnoughData` where the venue shows nothing of the bar yet.
     """
     await check_start(live.ports, live.spec)
+    await _begin(live)
     clock, interval = live.venue.clock, live.spec.interval
     if isinstance(clock, LockstepClock) and live.venue.process is not None:
         last, bar_ms = live.book.ledger.last_equity(live.book.name), interval.floor(clock.time_ms)
@@ -118,28 +120,16 @@ async def step_once(live: Live, bar_close_ms: int | None = None) -> StepReport:
     return await run_once(live.ports, live.spec, live.params, bar_close_ms)
 
 
+async def _begin(live: Live) -> None:
+    """Make the book known, where it is not. It begins at the venue's time: by a clock ahead of it, first fills would be too old."""
+    if not is_registered(live.book):
+        register(live.book, min(live.ports.clock.now_ms(), await live.ports.exchange.server_time_ms()))
+
+
 def settle_memory() -> None:
     """Take what was imported out of garbage collection: looking through it costs many milliseconds amid a bar."""
     gc.collect()
     gc.freeze()
-
-
-def register(book: LiveBook, now_ms: int) -> None:
-    """Make the book known to the ledger, where it is not: nothing that is older at the venue is its business."""
-    if any(record.book == book.name for record in book.ledger.books()):
-        return
-    settings = book.settings
-    plan = {
-        "symbols": [asset.symbol for asset in book.universe],
-        "venue": book.universe.assets[0].venue,
-        "interval": settings.interval.value,
-        "mode": settings.mode.value,
-        "params_version": settings.system.version,
-        "market": settings.venue.base_url or f"{settings.universe.venue} ({settings.mode.value})",
-        "simulated": settings.mode == "paper",
-        "live": True,
-    }
-    book.ledger.register_book(book.name, now_ms, plan)
 
 
 @contextmanager

@@ -72,14 +72,14 @@ def monitor(
         _look_at_backtest(backtest, baseline, as_json)
         return
     from shared.cli import output, wiring
-    from shared.cli.lineage import chosen_book
+    from shared.cli.books import chosen_book
     from shared.cli.monitor_views import looks_view
     from shared.cli.research_market import parse_symbols
     from shared.monitor.watch import look_at_book
 
     settings = wiring.settings()
     ledger, research = wiring.ledger(settings), wiring.research(settings)
-    name = chosen_book(ledger.books(), book).book
+    name = chosen_book(ledger, book, settings).book
     looks = look_at_book(
         ledger,
         research,

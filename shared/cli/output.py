@@ -87,15 +87,24 @@ def _plain(value: Any) -> Any:
 
 
 def table(
-    columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str | None = None, right: Iterable[str] = ()
+    columns: Sequence[str],
+    rows: Iterable[Sequence[Any]],
+    *,
+    title: str | None = None,
+    right: Iterable[str] = (),
+    whole: Iterable[str] = (),
 ) -> Table:
-    """A table of texts; the columns named in `right` are aligned to the right. `None` is shown as an empty cell."""
+    """A table of texts; columns in `right` are aligned to the right, those in `whole` are never broken within a cell.
+
+    `None` is shown as an empty cell.
+    """
     from rich.table import Table
 
-    numbers = set(right)
+    numbers, unbroken = set(right), set(whole)
     result = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
     for column in columns:
-        result.add_column(column, justify="right" if column in numbers else "left", overflow="fold")
+        side = "right" if column in numbers else "left"
+        result.add_column(column, justify=side, overflow="fold", no_wrap=column in unbroken)  # type: ignore[arg-type]
     for row in rows:
         result.add_row(*("" if cell is None else cell if hasattr(cell, "__rich_console__") else str(cell) for cell in row))
     return result

@@ -105,10 +105,10 @@ def _truth(result: Comparison, changes_per_year: float) -> TextTable:
         tuple(
             (
                 line.classifier,
-                _percent(line.accuracy),
-                _percent(line.worst_accuracy),
-                _percent(line.held_accuracy),
-                _percent(line.noticed),
+                percent(line.accuracy, 1),
+                percent(line.worst_accuracy, 1),
+                percent(line.held_accuracy, 1),
+                percent(line.noticed, 1),
                 "" if line.median_lag_bars is None else f"{line.median_lag_bars:.0f} bars",
             )
             for line in result.classifiers
@@ -127,8 +127,8 @@ def _persistence(result: Comparison) -> TextTable:
                 line.classifier,
                 f"{line.switches_per_year:.0f}",
                 f"{line.mean_duration_bars:.0f} bars",
-                _percent(line.calm_share),
-                _percent(line.stress_share),
+                percent(line.calm_share, 1),
+                percent(line.stress_share, 1),
                 f"{line.refused} of {line.refits}",
             )
             for line in result.classifiers
@@ -147,15 +147,11 @@ def _backtests(result: Comparison) -> TextTable:
                 line.classifier,
                 f"{line.total_return:+.1%}",
                 "" if line.sharpe is None else f"{line.sharpe:.2f}",
-                _percent(line.max_drawdown),
+                percent(line.max_drawdown, 1),
                 f"{line.trades:.0f}",
-                _percent(line.costs),
+                percent(line.costs, 1),
             )
             for line in result.accounts
         ),
         names=2,
     )
-
-
-def _percent(value: float | None) -> str:
-    return "" if value is None else f"{value:.1%}"

@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from shared.domain.errors import ReconciliationError, UsageError
+from shared.domain.errors import ReconciliationError, UsageError, VenueError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from shared.config.settings import Settings
     from shared.domain.records import BookRecord, Halt
     from shared.ports import Ledger
 
@@ -35,23 +38,25 @@ def resume(
     Example: ost resume --reason "compared the order lists, the foreign order was mine" --symbol BTCUSDT
     """
     from shared.cli import output, wiring
+    from shared.cli.books import chosen_book, has_own_exchange
     from shared.cli.emergency_run import book_time_ms
-    from shared.cli.lineage import chosen_book
     from shared.cli.person import confirmed, person
     from shared.trading.resume import ResumeRequest, carry_out, plan_resume
 
     if not reason.strip():
         raise UsageError("--reason is empty; say why it is safe to go on, it is kept")
-    ledger = wiring.ledger(wiring.settings())
-    record = chosen_book(ledger.books(), book)
+    settings = wiring.settings()
+    ledger = wiring.ledger(settings)
+    record = chosen_book(ledger, book, settings, certain=True)
     now_ms = book_time_ms(ledger, record, wiring.clock())
     request = ResumeRequest(symbol.strip().upper() if symbol else None, pauses, after_drawdown)
     positions = list(ledger.positions(record.book).values())
     plan = plan_resume(ledger.halts(record.book, now_ms), ledger.emergencies(record.book), positions, request)
     if plan.lift:
-        checked = _compare(ledger, record)
-        if not checked:
+        if has_own_exchange(record):
             output.note("ledger and venue were not compared: the exchange of this book runs only while it is traded")
+        else:
+            _compare(ledger, record, settings, [halt.symbol for halt in plan.lift if halt.symbol])
         if plan.rebases_peak:
             confirmed(f"Trade the book {record.book} again after its maximum drawdown, measured anew from here?", yes)
         carry_out(ledger, record.book, plan, person(), reason.strip(), now_ms)
@@ -62,34 +67,41 @@ def resume(
         raise typer.Exit(1)
 
 
-def _compare(ledger: Ledger, record: BookRecord) -> bool:
-    """Whether ledger and venue could be compared. Raises `ReconciliationError` where they differ, the `VenueError` tree."""
-    from shared.cli import wiring
-    from shared.cli.live_book import book_name, external_book
+def _compare(ledger: Ledger, record: BookRecord, settings: Settings, halted: Sequence[str]) -> None:
+    """Ask the venue of the book for its positions. Raises `ReconciliationError` where the ledger's are others.
+
+    Raises it as well where the venue cannot be asked, and `ConfigError` where it cannot be found: nothing is lifted unseen.
+    """
+    from shared.cli import output
+    from shared.cli.books import settings_of_book, symbols_of
+    from shared.cli.live_book import external_book
     from shared.cli.live_run import opened
 
-    settings = wiring.settings({"bot.book": record.book, "interval": record.settings.get("interval")})
-    if book_name(settings) is None or "market_hash" in record.settings:
-        return False
+    of_book = settings_of_book(record, settings)
 
-    async def asked() -> dict[str, str]:
-        async with opened(external_book(settings)) as live:
+    async def asked() -> list[str]:
+        async with opened(external_book(of_book)) as live:
             account = await live.ports.exchange.account()
         held = {symbol: row.quantity for symbol, row in ledger.positions(record.book).items()}
-        symbols = dict.fromkeys((*record.settings.get("symbols", ()), *held))
-        return {
-            symbol: f"{symbol}: the ledger holds {held.get(symbol, 0)}, the venue {account.position(symbol)}"
-            for symbol in symbols
+        return [
+            f"{symbol}: the ledger holds {held.get(symbol, 0)}, the venue {account.position(symbol)}"
+            for symbol in dict.fromkeys((*symbols_of(ledger, record), *halted))
             if held.get(symbol, 0) != account.position(symbol)
-        }
+        ]
 
-    differences = asyncio.run(asked())
+    with output.working("comparing ledger and venue"):
+        try:
+            differences = asyncio.run(asked())
+        except VenueError as error:
+            where = of_book.venue.base_url or f"{of_book.universe.venue} ({of_book.mode.value})"
+            raise ReconciliationError(
+                f"nothing was lifted: the book {record.book} could not be compared with its venue {where}: {error}"
+            ) from None
     if differences:
         raise ReconciliationError(
-            f"ledger and venue differ, nothing was lifted: {'; '.join(differences.values())}. Mend it at the venue, "
+            f"ledger and venue differ, nothing was lifted: {'; '.join(differences)}. Mend it at the venue, "
             "let the trader reconcile, and resume then"
         )
-    return True
 
 
 def _view(record: BookRecord, lifted: Any, left: list[Halt], why: dict[Halt, str]) -> Any:

@@ -28,7 +28,7 @@ def assessed(settings: Settings, *, book: str | None, backtest: Path | None, dat
     if backtest is not None:
         now, folders = _of_backtest(backtest), []
     else:
-        now = _of_book(wiring.ledger(settings), book)
+        now = _of_book(wiring.ledger(settings), book, settings)
         folders = [settings.storage.root / "runs" / now.name / "market"]
     places = [data] if data is not None else [*folders, settings.lake / "raw" / settings.universe.venue]
     candles = _candles([*now.positions, REFERENCE], places, settings, named=data is not None)
@@ -36,17 +36,16 @@ def assessed(settings: Settings, *, book: str | None, backtest: Path | None, dat
     return assess(now, candles, settings.risk, settings.risk_report, rng)
 
 
-def _of_book(ledger: Ledger, wanted: str | None) -> BookNow:
+def _of_book(ledger: Ledger, wanted: str | None, settings: Settings) -> BookNow:
     """A book as of its last bar: positions at the price of their newest decision."""
-    from shared.cli.lineage import chosen_book
+    from shared.cli.books import chosen_book
 
-    books = ledger.books()
-    if not books:
+    if not ledger.books():
         raise NotEnoughData(
             "the ledger holds no book yet; make one with `ost run --days 30`, or look at a backtest: "
             "`ost backtest --parquet out`, then `ost risk --backtest out`"
         )
-    record = chosen_book(books, wanted)
+    record = chosen_book(ledger, wanted, settings)
     points = ledger.equity(record.book)
     if not points:
         raise NotEnoughData(f"book {record.book} has no bar yet; go on with the run and look again")

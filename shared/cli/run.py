@@ -127,7 +127,7 @@ def prepare(
         generated=source.generated,
         live=live,
     )
-    ledger = wiring.ledger(settings)
+    ledger = wiring.ledger(settings, live=live)
     book, continued = choose_book(plan, ledger.books(), fresh=fresh)
     folder = settings.storage.root / ("live" if live else "runs") / book
     freeze(source, plan, folder / "market", window_bars)
@@ -135,6 +135,7 @@ def prepare(
         for asset in plan.universe:
             copy_ml_models(wiring.bucket(settings), FolderBucket(folder), asset, interval)
         copy_rl_policies(wiring.bucket(settings), FolderBucket(folder), settings.strategy.rl_policies)
+    if not (continued or live):  # a live book is known once its start was not refused
         ledger.register_book(book, plan.start_ms, plan.as_dict())
     for idle in policies_of(FolderBucket(folder), plan.universe, interval, system)[1]:
         say(idle)

@@ -151,27 +151,19 @@ def outcome_lines(result: RunResult) -> Any:
         ("market", f"{kind}{result.market}"),
         ("traded", f"{result.start} to {result.end}, {result.decisions} decisions, {result.orders} orders"),
         ("equity", f"{numbers['start_equity']:,.2f} -> {numbers['end_equity']:,.2f}"),
-        ("return", _percent(numbers["total_return"])),
-        ("volatility, annual", _percent(numbers["volatility"])),
-        ("Sharpe, annual", _number(numbers["sharpe"])),
-        ("max drawdown", _percent(numbers["max_drawdown"])),
+        ("return", percent(numbers["total_return"], unknown="-")),
+        ("volatility, annual", percent(numbers["volatility"], unknown="-")),
+        ("Sharpe, annual", fixed(numbers["sharpe"], unknown="-")),
+        ("max drawdown", percent(numbers["max_drawdown"], unknown="-")),
         (
             "trades",
-            f"{numbers['trades']}, {_percent(numbers['win_rate'])} won, profit factor {_number(numbers['profit_factor'])}",
+            f"{numbers['trades']}, {percent(numbers['win_rate'], unknown="-")} won, profit factor {fixed(numbers['profit_factor'], unknown="-")}",
         ),
         ("fees, funding", f"{-numbers['fees']:+,.2f}, {numbers['funding']:+,.2f}"),
-        ("bars with a position", _percent(numbers["exposure"])),
+        ("bars with a position", percent(numbers["exposure"], unknown="-")),
     ]
     table = output.table(("", result.book), rows, title="Run finished")
     lines = [f"report: {result.report}"]
     if result.example_decision:
         lines.append(f"why did it trade? ost decisions show {result.example_decision}")
     return Group(table, *lines)
-
-
-def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2%}"
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"

@@ -5,7 +5,6 @@ Reads the ledger, changes nothing. Exit codes: 0 ok, 1 the ledger cannot be read
 
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -27,7 +26,7 @@ def slippage(
     Example: ost slippage --day 2026-11-21
     """
     from shared.cli import output, wiring
-    from shared.cli.lineage import chosen_book
+    from shared.cli.books import chosen_book
     from shared.domain.errors import UsageError
     from shared.domain.interval import DAY_MS, parse_date_ms
     from shared.trading.slippage import daily_slippage
@@ -36,8 +35,9 @@ def slippage(
         raise UsageError("--day and --since name different days; give one of them")
     first = day or since
     since_ms = parse_date_ms(first) if first is not None else 0
-    ledger = wiring.ledger(wiring.settings())
-    name = chosen_book(ledger.books(), book).book
+    settings = wiring.settings()
+    ledger = wiring.ledger(settings)
+    name = chosen_book(ledger, book, settings).book
     rows = daily_slippage(ledger, name, since_ms)
     if day is not None:
         rows = [row for row in rows if row.day_ms < since_ms + DAY_MS]
@@ -45,50 +45,25 @@ def slippage(
 
 
 def _view(book: str, rows: list[SlippageRow]) -> Any:
+    from rich.console import Group
     from rich.markup import escape
 
     from shared.cli import output
 
     if not rows:
         return f"the book {book} has no executions then"
-    columns = (
-        "day",
-        "symbol",
-        "orders",
-        "notional",
-        "vs decision",
-        "bps",
-        "vs arrival",
-        "bps ",
-        "fees",
-        "fee bps",
-        "answer ms",
-    )
-    cells = [_cells(row) for row in rows]
-    return output.table(columns, cells, title=escape(f"slippage of {book} (positive: a cost)"), right=columns[2:])
+    columns = ("day", "symbol", "orders", "notional", "decided", "arrival", "fees")
+    title = escape(f"costs of execution of {book}, bps of the notional")
+    lines: list[Any] = [output.table(columns, map(_cells, rows), title=title, right=columns[2:], whole=columns)]
+    lines.append("decided, arrival: against the decided price, against the mid on arrival; money and answer times: --json")
+    if unmeasured := sum(row.unmeasured for row in rows):
+        lines.append(f"{unmeasured} orders have no recorded arrival and are in notional and fees only")
+    return Group(*lines)
 
 
 def _cells(row: SlippageRow) -> tuple[str, ...]:
+    from shared.cli.numbers import fixed
     from shared.domain.interval import format_ms
 
-    return (
-        format_ms(row.day_ms)[:10],
-        row.symbol,
-        f"{row.orders}" + (f" ({row.unmeasured} unmeasured)" if row.unmeasured else ""),
-        f"{row.notional:.2f}",
-        _money(row.against_decision),
-        _number(row.decision_bps),
-        _money(row.against_arrival),
-        _number(row.arrival_bps),
-        f"{row.fees:.4f}",
-        f"{row.fee_bps:.2f}",
-        _number(row.answer_ms),
-    )
-
-
-def _money(value: Decimal | None) -> str:
-    return "" if value is None else f"{value:.4f}"
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.2f}"
+    day, counts = format_ms(row.day_ms)[:10], (str(row.orders), fixed(row.notional))
+    return (day, row.symbol, *counts, fixed(row.decision_bps), fixed(row.arrival_bps), fixed(row.fee_bps))

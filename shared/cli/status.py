@@ -24,13 +24,12 @@ def status(
     """
     from shared.cli import output, wiring
     from shared.cli.book_status import book_status
-    from shared.cli.lineage import chosen_book
+    from shared.cli.books import chosen_book
 
     settings = wiring.settings()
     ledger = wiring.ledger(settings)
-    books = ledger.books()
-    found = book_status(ledger, chosen_book(books, book), settings, wiring.clock().now_ms())
-    others = [record.book for record in books if record.book != found.book]
+    found = book_status(ledger, chosen_book(ledger, book, settings), settings, wiring.clock().now_ms())
+    others = [record.book for record in ledger.books() if record.book != found.book]
     data = {"status": found, "other_books": others}
     output.emit(data, as_json, view=None if as_json else _view(found, others))
     for problem in found.problems:
@@ -49,7 +48,7 @@ def _view(found: BookStatus, others: list[str]) -> Any:
     parts: list[Any] = [output.table(("", escape(found.book)), _account_rows(found))]
     if found.positions:
         rows = [
-            (p["symbol"], p["quantity"], _number(p["entry_price"]), ", ".join(p["stops"]) or "none") for p in found.positions
+            (p["symbol"], p["quantity"], price(p["entry_price"]), ", ".join(p["stops"]) or "none") for p in found.positions
         ]
         columns = ("position", "quantity", "entry", "stop")
         parts.append(output.table(columns, rows, right=columns[1:]))
@@ -85,7 +84,7 @@ def _account_rows(found: BookStatus) -> list[tuple[str, str]]:
     ]
     if found.equity is not None:
         exposure = "-" if found.exposure is None else f"{found.exposure:.0%} of equity"
-        rows += [("equity", f"{_number(found.equity)}, peak {_number(found.peak)}"), ("exposure", exposure)]
+        rows += [("equity", f"{price(found.equity)}, peak {price(found.peak or 0)}"), ("exposure", exposure)]
     if found.drawdown is not None:
         levels = ", ".join(_level(level) for level in found.breakers)
         rows.append(("drawdown", f"{found.drawdown:.2%}; breakers: {levels}"))
@@ -103,8 +102,3 @@ def _level(level: dict[str, Any]) -> str:
 def _regime_row(state: dict[str, Any]) -> tuple[str, ...]:
     shares = (f"{share:.0%}" for share in state["probabilities"].values())
     return (state["symbol"], state["regime"], *shares)
-
-
-def _number(text: str | None) -> str:
-    value = float(text or 0)
-    return f"{value:,.2f}" if abs(value) >= 1000 else f"{value:,.6g}"

@@ -76,13 +76,15 @@ def bucket(settings: Settings) -> Bucket:
     return FolderBucket(settings.lake)
 
 
-def ledger(settings: Settings) -> Ledger:
-    """The ledger, its schema up to date. Raises `LedgerUnavailable`."""
+def ledger(settings: Settings, *, live: bool = False) -> Ledger:
+    """The ledger, its schema up to date; a `live` one fails fast, for a trader must not wait. Raises `LedgerUnavailable`."""
+    from shared.adapters.sql.engine import Patience
     from shared.adapters.sql.ledger import open_ledger
 
     if settings.ledger.url is None:
         make_folder(settings.storage.root)
-    return open_ledger(settings.ledger_url)
+    seconds = settings.ledger.live_timeout_s if live else settings.ledger.timeout_s
+    return open_ledger(settings.ledger_url, patience=Patience(answer_s=seconds, statement_s=seconds * 0.75, fails_fast=live))
 
 
 def research(settings: Settings) -> Research:

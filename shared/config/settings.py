@@ -32,6 +32,8 @@ from shared.trading.execution import ExecutionParams
 from shared.trading.params import SystemParams
 from shared.trading.trader_params import TraderParams
 
+_ORDER_MARGIN_S = 1.5
+"""A venue takes times that are up to 1 s ahead of its own; the rest is for the error of our measure of its clock"""
 LIVE_CONFIRMATION = "I understand that live trading can lose all of my money"
 
 
@@ -99,6 +101,8 @@ class LedgerSettings(Section):
     """The database that remembers decisions, orders and fills."""
 
     url: str | None
+    timeout_s: float = Field(gt=0, le=600)
+    live_timeout_s: float = Field(gt=0, le=30)
 
 
 class VenueSettings(Section):
@@ -173,6 +177,17 @@ class Settings(BaseModel):
     def _interval_is_stored(self) -> Self:
         if self.interval not in self.intervals:
             raise ValueError(f"interval {self.interval} is not among intervals ({' '.join(self.intervals)}); add it there")
+        return self
+
+    @model_validator(mode="after")
+    def _no_order_outlives_its_denial(self) -> Self:
+        least_s = self.exchange.order_window_ms / 1000 + _ORDER_MARGIN_S
+        if self.execution.resend_grace_s < least_s:
+            raise ValueError(
+                f"execution.resend_grace_s is {self.execution.resend_grace_s:g}; expected at least {least_s:g}: the venue may take "
+                f"an order up to exchange.order_window_ms ({self.exchange.order_window_ms}) after it was signed, and one that "
+                "is called missing before that would be sent twice"
+            )
         return self
 
     @property

@@ -20,10 +20,12 @@ A message says what was found, what was expected and what to do. The command lin
     │   └── LeaseLost            another process writes this book now
     ├── BusUnavailable           an event could not be handed over; it stays in the outbox
     ├── RiskError
-    │   └── NotApproved          an order that risk control did not let through
+    │   ├── NotApproved          an order that risk control did not let through
+    │   └── NotAtRest            a request has ended before all was protected or closed: to be repeated at once
     ├── ReconciliationError      ledger and exchange differ in a way that nothing explains
     └── VenueError               the three outcomes of a request to an exchange
-        ├── VenueUnreachable     never reached: safe to try again
+        ├── VenueUnreachable     not taken: safe to try again
+        │   └── ClockRefused     refused for the time that it was signed with; to be approved and signed anew
         ├── OutcomeUnknown       maybe reached: never retried blindly, queried by client id
         └── VenueRejected        answered: a definitive no
             ├── RateLimited      answered: slow down; nothing was done
@@ -108,6 +110,10 @@ class NotApproved(RiskError):
     """An order that risk control did not let through."""
 
 
+class NotAtRest(RiskError):
+    """Something is held without its stop, or a book that must be closed is not: whoever asked has to ask again at once."""
+
+
 class ReconciliationError(OstError):
     """Ledger and exchange differ in a way that nothing explains."""
 
@@ -118,6 +124,13 @@ class VenueError(OstError):
 
 class VenueUnreachable(VenueError):
     """The request never reached the exchange (refused, unresolved, blocked): safe to try again."""
+
+
+class ClockRefused(VenueUnreachable):
+    """The exchange certainly did not take a request that changes something: its time was refused, or could not be trusted.
+
+    The exchange's time was asked for meanwhile. Sending anew is the caller's decision, who first asks whether it still may.
+    """
 
 
 class OutcomeUnknown(VenueError):

@@ -116,6 +116,8 @@ class OrderReport:
     """the venue's words for a rejection"""
     fill_client_id: str | None = None
     """client id under which the venue books the fills, where it is another one (a triggered stop)"""
+    left: Decimal | None = None
+    """signed quantity (buy > 0) that the order may still execute, where the venue's answer names side and size"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +161,8 @@ class Fill:
     fee: Decimal
     time_ms: int
     maker: bool = False
+    foreign_fee: str = ""
+    """a fee in another currency than the quote, as `0.0001 BNB`: `fee` is 0 then, and no book holds it"""
 
     @property
     def signed_quantity(self) -> Decimal:

@@ -15,6 +15,14 @@ from shared.domain.interval import Interval
 from shared.domain.orders import Fill, OrderReport
 
 
+class Channel(StrEnum):
+    """What a market stream tells; a venue may serve each on a connection of its own."""
+
+    BARS = "bars"
+    QUOTES = "quotes"
+    MARKS = "marks"
+
+
 @dataclass(frozen=True, slots=True)
 class BarMessage:
     """A bar as it stands: `closed` bars are final, open ones only show that the stream lives."""
@@ -89,6 +97,8 @@ class StreamState(StrEnum):
     """a new connection took over before the old one was closed: nothing was missed"""
     KEY_EXPIRED = "key expired"
     """the user stream's key: events are not trusted until a snapshot of orders and positions was taken"""
+    UNREADABLE = "unreadable"
+    """a message about orders or the account could not be read: what it said has to be fetched. CONNECTED follows at once"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,3 +112,10 @@ class StreamNotice:
 
 MarketMessage = BarMessage | QuoteMessage | MarkMessage | StreamNotice
 UserMessage = OrderMessage | AccountMessage | StreamNotice
+
+
+def channel_of(message: BarMessage | QuoteMessage | MarkMessage) -> Channel:
+    """The channel that a message came on."""
+    if isinstance(message, BarMessage):
+        return Channel.BARS
+    return Channel.QUOTES if isinstance(message, QuoteMessage) else Channel.MARKS

@@ -29,6 +29,8 @@ class ApprovedOrder:
 
     intent: OrderIntent
     _seal: object
+    approved_ms: int | None = None
+    """instant before lease, age and halts were asked (ms UTC); signed with it, a request that leaves late dies at the venue"""
 
     def __post_init__(self) -> None:
         if self._seal is not _SEAL:
@@ -77,6 +79,8 @@ class OrderContext:
     available: Decimal | None = None
     """free margin; `None`: the venue will say"""
     leverage: int = 1
+    approved_ms: int | None = None
+    """when the answers of this context were asked for, ms UTC; `None`: of no account"""
 
 
 def approve(intent: OrderIntent, context: OrderContext) -> ApprovedOrder:
@@ -93,12 +97,12 @@ def approve(intent: OrderIntent, context: OrderContext) -> ApprovedOrder:
     if intent.kind is OrderKind.STOP and intent.reduce_only:
         if context.held * intent.side.sign >= 0:
             raise NotApproved(f"{intent.symbol}: the stop has no position to protect (held {context.held})")
-        return ApprovedOrder(intent, _SEAL)
+        return ApprovedOrder(intent, _SEAL, context.approved_ms)
 
     after = context.held + quantity * intent.side.sign
     reduces = context.held * after >= 0 and abs(after) < abs(context.held)
     if reduces:
-        return ApprovedOrder(intent, _SEAL)
+        return ApprovedOrder(intent, _SEAL, context.approved_ms)
 
     blocking = [halt for halt in context.halts if halt.symbol in (None, intent.symbol)]
     if blocking:
@@ -116,7 +120,7 @@ def approve(intent: OrderIntent, context: OrderContext) -> ApprovedOrder:
     if context.limits is not None:
         _check_order(intent, context, context.limits)
     _check_margin(intent.symbol, context, after)
-    return ApprovedOrder(intent, _SEAL)
+    return ApprovedOrder(intent, _SEAL, context.approved_ms)
 
 
 def _check_order(intent: OrderIntent, context: OrderContext, limits: OrderLimits) -> None:

@@ -3,7 +3,8 @@
     wallet = wallet of the first equity point + realised profit - fees + funding
 
 Deposits, withdrawals, fines and rebates are not the book's: they show here. A person finds out which it was and resumes; the
-same difference is not brought up again (a halt is keyed by its reason, which holds the amount). Source: design/failures.md.
+same difference is not brought up again (a halt is keyed by its reason, which holds the amount). A difference counts once a
+second look past a grace period finds it unchanged; nothing waits in between. Source: design/failures.md.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from shared.domain.money import ZERO, to_decimal
 from shared.domain.records import EquityPoint, Halt
 from shared.ports import Clock, Exchange, Ledger
 from shared.trading.execution_params import ExecutionParams
-from shared.trading.reconciliation import LOOKS, Reconciler
+from shared.trading.reconciliation import Reconciler
 
 DUST = Decimal("0.01")
 """difference of the wallet that is rounding, quote currency"""
@@ -35,23 +36,30 @@ class Balance:
         self._first: EquityPoint | None = None
         self._told = ZERO
         """the difference that was reported last"""
+        self._seen: tuple[Decimal, int] | None = None
+        """a difference that was seen once, and when"""
+
+    @property
+    def pending(self) -> bool:
+        """Whether a difference was seen that a second look, `resend_grace_s` later, has to confirm."""
+        return self._seen is not None
 
     async def settle(self) -> Decimal | None:
-        """What of the wallet nothing explains, quote currency; `None` where it is explained, was told before, or is not known.
+        """What of the wallet nothing explains, quote currency; `None` where it is explained, told before, not known or `pending`.
 
-        Looks again past a grace period before it believes a difference. Above `balance_tolerance` the book takes no new risk
-        until a person has looked.
+        Above `balance_tolerance` the book takes no new risk until a person has looked. Raises what venue and ledger raise.
         """
         difference = await self._difference()
-        for _ in range(LOOKS - 1):
-            if difference is None:
-                return None
-            await self._clock.sleep(self._params.resend_grace_s)
-            again = await self._difference()
-            difference = again if again == difference else None
-        if difference is not None:
+        now_ms = self._clock.now_ms()
+        if difference is None:
+            self._seen = None
+        elif self._seen is None or self._seen[0] != difference:
+            self._seen = difference, now_ms
+        elif now_ms - self._seen[1] >= 1000 * self._params.resend_grace_s:
+            self._seen = None
             self._report(difference)
-        return difference
+            return difference
+        return None
 
     async def _difference(self) -> Decimal | None:
         if self._first is None:

@@ -7,12 +7,12 @@ that cannot be analysed may still leave its position. A decision that is already
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from decimal import Decimal
 
 from shared.domain.asset import Asset
 from shared.domain.decision import Decision
-from shared.domain.errors import DataError, ModelError
+from shared.domain.errors import DataError, LeaseLost, LedgerError, ModelError, OstError, VenueError
 from shared.domain.money import to_decimal
 from shared.domain.orders import Fill, OrderKind
 from shared.domain.records import EquityPoint, Halt, Lease
@@ -65,11 +65,13 @@ class Decider:
         """Decide the assets in their order, each with what the others hold or have on the way; then wait for the orders.
 
         `problems` says what is wrong with an asset by symbol, and is told more; `only` names the symbols to decide. Raises
-        what ledger and lease raise, after every order that was begun has come to its end.
+        what ledger and lease raise, after every order that was begun has come to its end: of several errors the gravest one, with
+        the others as notes.
         """
         all_decided = asyncio.Event()
         decisions: list[Decision] = []
         sent: list[asyncio.Task[list[Fill]]] = []
+        failed: list[BaseException] = []
         try:
             for asset in self._spec.universe:
                 if only is not None and asset.symbol not in only:
@@ -81,12 +83,13 @@ class Decider:
                     self._desk.expect(move)
                     sent.append(asyncio.create_task(self._desk.carry_out(move, all_decided)))
                 await asyncio.sleep(0)  # the order goes out, and the lease is renewed, while the next asset is analysed
-        finally:
-            all_decided.set()
-            ended = await asyncio.gather(*sent, return_exceptions=True)
-        for outcome in ended:
-            if isinstance(outcome, BaseException):
-                raise outcome
+        except BaseException as error:
+            failed.append(error)
+        all_decided.set()
+        ended = await asyncio.gather(*sent, return_exceptions=True)
+        failed += [outcome for outcome in ended if isinstance(outcome, BaseException)]
+        if failed:
+            raise gravest(failed)
         return decisions, [fill for outcome in ended if isinstance(outcome, list) for fill in outcome]
 
     def _decided(
@@ -148,3 +151,27 @@ class Decider:
         moving = (record for record in self._book.open_questions() if record.intent.symbol == symbol)
         question = next((record for record in moving if record.intent.kind is not OrderKind.STOP), None)
         return self._desk.held_back or ("" if question is None else f"{question.intent.client_id} is {question.state} still")
+
+
+def gravest(errors: Sequence[BaseException]) -> BaseException:
+    """The error that decides what happens next, with the others as its notes.
+
+    An end from outside and what nobody expected come before the loss of the lease, that before any trouble of the ledger, and
+    trouble of the venue, which is simply waited out, comes last.
+    """
+    ranked = sorted(errors, key=_rank)
+    for other in ranked[1:]:
+        ranked[0].add_note(f"and at the same time: {type(other).__name__}: {other}")
+    return ranked[0]
+
+
+def _rank(error: BaseException) -> int:
+    if not isinstance(error, Exception):
+        return 0
+    if not isinstance(error, OstError):
+        return 1
+    if isinstance(error, LeaseLost):
+        return 2
+    if isinstance(error, LedgerError):
+        return 3
+    return 5 if isinstance(error, VenueError) else 4

@@ -51,7 +51,7 @@ class EmergencyProtocol:
         self._symbols = tuple(symbols)
         self._since_ms = since_ms
         self._tell = tell
-        self._executor = Executor(exchange, ledger, clock, book, chosen)
+        self._executor = Executor(exchange, ledger, clock, book, chosen, lease=lease)
         self._reconciler = Reconciler(exchange, ledger, clock, self._executor, book, since_ms)
         self._exits = EmergencyExits(
             exchange=exchange,

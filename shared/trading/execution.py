@@ -3,7 +3,8 @@
 An intent is in the ledger before it comes here. Sending has three outcomes (`shared/domain/errors.py`): answered, never
 reached, unknown. Unknown is not an error to retry: the order is looked up by its client id, and sent again only with the
 same id, only after the venue has said "does not exist" twice with a grace period between, and only while its bar is fresh.
-What stays unknown past the bound freezes the symbol for a person to look at. Source: design/failures.md.
+Whatever is sent again, for whatever reason, is approved again first: lease, age and halts of that moment. What stays unknown
+past the bound freezes the symbol for a person to look at. Source: design/failures.md.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from shared.domain.errors import (
+    ClockRefused,
     NoMargin,
     NotApproved,
     NothingToReduce,
@@ -25,7 +27,7 @@ from shared.domain.errors import (
 )
 from shared.domain.money import ZERO, to_decimal
 from shared.domain.orders import OrderIntent, OrderKind, OrderRecord, OrderReport, OrderState
-from shared.domain.records import Arrival, Halt
+from shared.domain.records import Arrival, Halt, Lease
 from shared.domain.stream import QuoteMessage
 from shared.ports import Clock, Exchange, Ledger
 from shared.risk.approval import ApprovedOrder
@@ -65,47 +67,68 @@ class Executor:
     """Sends approved orders of one book and settles those whose outcome is open."""
 
     def __init__(
-        self, exchange: Exchange, ledger: Ledger, clock: Clock, book: str, params: ExecutionParams, quote: Quote | None = None
+        self,
+        exchange: Exchange,
+        ledger: Ledger,
+        clock: Clock,
+        book: str,
+        params: ExecutionParams,
+        quote: Quote | None = None,
+        lease: Callable[[], Lease] | None = None,
     ) -> None:
+        """`lease` is the one in force, which an abandoned intent is fenced by; `None`: the book has no other writer."""
         self._exchange = exchange
         self._ledger = ledger
         self._clock = clock
         self._book = book
         self._params = params
         self._quote: Quote = quote or _no_quote
+        self._lease = lease
         self._inquiries = Inquiries(exchange, clock, params)
         self._unsent: dict[str, _Unsent] = {}
         """by client id: what this process has tried to send and what certainly did not reach the venue"""
+        self._begun: set[str] = set()
+        """client ids of orders that were on their way when something failed: the ledger does not know yet"""
         self.doubts = Doubts()
         self.crossed: set[str] = set()
         """client ids of stops that were refused because the market had crossed their price already"""
 
-    async def place(self, order: ApprovedOrder, price: Decimal | None = None) -> OrderRecord:
+    async def place(self, order: ApprovedOrder, price: Decimal | None = None, again: Approve | None = None) -> OrderRecord:
         """Send an order whose intent is committed; returns its record, final or not.
 
-        `price` is what the order was decided at (default: its decision's), for the record of its arrival. An unknown outcome
-        is looked into for `answer_patience_s`; what is open by then is left to the next settlement.
+        `price` is what the order was decided at (default: its decision's), for the record of its arrival. An order that came to
+        the venue with a time it does not accept was not taken: `again` approves it anew, for one more try at once. An unknown
+        outcome is looked into for `answer_patience_s`; what is open by then is left to the next settlement.
         """
         intent = order.intent
         sent_ms, mid = self._clock.now_ms(), self._mid(intent)
+        self._inquiries.forget(intent.client_id)  # what was denied before says nothing about an order that is sent now
+        self._begun.add(intent.client_id)
         try:
             report = await self._exchange.send(order)
         except (VenueUnreachable, RateLimited) as error:
             # It stays an INTENT: a later settlement sends it while its bar is fresh.
             self._not_sent(intent, error)
-            return OrderRecord(intent, OrderState.INTENT)
+            record = OrderRecord(intent, OrderState.INTENT)
+            if again is None or not isinstance(error, ClockRefused):
+                return record
+            return await self.settle(record, again)
         except OutcomeUnknown as error:
             self._log("warning", f"the outcome of {intent.client_id} is unknown: {error}")
-            record = self._ledger.advance_order(_report(intent, OrderState.UNKNOWN, str(error)))
+            record = self._advanced(_report(intent, OrderState.UNKNOWN, str(error)))
             self._arrived(intent, price, mid, sent_ms, answered=False)
             return await self.settle(record, None, patience_s=self._params.answer_patience_s)
         except VenueRejected as error:
             report = _report(intent, OrderState.REJECTED, str(error))
             self._doubt(intent, error)
         self._forget(intent.client_id)
-        record = self._ledger.advance_order(report)
+        record = self._advanced(report)
         self._arrived(intent, price, mid, sent_ms, answered=True)
         return record
+
+    def may_be_out(self, client_id: str) -> bool:
+        """Whether this process has begun to send an order that the ledger still takes for one that was not sent."""
+        return client_id in self._begun
 
     async def settle(self, record: OrderRecord, approve: Approve | None, *, patience_s: float | None = None) -> OrderRecord:
         """Find out what became of an unfinished order.
@@ -118,10 +141,11 @@ class Executor:
         found: OrderReport | Answer = Answer.MISSING
         unsent = self._unsent.get(intent.client_id) if record.state is OrderState.INTENT else None
         if unsent is None:
-            found = await self._inquiries.look_up(intent, patience_s)
+            since_ms = None if record.state is OrderState.OPEN else max(intent.created_ms, intent.due_ms)
+            found = await self._inquiries.look_up(intent, patience_s, since_ms)
         if isinstance(found, OrderReport):
             self._forget(intent.client_id)
-            return self._ledger.advance_order(found)
+            return self._advanced(found)
         if found is Answer.UNANSWERED:
             self._freeze(intent)
         if found is not Answer.MISSING:
@@ -141,9 +165,12 @@ class Executor:
         return await self.place(order)
 
     def abandon(self, intent: OrderIntent, reason: str) -> OrderRecord:
-        """End an intent that was never sent."""
+        """End an intent that was certainly never taken. Raises `LeaseLost`: another process may have sent it meanwhile."""
         self._forget(intent.client_id)
-        return self._ledger.advance_order(_report(intent, OrderState.ABANDONED, reason))
+        report = _report(intent, OrderState.ABANDONED, reason)
+        record = self._ledger.advance_order(report, None if self._lease is None else self._lease())
+        self._begun.discard(intent.client_id)
+        return record
 
     async def cancel(self, record: OrderRecord) -> OrderRecord:
         """Cancel a resting order; an unreachable venue leaves it for the next settlement."""
@@ -156,6 +183,12 @@ class Executor:
             report = _report(record.intent, OrderState.CANCELLED, "the venue no longer knows the order")
         return self._ledger.advance_order(report)
 
+    def _advanced(self, report: OrderReport) -> OrderRecord:
+        """The record of an order after a report; from then on the ledger knows what became of the sending."""
+        record = self._ledger.advance_order(report)
+        self._begun.discard(report.client_id)
+        return record
+
     def _forget(self, client_id: str) -> None:
         """The fate of an order is known, or it is on its way again."""
         self._unsent.pop(client_id, None)
@@ -165,6 +198,9 @@ class Executor:
         before = self._unsent.get(intent.client_id)
         pause_s = self._params.query_backoff_s if before is None else min(2 * before.pause_s, LONGEST_PAUSE_S)
         wait_s = getattr(error, "retry_after_s", None) or pause_s
+        if before is None and isinstance(error, ClockRefused):
+            wait_s = 0.0  # the venue's time is known now
+        self._begun.discard(intent.client_id)
         self._unsent[intent.client_id] = _Unsent(self._clock.now_ms() + round(wait_s * 1000), pause_s)
         self._log("warning", f"{intent.client_id} was not sent: {error}")
 

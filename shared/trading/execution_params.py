@@ -11,10 +11,10 @@ from shared.domain.errors import ConfigError
 class ExecutionParams:
     """How orders are sent, protected and accounted for. Decisions do not depend on it, but for the orders that they make."""
 
-    resend_grace_s: float = 2.0
-    """seconds between the two "does not exist" answers that allow an order to be sent again"""
-    query_attempts: int = 8
-    """look-ups of an unknown order before the symbol is frozen"""
+    resend_grace_s: float = 4.0
+    """seconds between the two "does not exist" answers that allow an order to be sent again; longer than the venue may take it"""
+    query_bound_s: float = 60.0
+    """age of an order that cannot be looked up at which its symbol is frozen"""
     query_backoff_s: float = 0.5
     """first pause between look-ups; it doubles each time, up to 30 s"""
     answer_patience_s: float = 2.0
@@ -46,4 +46,4 @@ class ExecutionParams:
             raise ConfigError("execution: query_backoff_s and stop_deadline_s are expected to be above 0")
 
 
-_LEAST = {"query_attempts": 2.0, "twap_slices": 2.0}
+_LEAST = {"twap_slices": 2.0}

@@ -1,8 +1,9 @@
 """What orders leave to be done between decisions: open questions, slices that are due, remainders, and the stop of it all.
 
-One pass over a symbol settles what is open, sends the next slice of a large order where the position so far is protected,
-orders what a partial fill left over while its bar is fresh, and lets the guard protect what is held. A pass that finds nothing
-to do asks nobody. A trader passes each second and after each message about an order; a request passes until all is at rest.
+One pass over a symbol settles what is open, sends the next slice of a large order where the position so far is protected and
+nothing but its decision has moved it, orders what a partial fill left over while its bar is fresh, and lets the guard protect
+what is held. A pass that finds nothing to do asks nobody. A trader passes each second and after each message about an order; a
+request passes until all is at rest.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from shared.domain.orders import OrderIntent, OrderKind, OrderRecord, OrderRepor
 from shared.ports import Clock, Ledger
 from shared.risk.approval import ApprovedOrder
 from shared.trading.book import BookState
-from shared.trading.execution import Executor
+from shared.trading.execution import Approve, Executor
 from shared.trading.execution_params import ExecutionParams
 from shared.trading.order_desk import OrderDesk
 from shared.trading.reconciliation import Reconciler
@@ -72,11 +73,7 @@ class FollowUp:
         for record in self._book.waiting_slices():
             if record.intent.created_ms >= bar_close_ms:
                 continue
-            if record.intent.due_ms > self._clock.now_ms():
-                self._executor.abandon(record.intent, "a newer bar is decided")
-            else:  # it may have been sent by a process that was killed before it could say so
-                await self._executor.settle(record, _too_late)
-            self._book.changed()
+            await self._give_up(record, f"a newer bar is decided than that of {record.intent.client_id}", patience_s=None)
 
     async def _tend(self, symbol: str) -> bool:
         for record in self._moving(symbol):
@@ -89,10 +86,22 @@ class FollowUp:
         protected = await self._desk.protect(symbol)
         waiting = [record for record in self._book.waiting_slices() if record.intent.symbol == symbol]
         due = [record.intent for record in waiting if record.intent.due_ms <= self._clock.now_ms()]
-        if due and protected:
-            await self._desk.send_slice(min(due, key=lambda intent: intent.due_ms))
+        if due and protected and not (self._desk.waits and not due[0].reduce_only):
+            why_not = self._desk.disturbed(due[0])
+            for record in waiting if why_not else ():
+                await self._give_up(record, why_not, patience_s=0.0)
+            if not why_not:
+                await self._desk.send_slice(min(due, key=lambda intent: intent.due_ms))
             protected = await self._desk.protect(symbol)
         return protected and not waiting and not self._moving(symbol)
+
+    async def _give_up(self, record: OrderRecord, reason: str, patience_s: float | None) -> None:
+        """End a slice that was not sent. Where it may have been, by a process that was killed before it said so, ask first."""
+        if record.intent.due_ms > self._clock.now_ms():
+            self._executor.abandon(record.intent, reason)
+        else:
+            await self._executor.settle(record, _refusal(reason), patience_s=patience_s)
+        self._book.changed()
 
     async def _look_at_fills(self, record: OrderRecord) -> OrderRecord:
         """Where an order cannot be looked up its executions may still be listed: what they prove is known from then on."""
@@ -119,5 +128,8 @@ class FollowUp:
         ]
 
 
-def _too_late(intent: OrderIntent) -> ApprovedOrder:
-    raise NotApproved(f"a newer bar is decided than that of {intent.client_id}")
+def _refusal(reason: str) -> Approve:
+    def refuse(_: OrderIntent) -> ApprovedOrder:
+        raise NotApproved(reason)
+
+    return refuse

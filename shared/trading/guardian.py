@@ -66,6 +66,11 @@ class Guardian:
         """Why the book is halted; empty where it is not."""
         return self.emergency.reason if self.emergency is not None else ""
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether no emergency is left to be run."""
+        return self.emergency in (None, self._flat_since)
+
     def mark(self) -> list[Halt]:
         """Mark the account for the breakers; what that has tripped, in force from now on. Asks nobody."""
         tripped = self._tripped()

@@ -46,11 +46,17 @@ class Health:
         self._troubles: dict[str, Trouble] = {}
         self._failures: deque[int] = deque()
 
-    def ail(self, source: str, reason: str, now_ms: int, retry_after_s: float | None = None) -> bool:
-        """`source` is not well; whether that is news. The next attempt waits for a doubled pause, or for `retry_after_s`."""
+    def ail(
+        self, source: str, reason: str, now_ms: int, retry_after_s: float | None = None, longest_s: float | None = None
+    ) -> bool:
+        """`source` is not well; whether that is news.
+
+        The next attempt waits for a doubled pause (at most `longest_s`, default `backoff_max_s`), or for `retry_after_s`.
+        """
         known = self._troubles.get(source)
         attempts = known.attempts + 1 if known else 1
-        pause = min(self._params.backoff_max_s, self._params.backoff_s * 2.0 ** min(attempts - 1, 30))
+        longest = self._params.backoff_max_s if longest_s is None else min(longest_s, self._params.backoff_max_s)
+        pause = min(longest, self._params.backoff_s * 2.0 ** min(attempts - 1, 30))
         retry_ms = now_ms + round(1000 * max(pause, retry_after_s or 0.0))
         self._troubles[source] = Trouble(reason, known.since_ms if known else now_ms, attempts, retry_ms)
         return known is None

@@ -1,8 +1,9 @@
 """What became of an order? Questions to the venue by client id: bounded, backed off, continued where they were broken off.
 
-An order is missing only once the venue has said "does not exist" twice with a grace period between. Whoever asks may run out
-of patience; the next one goes on with what is known and does not start again. After the bound an order is asked about once
-each time, without waiting: what cannot be answered must not hold up other orders.
+An order is missing only once the venue has said "does not exist" twice with a grace period between, in which an order that is
+still under way has become too old for the venue to take. Whoever asks may run out of patience; the next one goes on with what
+is known and does not start again. The bound is the age of the question, which a restart knows; after it an order is asked about
+once each time, without waiting: what cannot be answered must not hold up other orders.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from shared.trading.execution_params import ExecutionParams
 LONGEST_PAUSE_S = 30.0
 LONGEST_WAIT_S = 60.0
 """A venue that asks to wait for longer is not waited for: the question stays open"""
+LEAST_ATTEMPTS = 4
+"""Questions that a process asks at least before it calls an order unanswered, however old it is"""
 
 
 class Answer(Enum):
@@ -33,6 +36,7 @@ class _Inquiry:
     """What was asked about one order so far."""
 
     pause_s: float
+    since_ms: int
     attempts: int = 0
     denials: int = 0
     next_ms: int = 0
@@ -47,17 +51,23 @@ class Inquiries:
         self._params = params
         self._open: dict[str, _Inquiry] = {}
 
-    async def look_up(self, intent: OrderIntent, patience_s: float | None = None) -> OrderReport | Answer:
-        """The venue's report of an order, or why there is none. Raises what else than silence the venue answers."""
-        inquiry = self._open.setdefault(intent.client_id, _Inquiry(self._params.query_backoff_s))
+    async def look_up(
+        self, intent: OrderIntent, patience_s: float | None = None, since_ms: int | None = None
+    ) -> OrderReport | Answer:
+        """The venue's report of an order, or why there is none. Raises what else than silence the venue answers.
+
+        `since_ms` is when its fate became open (default: now), which the bound is measured from.
+        """
         began_ms, waited_s = self._clock.now_ms(), 0.0
+        since_ms = began_ms if since_ms is None else since_ms
+        inquiry = self._open.setdefault(intent.client_id, _Inquiry(self._params.query_backoff_s, since_ms))
         while True:
             wait_s = (inquiry.next_ms - self._clock.now_ms()) / 1000
             if wait_s > 0:
-                if self._is_exhausted(intent, inquiry) and not inquiry.denials:
+                if self._is_exhausted(inquiry) and not inquiry.denials:
                     return Answer.UNANSWERED
                 waited_s = max(waited_s, (self._clock.now_ms() - began_ms) / 1000) + wait_s
-                if wait_s > LONGEST_WAIT_S or self._is_impatient(patience_s, waited_s, inquiry):
+                if wait_s > LONGEST_WAIT_S or (patience_s is not None and waited_s > patience_s):
                     return Answer.PENDING
                 await self._clock.sleep(wait_s)
             inquiry.next_ms = 0  # has passed, also where waiting does not move the clock (a run in lockstep)
@@ -81,7 +91,7 @@ class Inquiries:
             pause_s = getattr(error, "retry_after_s", None) or inquiry.pause_s
             inquiry.next_ms = self._clock.now_ms() + round(pause_s * 1000)
             inquiry.pause_s = min(2 * inquiry.pause_s, LONGEST_PAUSE_S)
-            return Answer.UNANSWERED if self._is_exhausted(intent, inquiry) else None
+            return Answer.UNANSWERED if self._is_exhausted(inquiry) else None
         if report is not None:
             return report
         inquiry.denials += 1
@@ -90,15 +100,7 @@ class Inquiries:
         inquiry.next_ms = self._clock.now_ms() + round(self._params.resend_grace_s * 1000)
         return None
 
-    def _is_impatient(self, patience_s: float | None, waited_s: float, inquiry: _Inquiry) -> bool:
-        """Whether no more time is to be spent; who waits at all also waits for the grace period after a first denial."""
-        if patience_s is None:
-            return False
-        return waited_s > patience_s + (self._params.resend_grace_s if inquiry.denials and patience_s else 0.0)
-
-    def _is_exhausted(self, intent: OrderIntent, inquiry: _Inquiry) -> bool:
-        """Whether enough was asked: by number, or by number and age where processes come and go (requests, restarts)."""
-        attempts, params = inquiry.attempts, self._params
-        pauses = (min(params.query_backoff_s * 2**number, LONGEST_PAUSE_S) for number in range(params.query_attempts - 1))
-        is_old = self._clock.now_ms() - max(intent.created_ms, intent.due_ms) > 1000 * sum(pauses)
-        return attempts >= params.query_attempts or (is_old and attempts >= (params.query_attempts + 1) // 2)
+    def _is_exhausted(self, inquiry: _Inquiry) -> bool:
+        """Whether enough was asked."""
+        is_old = self._clock.now_ms() - inquiry.since_ms >= round(1000 * self._params.query_bound_s)
+        return is_old and inquiry.attempts >= LEAST_ATTEMPTS

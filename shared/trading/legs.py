@@ -19,7 +19,8 @@ from shared.domain.orders import OrderIntent, OrderKind, OrderRecord, OrderState
 from shared.trading.execution_params import ExecutionParams
 from shared.trading.twap import slices
 
-MARKET, STOP, EXIT = "market", "stop", "exit"
+MARKET, STOP, EXIT, TRIM, REST = "market", "stop", "exit", "trim", "rest-"
+"""First parts of leg names"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ def plan_orders(
     would refuse as too small is not ordered, except the one that closes the position. With `params` a large order is cut into
     slices, the last of them due at `latest_ms` (ms UTC) at the latest.
     """
-    wanted = rules.quantity(float(equity) * target_fraction / price) if target_fraction else ZERO
+    wanted = wanted_quantity(rules, equity, target_fraction, price)
     change = wanted - held
     if change == 0:
         return Plan(Action.HOLD, (), None)
@@ -73,6 +74,11 @@ def plan_orders(
     if len(legs) == 1:  # slices are protected as they fill, each with a stop of the size that is held by then
         legs = (*legs, stop_order(book, decision, STOP, rules.symbol, final, stop, now_ms))
     return Plan(_action(held, final), legs, float(stop))
+
+
+def wanted_quantity(rules: SymbolRules, equity: Decimal, target_fraction: float, price: float) -> Decimal:
+    """The signed position that is `target_fraction` of `equity` at `price`, base units on the venue's grid, towards zero."""
+    return rules.quantity(float(equity) * target_fraction / price) if target_fraction else ZERO
 
 
 def leg_order(book: str, decision: str, leg: str, symbol: str, size: Decimal, now_ms: int, *, reduce_only: bool) -> OrderIntent:
@@ -145,7 +151,7 @@ def remainder(
     partly = record.state in (OrderState.EXPIRED, OrderState.CANCELLED) and ZERO < record.filled < intent.quantity
     if intent.kind is not OrderKind.MARKET or not partly or _has_follower(record, legs):
         return None, ""
-    if sum(other.intent.leg.startswith("rest") for other in legs) >= attempts:
+    if sum(other.intent.leg.startswith(REST) for other in legs) >= attempts:
         return None, f"{left} {intent.symbol} stays unfilled: {attempts} further orders were tried"
     size = rules.quantity(left)
     if size == 0 or (not intent.reduce_only and size * price < rules.min_notional):
@@ -153,7 +159,7 @@ def remainder(
     order = leg_order(
         intent.book,
         intent.decision_id,
-        f"rest-{intent.leg}",
+        f"{REST}{intent.leg}",
         intent.symbol,
         size * intent.side.sign,
         now_ms,
@@ -163,7 +169,7 @@ def remainder(
 
 
 def _has_follower(record: OrderRecord, legs: Sequence[OrderRecord]) -> bool:
-    return any(other.intent.leg == f"rest-{record.intent.leg}" for other in legs)
+    return any(other.intent.leg == f"{REST}{record.intent.leg}" for other in legs)
 
 
 def _stop_price(rules: SymbolRules, price: float, position: Decimal, distance: float) -> Decimal:

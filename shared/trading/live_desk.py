@@ -1,8 +1,8 @@
 """What a trader does with each letter, and at each tick of its timer. One at a time, each to its end.
 
-A tick looks, in this order: halts and the emergency, breakers between bars, exits kept while the ledger was away, the streams,
-bars whose patience is over, slices and stops that are due, the outbox, the heartbeat. What venue, ledger or bus refuse is
-their trouble: it holds new risk back and is tried again with growing pauses; what nobody expects ends the trader.
+A tick looks after what is held first (`safety.py`): breakers, halts, the emergency, stops and slices. Then come, one after the
+other and each by itself, the streams, bars whose patience is over, and errands that hold nothing back: rules, outbox, old rows.
+A tick whose time is over leaves the rest to the next one, so that messages never wait behind more than one slow answer.
 """
 
 from __future__ import annotations
@@ -10,22 +10,15 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from shared.domain.errors import (
-    BusUnavailable,
-    LeaseLost,
-    LedgerUnavailable,
-    OstError,
-    OutcomeUnknown,
-    RateLimited,
-    StorageError,
-    VenueUnreachable,
-)
+from shared.domain.errors import LedgerUnavailable
+from shared.domain.interval import DAY_MS
 from shared.domain.records import HaltKind, Heartbeat
 from shared.domain.stream import AccountMessage, BarMessage, OrderMessage, StreamNotice
-from shared.trading.guardian import Guardian
-from shared.trading.health import Health, TraderState
+from shared.trading.attempts import BUS, LEDGER, VENUE, Attempts
+from shared.trading.health import TraderState
 from shared.trading.mailbox import Letter
 from shared.trading.outbox import relay
+from shared.trading.safety import Safety
 from shared.trading.session import LivePorts, Session, SessionSpec
 from shared.trading.stepper import OnStep as OnStep
 from shared.trading.stepper import Stepper
@@ -33,7 +26,8 @@ from shared.trading.tape import Tape
 from shared.trading.trader_params import TraderParams
 from shared.trading.watchdog import Watchdog
 
-VENUE, LEDGER, BUS = "venue", "ledger", "bus"
+TICK_PATIENCE_MS = 1000
+"""A tick that has lasted this long leaves what is left to the next one"""
 
 
 class LiveDesk:
@@ -47,14 +41,17 @@ class LiveDesk:
         self._params = params
         self._session = session
         self._clock = ports.clock
-        self._health = Health(params)
-        self._bus = Health(params)
+        self._attempts = Attempts(ports.ledger, ports.clock, spec.book, params)
+        self._health = self._attempts.health
         self._watchdog = Watchdog(ports, params, session, tape, self._health)
-        self._guardian = Guardian(ports, spec, session, tape)
-        self._stepper = Stepper(session, spec, params, ports.clock, on_step, self._say)
+        self._safety = Safety(ports, spec, params, session, tape, self._attempts)
+        self._guardian = self._safety.guardian
+        self._stepper = Stepper(session, spec, params, ports.clock, on_step, self._attempts.say)
         self._due: dict[str, int] = {}
-        self._said = ""
+        self._said: tuple[str, tuple[str, ...]] = ("", ())
         self._ending = ""
+        self._stepped_ms: int | None = None
+        """close of the bar whose step is to be checked against the venue"""
         self.wants_more = False
         """whether a tick should follow at once"""
 
@@ -71,30 +68,34 @@ class LiveDesk:
         """After `Session.prepare`: exits of an earlier process are taken over; the streams are believed once they stand."""
         self._tell()
         await self._guardian.take_over_exits()
-        self._say("info", f"the trader {self._spec.holder} has taken the book over")
-        self._every("reconcile", self._params.reconcile_s)
+        self._ports.ledger.retry_set_aside(self._spec.book)
+        self._attempts.say("info", f"the trader {self._spec.holder} has taken the book over")
         self._every("rules", self._params.rules_refresh_s)
 
     async def handle(self, letter: Letter) -> None:
         """One letter to its end. Raises `LeaseLost` and what nobody expects."""
         message = letter.message
         if isinstance(message, BarMessage):
-            await self._guarded(VENUE, lambda: self._stepped(self._stepper.on_bar(message, may_step=self._tradable())))
+            await self._attempts.attempt(VENUE, lambda: self._stepped(self._stepper.on_bar(message, may_step=self._tradable())))
         elif isinstance(message, OrderMessage | AccountMessage):
             self._watchdog.heard_user()
-            await self._guarded(LEDGER, lambda: self._on_user(message))
+            await self._on_user(message)
         elif isinstance(message, StreamNotice):
             self._watchdog.on_notice(letter.source, message, letter.heard_ms)
-            self._tell()
         elif message is None:
             await self._tick()
+        self._tell()
+
+    def stopping(self, reason: str) -> None:
+        """The process is about to end: no bar is begun any more."""
+        self._ending = reason or "stopped"
 
     async def end(self, reason: str) -> None:
         """The last words: events that wait, and a heartbeat that says why. Never raises for ledger, venue or bus."""
-        self._ending = reason or "stopped"
-        self._say("info", f"the trader stops: {self._ending}")
-        await self._guarded(BUS, self._relay)
-        await self._guarded(LEDGER, self._beat)
+        self.stopping(reason)
+        self._attempts.say("info", f"the trader stops: {self._ending}")
+        await self._relay()
+        await self._beat()
 
     @staticmethod
     def waiting_heartbeat(spec: SessionSpec, state: TraderState, now_ms: int) -> Heartbeat:
@@ -104,129 +105,130 @@ class LiveDesk:
 
     async def _tick(self) -> None:
         self.wants_more = False
-        for halt in self._guardian.mark():
-            self._say("warning", f"halted: {halt.reason}")
-        await self._guarded(LEDGER, self._look_at_halts)
-        await self._guarded(VENUE, self._guardian.run_emergency)
-        await self._guarded(VENUE, self._without_ledger)
-        await self._guarded(LEDGER, self._guardian.take_over_exits)
-        await self._guarded(VENUE, self._watch)
-        if self._tradable():
-            await self._guarded(VENUE, lambda: self._stepped(self._stepper.on_tick()))
-            await self._guarded(VENUE, self._guardian.protect)
-            if self._every("rules", self._params.rules_refresh_s):
-                await self._guarded(VENUE, self._session.refresh_rules)
-        await self._outage()
-        await self._guarded(BUS, self._relay)
+        began_ms = self._clock.now_ms()
+        await self._safety.look()
+        self._tell()
         if self._every("heartbeat", self._params.heartbeat_s):
-            await self._guarded(LEDGER, self._beat)
-
-    async def _look_at_halts(self) -> None:
-        if self._health.due(LEDGER, self._clock.now_ms()):
-            self._guardian.look()
-            if self._health.recover(LEDGER):
-                self._watchdog.resync_needed = True
-                self._tell()
-
-    async def _without_ledger(self) -> None:
-        """What has no stop must not wait for the ledger to come back."""
-        now_ms, deadline_s = self._clock.now_ms(), self._spec.params.execution.stop_deadline_s
-        lasting_s = self._health.lasting_s(LEDGER, now_ms)
-        if lasting_s >= deadline_s and self._health.due(VENUE, now_ms) and self._every("bare", deadline_s / 2):
-            await self._guardian.close_bare(f"ledger-{now_ms - round(lasting_s * 1000)}")
+            await self._beat()
+        # Before the streams are looked at: where that fails, a step may still take positions off.
+        tradable = self._tradable()
+        works: tuple[Callable[[], Awaitable[None]], ...] = (
+            self._watch,
+            *((self._step_due,) if tradable else ()),
+            self._check_step,
+            self._relay,
+            self._run_errands,
+        )
+        for work in works:
+            await work()
+            if self._clock.now_ms() - began_ms > TICK_PATIENCE_MS:
+                self.wants_more = True
+                break
+        self._outage()
 
     async def _watch(self) -> None:
-        now_ms = self._clock.now_ms()
-        if not self._health.due(VENUE, now_ms):
-            return
+        """Streams that are silent or lost, and the reconciliation that restores trust."""
+        await self._attempts.when_due(VENUE, self._look_at_streams)
+
+    async def _look_at_streams(self) -> None:
         verdict = await self._watchdog.look()
         if verdict.dead is not None:
-            self._say("warning", f"{verdict.dead.value} is replaced: {verdict.reason}")
+            self._attempts.say("warning", f"{verdict.dead.value} is replaced: {verdict.reason}")
             await self._watchdog.reconnect(verdict)
-            self._count_failure(f"{verdict.dead.value}: {verdict.reason}")
+            self._attempts.count(f"{verdict.dead.value}: {verdict.reason}")
+        if self._attempts.in_doubt:
+            self._attempts.in_doubt, self._watchdog.resync_needed = False, True
         await self._watchdog.resync()
         self._tell()
+
+    async def _step_due(self) -> None:
+        """Bars whose patience is over."""
+        await self._attempts.attempt(VENUE, lambda: self._stepped(self._stepper.on_tick()))
 
     async def _stepped(self, step: Awaitable[Any]) -> None:
         before = self._stepper.steps
         if await step:
             self.wants_more = True
-        if self._stepper.steps == before:
-            return
         report = self._stepper.last
-        if report is not None and report.fills:
+        if self._stepper.steps == before or report is None:
+            return
+        if report.fills:
             self._watchdog.expects_user()
         self._guardian.stepped()
-        await self._guarded(BUS, self._relay)
-        if report is not None:
-            await self._session.board.refresh_open_interest(report.bar_close_ms)
+        self._stepped_ms = report.bar_close_ms
+        self.wants_more = True
+
+    async def _check_step(self) -> None:
+        """After a step, off its path: the account by REST where something is held (a dead user stream is silent), and more."""
+        stepped_ms, self._stepped_ms = self._stepped_ms, None
+        if stepped_ms is None or not self._attempts.due(LEDGER):
+            return
+        if self._session.account.positions:
+            await self._attempts.when_due(VENUE, self._session.check_account)
+        await self._attempts.errand("open interest", lambda: self._session.board.refresh_open_interest(stepped_ms))
 
     async def _on_user(self, message: OrderMessage | AccountMessage) -> None:
-        await self._session.on_user(message)
-        await self._guarded(VENUE, lambda: self._guardian.after(message))
+        """While the ledger is away nothing is booked: what is missed is fetched when it is back."""
+        if isinstance(message, AccountMessage):
+            await self._session.on_user(message)
+            if message.reason == "FUNDING_FEE":
+                await self._attempts.errand("funding", self._session.book_funding)
+            return
+        if not self._attempts.due(LEDGER):
+            return
+        booked = await self._attempts.attempt("user messages", lambda: self._session.on_user(message))
+        if booked and (message.fill is not None or message.report.state.is_final):
+            await self._safety.after_message(message.report.symbol, message.report.client_id)
 
     def _tradable(self) -> bool:
-        now_ms = self._clock.now_ms()
-        return self._health.due(VENUE, now_ms) and self._health.due(LEDGER, now_ms)
-
-    async def _guarded(self, source: str, work: Callable[[], Awaitable[None]]) -> None:
-        """Do `work`; what venue, ledger or bus refuse becomes their trouble. Raises `LeaseLost` and what is not ours."""
-        now_ms = self._clock.now_ms()
-        try:
-            await work()
-        except LeaseLost:
-            raise
-        except LedgerUnavailable as error:
-            self._ail(LEDGER, str(error))
-        except BusUnavailable as error:
-            self._bus.ail(BUS, str(error), now_ms)
-        except (VenueUnreachable, OutcomeUnknown, RateLimited) as error:
-            self._ail(VENUE, str(error), getattr(error, "retry_after_s", None))
-            self._watchdog.resync_needed = True
-        except (OstError, StorageError) as error:
-            self._ail(source, str(error))
-            self._watchdog.resync_needed = True
-            self._count_failure(f"{source}: {error}")
-
-    def _ail(self, source: str, reason: str, retry_after_s: float | None = None) -> None:
-        if self._health.ail(source, reason, self._clock.now_ms(), retry_after_s) and source != LEDGER:
-            self._say("warning", f"{source}: {reason}")
-        self._tell()
+        return not self._ending and self._attempts.due(VENUE) and self._attempts.due(LEDGER)
 
     def _tell(self) -> None:
         """Hold new risk back while anything is not trusted, and show a change at once."""
         self._session.hold_back(self._health.reason)
-        if self._health.reason != self._said:
-            self._said = self._health.reason
+        now = (self._health.reason, self._safety.bare)
+        if now != self._said:
+            self._said = now
             self._due.pop("heartbeat", None)
 
-    def _count_failure(self, reason: str) -> None:
-        if self._health.failed(self._clock.now_ms()):
-            self._guardian.halt(
-                HaltKind.OPERATIONAL,
-                f"{self._params.operational_failures} failures within {self._params.operational_window_s:.0f} s, "
-                f"the last one: {reason}",
-                None,
-            )
-
-    async def _outage(self) -> None:
+    def _outage(self) -> None:
         """Pause and tell a person where the venue has been away for too long."""
         now_ms = self._clock.now_ms()
-        if self._health.lasting_s(VENUE, now_ms) <= self._params.outage_pause_s or not self._every(
-            "outage", self._params.outage_pause_hours * 3600
-        ):
+        lasting_s = self._health.lasting_s(VENUE, now_ms)
+        if lasting_s <= self._params.outage_pause_s or not self._every("outage", self._params.outage_pause_hours * 3600):
             return
         until_ms = now_ms + round(self._params.outage_pause_hours * 3_600_000)
-        lasting = self._health.lasting_s(VENUE, now_ms)
-        self._guardian.halt(HaltKind.FROZEN, f"the venue has been away for {lasting:.0f} s", until_ms)
+        self._guardian.halt(HaltKind.FROZEN, f"the venue has been away for {lasting_s:.0f} s", until_ms)
+
+    async def _run_errands(self) -> None:
+        """What is done now and then, and holds nothing back where it fails."""
+        if self._ending or not self._attempts.due(LEDGER):
+            return
+        for name, every_s, work in (
+            ("rules", self._params.rules_refresh_s, self._session.refresh_rules),
+            ("old rows", DAY_MS / 1000, self._prune),
+        ):
+            now_ms = self._clock.now_ms()
+            if now_ms >= self._due.get(name, 0) and await self._attempts.errand(name, work):
+                self._due[name] = now_ms + round(every_s * 1000)
+
+    async def _prune(self) -> None:
+        """Published events and processes that are long gone leave the ledger."""
+        kept_ms = round(self._params.retention_days * DAY_MS)
+        heard_before_ms = self._ports.lease_clock.now_ms() - kept_ms
+        self._ports.ledger.prune(
+            self._spec.book, published_before_ms=self._clock.now_ms() - kept_ms, heard_before_ms=heard_before_ms
+        )
 
     async def _relay(self) -> None:
-        if not self._bus.due(BUS, self._clock.now_ms()) or self._health.ails(LEDGER):
-            return
-        await relay(self._ports.ledger, self._ports.bus, self._clock)
-        self._bus.recover(BUS)
+        """Events that wait, to the bus."""
+        if self._attempts.due(LEDGER) and not self._health.ails(LEDGER):
+            await self._attempts.errand(BUS, lambda: relay(self._ports.ledger, self._ports.bus, self._clock))
 
     async def _beat(self) -> None:
+        """The heartbeat; where the ledger is away its age says so."""
+        if not self._attempts.due(LEDGER):
+            return
         last = self._stepper.last
         state: dict[str, Any] = {
             "state": self.state.value,
@@ -236,13 +238,18 @@ class LiveDesk:
             "last_bar_ms": self._stepper.bars.done_ms,
             "equity": str(last.equity) if last else None,
             "drawdown": last.drawdown if last else None,
+            "bare": list(self._safety.bare),
             "steps": self._stepper.steps,
             "reconnects": self._watchdog.reconnects,
             "failures": self._health.failures,
-            "bus": self._bus.reason,
+            "errands": self._attempts.errands.reason,
         }
         beat_ms = self._ports.lease_clock.now_ms()  # a process lives in real time, whatever time its venue has
-        self._ports.ledger.beat(Heartbeat(self._spec.book, "trader", self._spec.holder, beat_ms, state))
+        beat = Heartbeat(self._spec.book, "trader", self._spec.holder, beat_ms, state)
+        try:
+            self._ports.ledger.beat(beat)
+        except LedgerUnavailable as error:
+            self._attempts.ail(LEDGER, str(error))
 
     def _every(self, what: str, seconds: float) -> bool:
         """Whether `what` is due; if so it is due again `seconds` later."""
@@ -251,10 +258,3 @@ class LiveDesk:
             return False
         self._due[what] = now_ms + round(seconds * 1000)
         return True
-
-    def _say(self, level: str, message: str) -> None:
-        """Into the book's log; where the ledger is away it is not heard, and the heartbeat says why."""
-        try:
-            self._ports.ledger.log(self._spec.book, "trader", level, message, self._clock.now_ms())
-        except LedgerUnavailable as error:
-            self._health.ail(LEDGER, str(error), self._clock.now_ms())

@@ -1,6 +1,7 @@
-"""The mailbox of a trader: everything that happens, in the order in which it came, for one worker.
+"""The mailbox of a trader: everything that happens, for one worker, in the order in which it came.
 
-Ticks are not piled up behind a long step: one that nobody has looked at yet stands for all.
+What the user stream says comes first: a stop that was filled is booked before the next closed bar is decided. Ticks are not
+piled up behind a long step: one that nobody has looked at yet stands for all.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import count
 
 from shared.domain.stream import MarketMessage, UserMessage
 
@@ -34,12 +36,13 @@ class Mailbox:
     """An unbounded queue: its writers keep only what must not be lost (`tape.py`)."""
 
     def __init__(self) -> None:
-        self._letters: asyncio.Queue[Letter] = asyncio.Queue()
+        self._letters: asyncio.PriorityQueue[tuple[bool, int, Letter]] = asyncio.PriorityQueue()
+        self._number = count()
         self._tick_waits = False
 
     def put(self, letter: Letter) -> None:
         """Add a letter."""
-        self._letters.put_nowait(letter)
+        self._letters.put_nowait((letter.source is not Source.USER, next(self._number), letter))
 
     def tick(self) -> None:
         """Add a tick, unless one waits already."""
@@ -48,8 +51,8 @@ class Mailbox:
             self.put(Letter(Source.TIMER))
 
     async def take(self) -> Letter:
-        """The oldest letter; waits for one."""
-        letter = await self._letters.get()
+        """The oldest letter of the user stream, else the oldest one; waits for one."""
+        _, _, letter = await self._letters.get()
         if letter.source is Source.TIMER:
             self._tick_waits = False
         return letter

@@ -15,17 +15,19 @@ from decimal import Decimal
 from shared.domain.errors import NotApproved
 from shared.domain.interval import DAY_MS
 from shared.domain.money import ZERO, SymbolRules, to_decimal
-from shared.domain.orders import Account, Fill, OrderIntent, OrderKind, OrderRecord, OrderReport, OrderState
-from shared.domain.records import Lease
+from shared.domain.orders import Account, Fill, OrderIntent, OrderKind, OrderRecord, OrderState
+from shared.domain.records import Halt, Lease
 from shared.ports import Clock, Ledger
 from shared.risk.approval import ApprovedOrder, OrderContext, OrderLimits, approve
 from shared.risk.pace import OrderPace
 from shared.trading.book import BookState
 from shared.trading.execution import Executor
-from shared.trading.legs import EXIT, remainder
+from shared.trading.legs import EXIT, TRIM, remainder
+from shared.trading.overshoot import Trimmer
 from shared.trading.params import SystemParams
 from shared.trading.protection import Guard
 from shared.trading.reconciliation import Reconciler
+from shared.trading.target import moved_by_others
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +93,33 @@ class OrderDesk:
             approve=self.protective,
             lease=lease,
         )
+        self._trimmer = Trimmer(
+            ledger=ledger,
+            clock=clock,
+            name=name,
+            book=book,
+            executor=executor,
+            reconciler=reconciler,
+            rules=lambda: self.rules,
+            approve=self.protective,
+            lease=lease,
+        )
         self.held_back = ""
         """why no new risk is taken, empty where it may be"""
+        self.ending = ""
+        """why nothing that opens or increases is sent any more, whatever was decided; empty while the process goes on"""
+        self.unwritten: list[Halt] = []
+        """halts that are in force though the ledger does not have them yet"""
+
+    @property
+    def waits(self) -> str:
+        """Why orders that open or increase wait for now, empty where they need not."""
+        return self.held_back or self.ending
+
+    @property
+    def bare(self) -> tuple[str, ...]:
+        """Symbols whose position is not fully protected, as far as the guard has seen."""
+        return self._guard.bare
 
     def expect(self, move: Move) -> None:
         """Count the market leg as held from now on."""
@@ -117,6 +144,7 @@ class OrderDesk:
         finally:
             self._book.in_flight.pop(move.symbol, None)
             self._book.changed()
+        await self._trimmer.trim(move.symbol)
         await self._guard.protect(move.symbol, stop)
         return fills
 
@@ -147,6 +175,8 @@ class OrderDesk:
             legs = self._ledger.orders(self._name, decision_id=record.intent.decision_id) if _is_partial(record) else []
             attempts = self._params.execution.remainder_attempts
             rest, note = remainder(record, legs, self.rules[move.symbol], move.price, attempts, self._now_ms())
+            if rest is not None and (why_not := self.disturbed(rest)):
+                note, rest = f"{rest.quantity} {rest.symbol} stays unfilled: {why_not}", None
             if note:
                 self._ledger.log(self._name, "execution", "info", note, self._now_ms())
             if rest is None:
@@ -158,12 +188,27 @@ class OrderDesk:
 
     async def send(self, intent: OrderIntent, move: Move) -> OrderRecord:
         """Place a committed intent of a move, or abandon it with the reason where risk control says no."""
+
+        def approve_now(intent: OrderIntent) -> ApprovedOrder:
+            return self.approved(intent, move)
+
+        if self._executor.may_be_out(intent.client_id):  # cut off while it was sent: its fate comes first
+            return await self._executor.settle(OrderRecord(intent, OrderState.INTENT), approve_now, patience_s=0.0)
         try:
-            order = self.approved(intent, move)
+            order = approve_now(intent)
         except NotApproved as error:
-            report = OrderReport(intent.client_id, intent.symbol, OrderState.ABANDONED, ZERO, reason=str(error))
-            return self._ledger.advance_order(report)
-        return await self._executor.place(order, move.price)
+            return self._executor.abandon(intent, str(error))
+        return await self._executor.place(order, move.price, approve_now)
+
+    def disturbed(self, intent: OrderIntent) -> str:
+        """Why an order that goes on with a decision must not be sent: something else has moved the position. Empty if nothing.
+
+        A stop or an exit has ended what the decision began, or has done a part of it already: the next bar decides anew.
+        """
+        moved = moved_by_others(self._ledger, intent.decision_id, self._book.held(intent.symbol), self.rules[intent.symbol])
+        if moved is None:
+            return "it is not known what its decision was sized with"
+        return f"a stop or an exit has moved the position by {moved} since it was decided" if moved else ""
 
     def protective(self, intent: OrderIntent) -> ApprovedOrder:
         """Risk control for a stop or an exit, which pass every halt. Raises `NotApproved`, or `LeaseLost`."""
@@ -172,8 +217,8 @@ class OrderDesk:
 
     def approved(self, intent: OrderIntent, move: Move) -> ApprovedOrder:
         """Risk control for one intent, with the book as it is now. Raises `NotApproved`, or `LeaseLost`."""
+        now_ms = self._now_ms()  # before anything is asked: a process that is stopped from here on sends what is too old
         self._check_lease()
-        now_ms = self._now_ms()
         held = self._book.held(intent.symbol)
         age_ms = now_ms - max(move.bar_close_ms, intent.due_ms)
         if age_ms > self._max_age_ms and intent.kind is not OrderKind.STOP:
@@ -188,22 +233,27 @@ class OrderDesk:
             price=move.price,
             equity=move.equity,
             max_asset_exposure=to_decimal(self._params.risk.max_asset_exposure),
-            halts=self._ledger.halts(self._name, now_ms),
+            halts=[*self._ledger.halts(self._name, now_ms), *self.unwritten, *self._stopped(now_ms)],
             limits=self._limits,
             last_price=self._price(intent.symbol),
             orders_minute=minute,
             orders_day=day,
             available=self._available(),
             leverage=self._leverage,
+            approved_ms=now_ms,
         )
         order = approve(intent, context)
         if not intent.reduce_only:
             self._pace.sent(now_ms)
         return order
 
+    def _stopped(self, now_ms: int) -> list[Halt]:
+        """The end of this process stops orders as a halt does."""
+        return [Halt(self._name, self.ending, now_ms, None)] if self.ending else []
+
     def again(self, intent: OrderIntent) -> ApprovedOrder:
         """Risk control for an order that never arrived. Raises `NotApproved`, or `LeaseLost`."""
-        return self.protective(intent) if intent.leg.startswith(EXIT) else self.approved(intent, self._move(intent))
+        return self.protective(intent) if intent.leg.startswith((EXIT, TRIM)) else self.approved(intent, self._move(intent))
 
     async def settle(self, account: Account, *, resting: bool) -> None:
         """Establish the fate of every unfinished order; one that never arrived is sent again while it is fresh."""
@@ -222,7 +272,8 @@ class OrderDesk:
             self._book.changed()
 
     async def protect(self, symbol: str) -> bool:
-        """One pass of the guard: a stop of the right size, no stop without a position; whether nothing is left to do."""
+        """One pass of the guard: no more than was decided, a stop of that size, no stop without a position; whether it is so."""
+        await self._trimmer.trim(symbol)
         return await self._guard.protect(symbol)
 
 

@@ -75,6 +75,11 @@ class Guard:
         self._filling_ms: dict[str, int] = {}
         """by client id: when a stop that is being filled was looked at last"""
 
+    @property
+    def bare(self) -> tuple[str, ...]:
+        """Symbols that were not fully protected when they were looked at last."""
+        return tuple(self._bare)
+
     async def protect(self, symbol: str, planned: OrderIntent | None = None) -> bool:
         """One pass over a symbol: place, resize or replace its stop, or close what is not protected in time.
 
@@ -182,7 +187,7 @@ class Guard:
         except NotApproved as error:
             self._executor.abandon(intent, str(error))
             return False
-        await self._executor.place(order)
+        await self._executor.place(order, again=self._approve)
         return self._is_crossed(intent)
 
     def _is_crossed(self, intent: OrderIntent) -> bool:
@@ -213,7 +218,7 @@ class Guard:
         intent = leg_order(self._name, decision.id, leg, symbol, -uncovered, self._clock.now_ms(), reduce_only=True)
         self._ledger.add_intents([intent], self._lease())
         try:
-            record = await self._executor.place(self._approve(intent))
+            record = await self._executor.place(self._approve(intent), again=self._approve)
         except NotApproved as error:
             self._executor.abandon(intent, str(error))
             return

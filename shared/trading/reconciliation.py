@@ -20,11 +20,12 @@ from shared.domain.records import Halt
 from shared.ports import Clock, Exchange, Ledger
 from shared.trading.execution import Approve, Executor
 from shared.trading.execution_params import ExecutionParams
+from shared.trading.own_position import VENUE_CLIENT_IDS, OwnPosition
 
-VENUE_CLIENT_IDS = ("autoclose-", "adl_autoclose", "settlement_autoclose-", "delivery_autoclose-")
-"""Client ids of the orders that Binance makes by itself: liquidation, deleveraging, settlement."""
 LOOKS = 2
 """times that a difference has to be seen before it counts"""
+LOOK_AGAIN_S = 2.0
+"""pause between two looks"""
 FILL_LOOKS = 5
 """times that the executions of a filled order are asked for"""
 LOOK_BACK_MS = DAY_MS
@@ -65,6 +66,12 @@ class Reconciler:
         self._params = params or ExecutionParams()
         self._complete_ms: dict[str, int] = {}
         """by symbol: up to here every execution was asked for by REST"""
+        self.own = OwnPosition(exchange, book, since_ms)
+        """for when the ledger is away"""
+        self.listening = False
+        """whether a user stream is believed, which has to tell of every execution"""
+        self.unheard: dict[tuple[str, str], int] = {}
+        """(symbol, trade id) of executions that REST has told and the user stream has not, and since when (ms)"""
 
     async def settle_orders(self, approve: Approve | None, *, resting: bool) -> None:
         """Establish the fate of every unfinished order; of resting stops only where `resting` is set."""
@@ -108,7 +115,7 @@ class Reconciler:
         for _ in range(LOOKS - 1):
             if not left:
                 break
-            await self._clock.sleep(self._params.resend_grace_s)
+            await self._clock.sleep(LOOK_AGAIN_S)
             left = await self._differences([difference.symbol for difference in left], await self._exchange.account())
         for difference in left:
             self._halt(difference.symbol, f"position differs: {difference}")
@@ -148,6 +155,8 @@ class Reconciler:
             since = max(self._since_ms, known[-1].time_ms - LOOK_BACK_MS) if known else self._since_ms
         fills = await self._exchange.fills(symbol, since)
         booked = self.booked(symbol, fills)
+        if self.listening:
+            self.unheard |= {(symbol, fill.trade_id): self._clock.now_ms() for fill in booked}
         self._complete_ms[symbol] = max([since, *(fill.time_ms for fill in fills)])
         return booked
 
@@ -159,11 +168,30 @@ class Reconciler:
             if _is_venue_made(fill):
                 self._halt(symbol, f"the venue closed {fill.quantity} at {fill.price} by itself ({fill.client_id})")
         for fill in fills:
+            if fill.foreign_fee:
+                reason = (
+                    f"the fee {fill.foreign_fee} of execution {fill.trade_id} is not in the books: "
+                    "switch off fees in that currency at the venue, then resume"
+                )
+                self._halt(symbol, reason, since_ms=fill.time_ms)
             if fill not in ours:
                 # Since the execution: a halt that a person has lifted does not come back with the same execution.
                 reason = f"foreign execution {fill.trade_id}: {fill.side} {fill.quantity} at {fill.price}"
                 self._halt(symbol, reason, since_ms=fill.time_ms)
         return booked
+
+    def listen(self, *, trusted: bool) -> None:
+        """Whether the user stream is believed from now on; what it missed before is known by reconciliation."""
+        self.listening = trusted
+        self.unheard.clear()
+
+    def heard(self, fill: Fill) -> None:
+        """The user stream has told of an execution."""
+        self.unheard.pop((fill.symbol, fill.trade_id), None)
+
+    def take_note(self) -> None:
+        """Orders and positions were settled just now: remember what is held, for when the ledger is away."""
+        self.own.note(self._ledger, self._clock.now_ms())
 
     async def book_funding(self) -> int:
         """Bring new funding entries into the ledger."""

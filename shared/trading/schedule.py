@@ -1,18 +1,24 @@
 """Schedule mode: one request does a whole step and ends, so that a service may scale to zero between bars.
 
-    take the lease, reconcile -> bars that were missed (recorded) -> the newest closed bar -> halts, stops, events -> give up
+    run_once   take the lease, reconcile -> bars that were missed (recorded) -> the newest closed bar -> all at rest -> give up
+    tend_once  the same without a bar: what happened since is settled, protected and, where a halt says so, closed
 
 The step is the session's own, fed by REST. The same request again changes nothing; one that was cut off is continued by the
-next. A book that must be closed is closed before and after the step.
+next. Invariant: no request ends well while something is held without its stop or a book that must be closed is not.
 """
 
 from __future__ import annotations
 
-from shared.domain.errors import BusUnavailable, NotEnoughData
+from contextlib import suppress
+
+from shared.domain.errors import BusUnavailable, LeaseLost, LedgerUnavailable, NotAtRest, NotEnoughData, OstError
 from shared.domain.interval import format_ms
+from shared.domain.records import Heartbeat
 from shared.trading.analyst import Analyst
-from shared.trading.guardian import Guardian
+from shared.trading.attempts import Attempts
+from shared.trading.health import TraderState
 from shared.trading.outbox import relay
+from shared.trading.safety import Safety
 from shared.trading.session import LivePorts, Session, SessionSpec, StepReport
 from shared.trading.stepper import Stepper
 from shared.trading.tape import Tape
@@ -20,6 +26,10 @@ from shared.trading.trader_params import TraderParams
 
 ATTEMPTS = 3
 """Times that bars are asked for which the venue has not published yet, `bar_patience_s` apart"""
+LOOK_S = 0.5
+"""Distance of the looks at what is not at rest yet"""
+HOLDER = "requests"
+"""The one that the heartbeats of requests are of: each request is another process to the lease"""
 
 
 async def run_once(
@@ -31,54 +41,125 @@ async def run_once(
 ) -> StepReport:
     """Step up to the bar that closed at `bar_close_ms` (ms UTC; default: the newest one) and give the lease up.
 
-    Raises `LeaseLost` where another process trades the book, `NotEnoughData` where the venue has nothing of that bar yet, and
-    what a step raises.
+    Raises `LeaseLost` where another process trades the book, `NotEnoughData` where the venue has nothing of that bar yet, what
+    a step raises, and `NotAtRest` where something is left that must not be left alone: ask again at once.
     """
-    clock, ledger = ports.clock, ports.ledger
-    newest_ms = spec.interval.floor(clock.now_ms() if bar_close_ms is None else min(bar_close_ms, clock.now_ms()))
-    session = Session.take(ports, spec, analyst)
+    now_ms = ports.clock.now_ms()
+    newest_ms = spec.interval.floor(now_ms if bar_close_ms is None else min(bar_close_ms, now_ms))
+    request = await _Request.begun(ports, spec, params, analyst)
     try:
-        await session.prepare()
-
-        def say(level: str, message: str) -> None:
-            ledger.log(spec.book, "schedule", level, message, clock.now_ms())
-
-        guardian = Guardian(ports, spec, session, Tape(clock, round(params.quote_fresh_s * 1000)))
-        await guardian.take_over_exits()
-        guardian.look()
-        await guardian.run_emergency()
-        report = await _stepped(session, spec, params, ports, newest_ms, Stepper(session, spec, params, clock, _ignore, say))
-        guardian.look()
-        await guardian.run_emergency()
-        await session.follow_up.finish(session.symbols)
-        await guardian.protect()
+        await request.safety.look()
+        refused: OstError | None = None
         try:
-            while await relay(ledger, ports.bus, clock):
-                continue
-        except BusUnavailable as error:
-            say("warning", f"events wait for the next request: {error}")
+            report = await request.stepped(newest_ms)
+        except LeaseLost:
+            raise
+        except OstError as error:  # what was sent before it is looked after first
+            refused = error
+        await request.rested()
+        if refused is not None:
+            raise refused
         return report
     finally:
-        await session.close()
+        await request.end()
 
 
-async def _stepped(
-    session: Session, spec: SessionSpec, params: TraderParams, ports: LivePorts, newest_ms: int, stepper: Stepper
-) -> StepReport:
-    """The report of the newest bar, after all bars before it; the symbols that lack theirs are asked for again."""
-    report: StepReport | None = None
-    for attempt in range(ATTEMPTS):
-        report = await stepper.run_to(newest_ms) or report
-        if report is not None and not report.undecided:
-            return report
-        if attempt < ATTEMPTS - 1:
-            await ports.clock.sleep(params.bar_patience_s)
-    if report is None:
-        raise NotEnoughData(
-            f"the venue shows no {spec.interval} bar of {' '.join(session.symbols)} that closed at {format_ms(newest_ms)}; "
-            "ask again a little later"
-        )
-    return report
+async def tend_once(ports: LivePorts, spec: SessionSpec, params: TraderParams, analyst: Analyst | None = None) -> None:
+    """Look after the book between its bars and give the lease up. Raises as `run_once`, but nothing of a bar."""
+    request = await _Request.begun(ports, spec, params, analyst)
+    try:
+        await request.rested()
+    finally:
+        await request.end()
+
+
+class _Request:
+    """One request: a session, and what looks after it."""
+
+    def __init__(self, ports: LivePorts, spec: SessionSpec, params: TraderParams, session: Session) -> None:
+        self._ports = ports
+        self._spec = spec
+        self._params = params
+        self._session = session
+        self._attempts = Attempts(ports.ledger, ports.clock, spec.book, params, "schedule")
+        self._stepper: Stepper | None = None
+        tape = Tape(ports.clock, round(params.quote_fresh_s * 1000))
+        self.safety = Safety(ports, spec, params, session, tape, self._attempts)
+
+    @classmethod
+    async def begun(cls, ports: LivePorts, spec: SessionSpec, params: TraderParams, analyst: Analyst | None) -> _Request:
+        """The lease taken and everything reconciled."""
+        session = Session.take(ports, spec, analyst)
+        try:
+            await session.prepare()
+            request = cls(ports, spec, params, session)
+            await request.safety.guardian.take_over_exits()
+            request.safety.guardian.look()
+        except BaseException:
+            with suppress(LedgerUnavailable):  # it runs out by itself
+                await session.close()
+            raise
+        return request
+
+    async def stepped(self, newest_ms: int) -> StepReport:
+        """The report of the newest bar, after all bars before it; the symbols that lack theirs are asked for again."""
+        session, spec, clock = self._session, self._spec, self._ports.clock
+        stepper = Stepper(session, spec, self._params, clock, _ignore, self._attempts.say)
+        report: StepReport | None = None
+        for attempt in range(ATTEMPTS):
+            report = await stepper.run_to(newest_ms) or report
+            if report is not None and not report.undecided:
+                return report
+            if attempt < ATTEMPTS - 1:
+                await clock.sleep(self._params.bar_patience_s)
+        if report is None:
+            raise NotEnoughData(
+                f"the venue shows no {spec.interval} bar of {' '.join(session.symbols)} that closed at {format_ms(newest_ms)}; "
+                "ask again a little later"
+            )
+        return report
+
+    async def rested(self) -> None:
+        """Look after everything until it is at rest, then hand over the events. Raises `NotAtRest` after `settle_s`.
+
+        Slices that wait for their time are left to the next request where this one is over.
+        """
+        clock, safety = self._ports.clock, self.safety
+        until_ms = clock.now_ms() + round(self._params.settle_s * 1000)
+        while True:
+            await safety.look()
+            if not (safety.unfinished or safety.waiting) or clock.now_ms() >= until_ms:
+                break
+            await clock.sleep(LOOK_S)
+        await self._publish()
+        left = safety.unfinished
+        self._beat(left)
+        if left:
+            self._attempts.say("error", f"not at rest after {self._params.settle_s:g} s: {left}")
+            raise NotAtRest(f"after {self._params.settle_s:g} s {left}; ask again at once")
+
+    async def end(self) -> None:
+        """Give the lease up."""
+        with suppress(LedgerUnavailable):  # it runs out by itself
+            await self._session.close()
+
+    async def _publish(self) -> None:
+        try:
+            while await relay(self._ports.ledger, self._ports.bus, self._ports.clock):
+                continue
+        except BusUnavailable as error:
+            self._attempts.say("warning", f"events wait for the next request: {error}")
+        except LedgerUnavailable:
+            return  # told by what is left
+
+    def _beat(self, left: str) -> None:
+        """Say how the book was left, for whoever asks whether the service is ready."""
+        halted = self.safety.guardian.emergency is not None
+        state = TraderState.HALTED if halted else TraderState.DEGRADED if left else TraderState.TRADING
+        words = {"state": state.value, "reason": left or self.safety.guardian.reason, "bare": list(self.safety.bare)}
+        beat_ms = self._ports.lease_clock.now_ms()
+        with suppress(LedgerUnavailable):  # told by what is left
+            self._ports.ledger.beat(Heartbeat(self._spec.book, "schedule", HOLDER, beat_ms, words))
 
 
 def _ignore(_: StepReport) -> None:

@@ -11,29 +11,19 @@ by REST, or from streams that were checked against REST (`receive`, `on_user`, `
 from __future__ import annotations
 
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import replace
-from decimal import Decimal
 
-from shared.domain.errors import UsageError
+from shared.domain.errors import LedgerUnavailable, UsageError
 from shared.domain.interval import Interval
 from shared.domain.money import ZERO, SymbolRules
 from shared.domain.orders import Fill, OrderState
 from shared.domain.records import EquityPoint, Lease
 from shared.domain.stream import AccountMessage, BarMessage, OrderMessage
-from shared.trading.analyst import Analyst, SystemAnalyst
-from shared.trading.balance import Balance
-from shared.trading.board import MarketBoard
-from shared.trading.book import AccountState, BookState
-from shared.trading.decider import Decider
-from shared.trading.execution import Executor
-from shared.trading.fence import FencedExchange
-from shared.trading.follow_up import FollowUp
+from shared.trading.analyst import Analyst
 from shared.trading.lease_holder import LeaseHolder
-from shared.trading.marking import Marks
-from shared.trading.order_desk import OrderDesk
-from shared.trading.reconciliation import Reconciler
+from shared.trading.session_parts import SessionParts
 from shared.trading.session_types import LivePorts, Ports, Quote, SessionSpec, StepReport
-from shared.trading.settlement import Settlement
 
 __all__ = ["LivePorts", "Ports", "Quote", "Session", "SessionSpec", "StepReport"]
 
@@ -41,94 +31,43 @@ __all__ = ["LivePorts", "Ports", "Quote", "Session", "SessionSpec", "StepReport"
 class Session:
     """Trades one book. Use `open`, then `step` once per closed bar, then `close`."""
 
-    def __init__(
-        self,
-        ports: Ports,
-        spec: SessionSpec,
-        holder: LeaseHolder,
-        since_ms: int,
-        analyst: Analyst | None = None,
-        quote: Quote | None = None,
-    ) -> None:
+    def __init__(self, ports: Ports, spec: SessionSpec, parts: SessionParts, since_ms: int) -> None:
         self._ports = ports
         self._spec = spec
-        self._holder = holder
-        ledger, book, params = ports.ledger, spec.book, spec.params
-        self.analyst = analyst or SystemAnalyst(ports.models, ledger, book, spec.universe, params)
-        self.board = MarketBoard(spec.universe, spec.interval, params.window_bars(spec.interval), ports.market)
-        self.book = BookState(ledger, book)
-        self.account = AccountState()
-        self.marks = Marks(ledger, book, params.risk)
-        self.exchange = FencedExchange(ports.exchange, holder.check)
-        self.executor = Executor(self.exchange, ledger, ports.clock, book, params.execution, quote)
-        self.reconciler = Reconciler(self.exchange, ledger, ports.clock, self.executor, book, since_ms, params.execution)
-        self.desk = self._order_desk()
-        self.follow_up = FollowUp(
-            ledger=ledger,
-            clock=ports.clock,
-            book=self.book,
-            executor=self.executor,
-            reconciler=self.reconciler,
-            desk=self.desk,
-            params=params.execution,
-        )
-        self._settlement = Settlement(
-            exchange=self.exchange,
-            symbols=self.symbols,
-            book=self.book,
-            account=self.account,
-            desk=self.desk,
-            follow_up=self.follow_up,
-            reconciler=self.reconciler,
-            balance=Balance(self.exchange, ledger, ports.clock, self.reconciler, book, params.execution),
-        )
-        self._decider = self._made_decider()
+        self._holder = parts.holder
+        self._settlement = parts.settlement
+        self._decider = parts.decider
+        self.analyst = parts.analyst
+        self.board = parts.board
+        self.book = parts.book
+        self.account = parts.account
+        self.marks = parts.marks
+        self.exchange = parts.exchange
+        self.executor = parts.executor
+        self.reconciler = parts.reconciler
+        self.desk = parts.desk
+        self.follow_up = parts.follow_up
         self._streaming = False
         self.since_ms = since_ms
         """when the book began: nothing older at the venue is its business"""
         self.reconciled_ms = 0
         """when the last full reconciliation was begun"""
 
-    def _order_desk(self) -> OrderDesk:
-        return OrderDesk(
-            ledger=self._ports.ledger,
-            book=self.book,
-            executor=self.executor,
-            reconciler=self.reconciler,
-            rules={},
-            params=self._spec.params,
-            max_age_ms=self._max_age_ms,
-            clock=self._ports.clock,
-            check_lease=self._holder.renew,
-            lease=lambda: self._holder.current,
-            equity=self._last_equity,
-            price=self._last_price,
-            name=self._spec.book,
-            available=self._available,
-            leverage=self._spec.leverage,
-        )
-
-    def _made_decider(self) -> Decider:
-        return Decider(
-            spec=self._spec,
-            ledger=self._ports.ledger,
-            clock=self._ports.clock,
-            lease=lambda: self._holder.current,
-            analyst=self.analyst,
-            board=self.board,
-            book=self.book,
-            account=self.account,
-            marks=self.marks,
-            desk=self.desk,
-            price=self._last_price,
-        )
-
     @classmethod
     def take(cls, ports: Ports, spec: SessionSpec, analyst: Analyst | None = None, quote: Quote | None = None) -> Session:
-        """Take the lease of the book; `prepare` comes next. Raises `LeaseLost` where another process writes it."""
-        holder = LeaseHolder.take(ports.ledger, ports.lease_clock, spec.book, spec.holder, spec.lease_ttl_ms)
-        created_ms = next((row.created_ms for row in ports.ledger.books() if row.book == spec.book), ports.clock.now_ms())
-        return cls(ports, spec, holder, created_ms, analyst, quote)
+        """Take the lease of the book; `prepare` comes next. Raises `LeaseLost` where another process writes it.
+
+        What cannot be made gives the lease back: the next start must not wait for it to run out.
+        """
+        ledger = ports.ledger
+        holder = LeaseHolder.take(ledger, ports.lease_clock, spec.book, spec.holder, spec.lease_ttl_ms)
+        try:
+            since_ms = next((row.created_ms for row in ledger.books() if row.book == spec.book), ports.clock.now_ms())
+            return cls(ports, spec, SessionParts(ports, spec, holder, since_ms, analyst, quote), since_ms)
+        except BaseException:
+            with suppress(LedgerUnavailable):  # it runs out by itself
+                holder.release()
+            raise
 
     async def prepare(self) -> None:
         """Verify the account's settings and reconcile before anything is traded.
@@ -193,7 +132,11 @@ class Session:
 
     def hold_back(self, reason: str) -> None:
         """Take no new risk for `reason` until it is called with an empty one. Exits go on."""
-        self.desk.held_back = reason
+        self.desk.held_back = self.desk.ending or reason
+
+    def end(self, reason: str) -> None:
+        """Nothing that opens or increases is sent from now on, not even what was decided before. Stops and exits go on."""
+        self.desk.ending = self.desk.held_back = f"the trader stops: {reason}"
 
     def receive(self, bar: BarMessage) -> str:
         """A bar of the stream; what is wrong with it, empty where nothing is. The next step takes it."""
@@ -264,6 +207,23 @@ class Session:
         if full:
             self.reconciled_ms = began_ms
 
+    @property
+    def unsettled(self) -> dict[str, str]:
+        """Parts of the last reconciliation that have failed and decide about nothing that is traded now, and why."""
+        return self._settlement.unsettled
+
+    async def settle_rest(self) -> None:
+        """Try them again. Raises what the ledger raises."""
+        await self._settlement.settle_rest()
+
+    async def book_funding(self) -> None:
+        """Bring new funding into the ledger, now or with `settle_rest`. Raises what the ledger raises."""
+        await self._settlement.book_funding()
+
+    async def check_account(self) -> None:
+        """Compare the account by REST with what the streams have told; what they have not is booked. Raises as `reconcile`."""
+        await self._settlement.positions()
+
     async def resolve_doubts(self) -> None:
         """Ask again about what refusals have called into question: account, positions, rules. Raises the `VenueError` tree."""
         doubts = self.executor.doubts
@@ -280,31 +240,11 @@ class Session:
         """Renew the lease where half of it is over, or in any case. Raises `LeaseLost`, `LedgerUnavailable`."""
         self._holder.renew(force=force)
 
-    @property
-    def _max_age_ms(self) -> int:
-        return round(self._spec.params.max_decision_age * self._spec.interval.ms)
-
-    def _last_equity(self) -> Decimal:
-        return self.marks.last.equity if self.marks.last is not None else self.account.wallet
-
-    def _available(self) -> Decimal | None:
-        """Free margin of the account at the newest closes, where it is known."""
-        if not self.account.known:
-            return None
-        return self.account.marked(self.book, self.board.closes(), self._spec.leverage).available
-
-    def _last_price(self, symbol: str) -> Decimal:
-        """Newest close, else what the venue said last; 0 where neither is known."""
-        close = self.board.closes().get(symbol)
-        if close is None and symbol in self.account.positions:
-            close = self.account.positions[symbol].mark_price
-        return close or ZERO
-
     async def _finish(self, point: EquityPoint, held_before: bool) -> None:
         """What is known only after the step: regimes counted, exposure until the next close, funding paid meanwhile."""
         exposure = sum((abs(self.book.held(symbol)) * close for symbol, close in self.board.closes().items()), ZERO)
         self.marks.exposed(replace(point, exposure=exposure))
         if not self._streaming and (held_before or exposure):
-            await self.reconciler.book_funding()
+            await self.book_funding()
         # Last: a regime row of a bar says that its step came to the end (`is_finished`).
         self._ports.ledger.record_regimes(self._spec.book, self.analyst.states())

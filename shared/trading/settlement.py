@@ -7,8 +7,9 @@ While the user stream is trusted a step asks nothing here: book and account are 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
+from shared.domain.errors import LedgerError, OstError, OutcomeUnknown, RateLimited, VenueUnreachable
 from shared.domain.orders import Account
 from shared.ports import Exchange
 from shared.trading.balance import Balance
@@ -16,6 +17,10 @@ from shared.trading.book import AccountState, BookState, differing
 from shared.trading.follow_up import FollowUp
 from shared.trading.order_desk import OrderDesk
 from shared.trading.reconciliation import Reconciler
+
+FUNDING, FOREIGN_ORDERS, BALANCE = "funding", "foreign orders", "balance"
+PARTS = (FUNDING, FOREIGN_ORDERS, BALANCE)
+"""Parts of a reconciliation that no decision waits for; the last one only in full"""
 
 
 class Settlement:
@@ -41,6 +46,8 @@ class Settlement:
         self._follow_up = follow_up
         self._reconciler = reconciler
         self._balance = balance
+        self.unsettled: dict[str, str] = {}
+        """parts of the last reconciliation that have failed, and why"""
 
     async def before_step(self, *, trusted: bool) -> None:
         """What is open is settled and what differs is explained; `trusted`: the account as it is known may be believed.
@@ -56,16 +63,46 @@ class Settlement:
     async def reconcile(self, *, full: bool) -> None:
         """Orders first, then positions, funding and foreign orders; what nothing explains freezes its symbol.
 
-        With `full` also the stops that rest at the venue are asked for, one by one. The account is known from then on.
+        With `full` also the stops that rest at the venue are asked for, one by one. The account is known from then on. Raises
+        what ledger, lease and venue raise about orders and positions; the other parts fail by themselves (`unsettled`).
         """
         if full or self._book.open_questions():
             await self._desk.settle(await self._exchange.account(), resting=full)
         account = await self.positions()
-        await self._reconciler.book_funding()
-        await self._reconciler.find_foreign_orders()
+        self._reconciler.take_note()
         if full:
             self._reconciler.find_foreign_positions(self._symbols, account)
-            await self._balance.settle()
+        await self._settle_parts(PARTS if full else PARTS[:2])
+
+    async def settle_rest(self) -> None:
+        """Try again what has failed in the last reconciliation. Raises what the ledger raises."""
+        await self._settle_parts([part for part in PARTS if part in self.unsettled])
+
+    async def book_funding(self) -> None:
+        """Bring new funding into the ledger, now or with `settle_rest`. Raises what the ledger raises."""
+        await self._settle_parts([FUNDING])
+
+    async def _settle_parts(self, parts: Sequence[str]) -> None:
+        """Parts that decide about nothing that is traded now; after one that hangs the others are left for later."""
+        work: dict[str, Callable[[], Awaitable[object]]] = {
+            FUNDING: self._reconciler.book_funding,
+            FOREIGN_ORDERS: self._reconciler.find_foreign_orders,
+            BALANCE: self._balance.settle,
+        }
+        hangs = ""
+        for part in parts:
+            if hangs:
+                self.unsettled.setdefault(part, hangs)
+                continue
+            try:
+                await work[part]()
+            except LedgerError:
+                raise
+            except OstError as error:
+                self.unsettled[part] = str(error)
+                hangs = str(error) if isinstance(error, VenueUnreachable | OutcomeUnknown | RateLimited) else ""
+            else:
+                self.unsettled.pop(part, None)
 
     async def positions(self) -> Account:
         """A snapshot of the account, every position of it explained or its symbol frozen."""

@@ -1,14 +1,16 @@
-"""The newest quote and mark price of each symbol, and when the market stream was last heard.
+"""The newest quote and mark price of each symbol, and when each channel of the market stream was last heard of each symbol.
 
 Only the newest of them matters, so they are kept here and never queue up behind a step. A price that is too old is not given
-out. What was heard last decides whether a stream is believed to live.
+out. Channels come on connections of their own: quotes that flow say nothing about bars and mark prices, and one symbol nothing
+about another.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Decimal
 
-from shared.domain.stream import BarMessage, MarkMessage, QuoteMessage
+from shared.domain.stream import BarMessage, Channel, MarkMessage, QuoteMessage, channel_of
 from shared.ports import Clock
 
 
@@ -20,12 +22,13 @@ class Tape:
         self._fresh_ms = fresh_ms
         self._quotes: dict[str, tuple[int, QuoteMessage]] = {}
         self._marks: dict[str, tuple[int, Decimal]] = {}
-        self.heard_ms = clock.now_ms()
-        """when the last message came, on our clock"""
+        self._heard_ms: dict[tuple[Channel, str], int] = {}
+        self._began_ms = clock.now_ms()
 
     def hear(self, message: BarMessage | QuoteMessage | MarkMessage) -> None:
-        """Note what a message says, and that one came. An older quote or mark changes nothing."""
-        self.heard_ms = now_ms = self._clock.now_ms()
+        """Note what a message says, and that one came. An older quote changes nothing."""
+        now_ms = self._clock.now_ms()
+        self._heard_ms[channel_of(message), message.symbol] = now_ms
         if isinstance(message, QuoteMessage):
             known = self._quotes.get(message.symbol)
             if known is None or message.time_ms >= known[1].time_ms:
@@ -33,9 +36,26 @@ class Tape:
         elif isinstance(message, MarkMessage):
             self._marks[message.symbol] = (now_ms, message.price)
 
-    def silent_ms(self) -> int:
-        """How long nothing was heard."""
-        return self._clock.now_ms() - self.heard_ms
+    def note_mark(self, symbol: str, price: Decimal) -> None:
+        """A mark price that the venue was asked for: it is as new as one that was heard, but proves nothing about the stream."""
+        self._marks[symbol] = (self._clock.now_ms(), price)
+
+    def connected(self) -> None:
+        """A connection was made: silence is counted from now on."""
+        self._began_ms = self._clock.now_ms()
+        self._heard_ms.clear()
+
+    def heard_ms(self, channel: Channel, symbol: str) -> int:
+        """When a channel last said something of a symbol, or the connection was made; on our clock."""
+        return self._heard_ms.get((channel, symbol), self._began_ms)
+
+    def silent_ms(self, channel: Channel, symbol: str) -> int:
+        """How long a channel has said nothing of a symbol."""
+        return self._clock.now_ms() - self.heard_ms(channel, symbol)
+
+    def was_heard(self, channel: Channel, symbol: str) -> bool:
+        """Whether a channel has said anything of a symbol since the connection was made."""
+        return (channel, symbol) in self._heard_ms
 
     def quote(self, symbol: str) -> QuoteMessage | None:
         """The newest quote, where it is fresh."""
@@ -45,6 +65,10 @@ class Tape:
     def marks(self) -> dict[str, Decimal]:
         """Fresh mark prices by symbol."""
         return {symbol: price for symbol, (heard_ms, price) in self._marks.items() if self._is_fresh(heard_ms)}
+
+    def last_marks(self) -> Mapping[str, tuple[int, Decimal]]:
+        """The last known mark price of each symbol, however old, and when it was heard."""
+        return self._marks
 
     def _is_fresh(self, heard_ms: int) -> bool:
         return self._clock.now_ms() - heard_ms <= self._fresh_ms

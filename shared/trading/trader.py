@@ -66,9 +66,14 @@ class Trader:
 
     def stop(self, reason: str) -> None:
         """End in order, within `stop_grace_s` and a little more: no new risk, no flattening. Again changes nothing."""
-        if not self._stop.is_set():
-            self._stop_reason = reason
-            self._stop.set()
+        if self._stop.is_set():
+            return
+        self._stop_reason = reason
+        self._stop.set()
+        if self._session is not None:
+            self._session.end(reason)  # at once: a step that is running opens nothing more
+        if self._desk is not None:
+            self._desk.stopping(reason)
 
     async def run(self) -> None:
         """Trade until the end. Raises `LeaseLost`, what a start is refused with, or the error that ended it."""
@@ -115,6 +120,8 @@ class Trader:
         self._help(group, self._tick(), "timer")
         while not self._stop.is_set():
             letter = await self._mailbox.take()
+            if self._stop.is_set() and isinstance(letter.message, BarMessage):
+                break  # the next process decides it
             await desk.handle(letter)
             if desk.wants_more:
                 self._mailbox.tick()

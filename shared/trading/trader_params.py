@@ -41,8 +41,12 @@ class TraderParams:
     """the window in which they are counted"""
     standby_poll_s: float = 1.0
     """distance of a standby's looks at the lease"""
-    stop_grace_s: float = 6.0
+    stop_grace_s: float = 5.0
     """what a running step may still take after the order to stop"""
+    settle_s: float = 90.0
+    """schedule mode: how long a request goes on until stops are confirmed and an emergency is over; then it ends as failed"""
+    retention_days: float = 30.0
+    """how long published events and the heartbeats of processes that are gone are kept, days"""
 
     def __post_init__(self) -> None:
         for field in fields(self):

@@ -1,14 +1,17 @@
 """One request to the venue: budget, signature time, the three outcomes, and retries of reads only.
 
-`read` waits for the budget and repeats what failed on the way, a bounded number of times with jittered, doubling pauses.
-`change` is sent once; it never waits for a block and is never repeated, except after -1021: a request refused for its
-timestamp was not executed, so it is sent once more with the venue's time. Invariant: what leaves is of the `VenueError` tree.
+`read` waits for the budget and repeats what failed on the way: a bounded number of times, with jittered, doubling pauses, and
+never longer than `read_limit_s` in all. `change` is one request and nothing else: it never waits for a block, nothing is asked
+between the caller's decision and the wire, and it is never repeated. Where its time is refused (or our clock is not believed)
+the venue's clock is taken afterwards and `ClockRefused` says that nothing was done: whether it is sent anew is decided by the
+caller, whose lease and bar may have ended meanwhile. Invariant: what leaves is of the `VenueError` tree.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeVar
 
 import numpy as np
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt
@@ -17,11 +20,13 @@ from shared.adapters.exchange.budget import RequestBudget
 from shared.adapters.exchange.ccxt_import import load_module
 from shared.adapters.exchange.client import CURRENT_REPLY, HttpReply, make_client
 from shared.adapters.exchange.endpoints import SERVER_TIME, Endpoint
-from shared.adapters.exchange.errors import CLOCK_SKEW, AccessBlocked, translate
+from shared.adapters.exchange.errors import CLOCK_SKEW, TIME_REFUSED, AccessBlocked, translate
 from shared.adapters.exchange.params import ConnectionParams
 from shared.adapters.exchange.payloads import well_formed
-from shared.domain.errors import OutcomeUnknown, RateLimited, VenueError, VenueRejected, VenueUnreachable
+from shared.domain.errors import ClockRefused, OutcomeUnknown, RateLimited, VenueError, VenueRejected, VenueUnreachable
 from shared.ports import Clock
+
+Answer = TypeVar("Answer")
 
 
 def connect(
@@ -70,33 +75,31 @@ class Connection:
 
     async def read(self, endpoint: Endpoint, parameters: Mapping[str, Any] | None = None) -> Any:
         """The decoded answer (dict or list). Raises `VenueUnreachable` or `VenueRejected`."""
-        retrying = AsyncRetrying(
-            sleep=self._clock.sleep,
-            stop=stop_after_attempt(self._params.read_attempts),
-            wait=self._pause_s,
-            retry=retry_if_exception(self._worth_repeating),
-            reraise=True,
-        )
-        async for attempt in retrying:
-            with attempt:
-                await self.budget.spend(endpoint.weight_of(parameters or {}))
-                return await self._exchange(endpoint, parameters or {}, changes=False)
-        raise AssertionError("unreachable: the last attempt either returns or raises")
+        asked = parameters or {}
+        return await self._patiently(endpoint, asked, lambda: self._exchange(endpoint, asked))
 
     async def change(self, endpoint: Endpoint, parameters: Mapping[str, Any]) -> Any:
-        """Send once. Raises `VenueUnreachable` (not sent), `OutcomeUnknown` or `VenueRejected`."""
+        """Send once. Raises `VenueUnreachable` (not sent), `ClockRefused` (not taken), `OutcomeUnknown` or `VenueRejected`."""
         self.budget.refuse_while_blocked()
-        return await self._exchange(endpoint, parameters, changes=True)
+        if endpoint.signed and self._skew_excess():
+            await self._resynchronise()
+            raise ClockRefused(f"{endpoint.action}: not sent: our clock was not to be believed and was set by the venue's")
+        windowed = {"recvWindow": self._params.order_window_ms, **parameters}
+        try:
+            async with asyncio.timeout(self._params.order_answer_s):
+                return await self._request(endpoint, windowed, changes=True)
+        except TimeoutError:
+            raise OutcomeUnknown(f"{endpoint.action}: without an answer for {self._params.order_answer_s:g} s") from None
+        except VenueRejected as error:
+            if error.code not in TIME_REFUSED:
+                raise
+            refusal = str(error)
+        await self._resynchronise()
+        raise ClockRefused(f"{refusal}; nothing was done, and the venue's time was taken")
 
     async def now_ms(self) -> int:
         """The venue's clock, which also corrects the time that requests are signed with."""
-        before_ms = self._clock.now_ms()
-        server_ms = _server_ms(await self.read(SERVER_TIME))
-        # A venue with simulated time jumps: what was measured now says nothing about the next request.
-        if self._params.clock_skew_limit_ms is not None:
-            self._measure(before_ms, server_ms)
-        self._seen_ms = max(self._seen_ms, server_ms)
-        return server_ms
+        return await self._patiently(SERVER_TIME, {}, self._take_time)
 
     async def now_up_to_ms(self, time_ms: int) -> int:
         """The venue's clock if it has not reached `time_ms`, else any instant from there on.
@@ -113,28 +116,65 @@ class Connection:
         """Release connections."""
         await self._client.close()
 
-    async def _exchange(self, endpoint: Endpoint, parameters: Mapping[str, Any], *, changes: bool) -> Any:
-        """Send; where the venue refuses the timestamp, take its time and send once more."""
+    async def _patiently(
+        self, endpoint: Endpoint, parameters: Mapping[str, Any], ask: Callable[[], Awaitable[Answer]]
+    ) -> Answer:
+        """What `ask` answers in the end; no longer than `read_limit_s`, then the last failure is raised."""
+        failures: list[BaseException | None] = []
+        retrying = AsyncRetrying(
+            sleep=self._clock.sleep,
+            stop=stop_after_attempt(self._params.read_attempts),
+            wait=self._pause_s,
+            retry=retry_if_exception(self._worth_repeating),
+            before_sleep=lambda state: failures.append(state.outcome.exception() if state.outcome else None),
+            reraise=True,
+        )
+        try:
+            async with asyncio.timeout(self._params.read_limit_s):
+                async for attempt in retrying:
+                    with attempt:
+                        await self.budget.spend(endpoint.weight_of(parameters))
+                        return await ask()
+        except TimeoutError:
+            told = f"{endpoint.action}: no answer within {self._params.read_limit_s:g} s"
+            raise (failures[-1] if failures else None) or VenueUnreachable(told) from None
+        raise AssertionError("unreachable: the last attempt either returns or raises")
+
+    async def _exchange(self, endpoint: Endpoint, parameters: Mapping[str, Any]) -> Any:
+        """Read; where the venue refuses the timestamp, take its time and read once more."""
         if endpoint.signed and self._skew_excess():
             await self._resynchronise()
         try:
-            return await self._request(endpoint, parameters, changes=changes)
+            return await self._request(endpoint, parameters, changes=False)
         except VenueRejected as error:
             if error.code != CLOCK_SKEW:
                 raise
         await self._resynchronise()
-        return await self._request(endpoint, parameters, changes=changes)
+        return await self._request(endpoint, parameters, changes=False)
 
     async def _resynchronise(self) -> None:
         """Measure the venue's clock. Raises `VenueRejected` where ours is too far from it to trade."""
-        before_ms = self._clock.now_ms()
-        self._measure(before_ms, _server_ms(await self._request(SERVER_TIME, {}, changes=False)))
+        try:
+            async with asyncio.timeout(self._params.read_limit_s):
+                await self._take_time()
+        except TimeoutError:
+            raise VenueUnreachable(f"{SERVER_TIME.action}: no answer within {self._params.read_limit_s:g} s") from None
         if self._skew_excess():
             raise VenueRejected(
                 f"this machine's clock is {-self._offset_ms / 1000:+.1f} s off the venue's, more than "
                 f"{(self._params.clock_skew_limit_ms or 0) / 1000:g} s: nothing was sent; set the clock (NTP)",
                 CLOCK_SKEW,
             )
+
+    async def _take_time(self) -> int:
+        """Ask for the venue's clock, once, and measure ours by it."""
+        before_ms = self._clock.now_ms()
+        server_ms = _server_ms(await self._request(SERVER_TIME, {}, changes=False))
+        # A venue with simulated time jumps: what was measured now says nothing about the next request.
+        if self._params.clock_skew_limit_ms is not None:
+            self._measure(before_ms, server_ms)
+        self._seen_ms = max(self._seen_ms, server_ms)
+        return server_ms
 
     def _measure(self, before_ms: int, server_ms: int) -> None:
         """The answer was made, at best knowledge, in the middle between question and now."""

@@ -32,6 +32,8 @@ from shared.domain.errors import (
 )
 
 CLOCK_SKEW = -1021
+TIME_REFUSED = frozenset({CLOCK_SKEW, -4188, -5028})
+"""A request came too late for its `recvWindow`, at the venue's door or at its matching engine: it was not executed."""
 UNKNOWN_ORDER = frozenset({-2011, -2013})
 """The venue does not know the order (Binance: cancel and query)."""
 DUPLICATE_ORDER = frozenset({-4116, -4015, -20132})

@@ -12,7 +12,7 @@ class ConnectionParams:
     """Settings of one connection to a venue."""
 
     timeout_s: float = 10.0
-    """longest wait for one answer; a sent order without answer after it has an unknown outcome"""
+    """longest wait for one answer"""
     weight_per_minute: int | None = 2400
     """request weight that the venue grants an egress address each minute (Binance USD-M: 2400); `None`: no limit"""
     weight_share: float = 0.9
@@ -25,13 +25,21 @@ class ConnectionParams:
     """longest pause between two attempts"""
     wait_limit_s: float = 90.0
     """longest wait for the request budget or a Retry-After; a longer one is raised as `RateLimited`"""
+    read_limit_s: float = 300.0
+    """longest time for a read with all its attempts and waits; then its last error is raised"""
+    trader_read_s: float = 3.0
+    """the same inside a trader, whose protection must not wait behind a question: also for budget and Retry-After"""
     receive_window_ms: int = 5_000
     """age at which the venue refuses a signed request (Binance: at most 60 000)"""
+    order_window_ms: int = 2_000
+    """the same for orders and cancellations: a later one dies at the venue; `execution.resend_grace_s` must be longer"""
+    order_answer_s: float = 4.0
+    """longest wait for the answer to an order; after it the outcome is unknown and the order is looked up"""
     clock_skew_limit_ms: int | None = 10_000
     """largest accepted difference between our clock and the venue's; `None` for a venue with simulated time"""
 
     def __post_init__(self) -> None:
-        positive = ("timeout_s", "backoff_s", "backoff_limit_s", "wait_limit_s")
+        positive = ("timeout_s", "backoff_s", "backoff_limit_s", "wait_limit_s", "read_limit_s", "trader_read_s", "order_answer_s")
         for name in positive:
             if getattr(self, name) <= 0:
                 raise ConfigError(f"exchange.{name} must be positive, found {getattr(self, name)}")
@@ -41,14 +49,24 @@ class ConnectionParams:
             raise ConfigError(f"exchange.weight_share must be in (0, 1], found {self.weight_share}")
         if self.read_attempts < 1:
             raise ConfigError(f"exchange.read_attempts must be at least 1, found {self.read_attempts}")
-        if not 0 < self.receive_window_ms <= 60_000:
-            raise ConfigError(f"exchange.receive_window_ms must be in 1..60000, found {self.receive_window_ms}")
+        for name in ("receive_window_ms", "order_window_ms"):
+            if not 0 < getattr(self, name) <= 60_000:
+                raise ConfigError(f"exchange.{name} must be in 1..60000, found {getattr(self, name)}")
         if self.clock_skew_limit_ms is not None and self.clock_skew_limit_ms <= 0:
             raise ConfigError(f"exchange.clock_skew_limit_ms must be positive or null, found {self.clock_skew_limit_ms}")
 
 
-PAPER_CONNECTION = ConnectionParams(weight_per_minute=None, clock_skew_limit_ms=None, receive_window_ms=60_000, timeout_s=30.0)
-"""For the paper exchange: no request limit, and simulated time that may be any distance from ours."""
+PAPER_CONNECTION = ConnectionParams(
+    weight_per_minute=None,
+    clock_skew_limit_ms=None,
+    receive_window_ms=60_000,
+    order_window_ms=60_000,
+    timeout_s=30.0,
+    order_answer_s=30.0,
+    trader_read_s=15.0,
+)
+"""For the paper exchange: no request limit, simulated time that may be any distance from ours, and a process that may be busy
+with simulating."""
 
 
 def on_paper(params: ConnectionParams) -> ConnectionParams:
@@ -59,7 +77,16 @@ def on_paper(params: ConnectionParams) -> ConnectionParams:
         weight_per_minute=paper.weight_per_minute,
         clock_skew_limit_ms=paper.clock_skew_limit_ms,
         receive_window_ms=paper.receive_window_ms,
+        order_window_ms=paper.order_window_ms,
+        order_answer_s=paper.order_answer_s,
+        trader_read_s=paper.trader_read_s,
     )
+
+
+def in_trader(params: ConnectionParams) -> ConnectionParams:
+    """`params` for a process that trades: a read is answered soon or fails soon, and what the venue asks to wait is raised."""
+    limit_s = params.trader_read_s
+    return replace(params, read_limit_s=limit_s, wait_limit_s=min(params.wait_limit_s, limit_s))
 
 
 @dataclass(frozen=True, slots=True)

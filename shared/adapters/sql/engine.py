@@ -1,8 +1,9 @@
 """Connections to the ledger's database: SQLite on a laptop, PostgreSQL elsewhere.
 
-SQLite runs in WAL mode with `synchronous=NORMAL`: a commit is in the operating system's hands before it returns, so a
-killed process loses nothing (only a power cut may lose the newest commits, never consistency). Writers begin with
-BEGIN IMMEDIATE, so that what a transaction has read cannot change before it writes; readers see a snapshot.
+SQLite runs in WAL mode: a commit is in the operating system's hands before it returns, so a killed process loses nothing; a
+durable one (`synchronous=FULL`) is on the disk, so that a power cut does not take it either. Writers begin with BEGIN
+IMMEDIATE, so that what a transaction has read cannot change before it writes; readers see a snapshot. How long anybody waits
+for an answer is a value (`Patience`): a report may wait, a trader may not.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +21,34 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError
 
 from shared.adapters.sql import postgres
-from shared.adapters.sql.errors import translated
+from shared.adapters.sql.breaker import Breaker
+from shared.adapters.sql.errors import is_away, translated
 from shared.adapters.sql.types import dump_json
 from shared.domain.errors import ConfigError, LedgerUnavailable
 
-BUSY_TIMEOUT_S = 10
-"""How long a SQLite writer waits for another one."""
-SOCKET_TIMEOUT_S = 15
-"""How long any answer of a PostgreSQL server may take."""
-STATEMENT_TIMEOUT_S = 10
-"""How long a PostgreSQL statement, or its wait for a lock, may take."""
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a process waits for the ledger, seconds."""
+
+    answer_s: float = 15.0
+    """for any answer of a PostgreSQL server, a new connection included"""
+    statement_s: float = 10.0
+    """for a PostgreSQL statement or a lock that it needs, and for another writer of SQLite"""
+    fails_fast: bool = False
+    """whether one time-out or lost connection makes every call fail at once, until the ledger answers again"""
+
+
+PATIENT = Patience()
+"""Of a command that a person has started."""
+
+IDLE_IN_TRANSACTION_S = 5
+"""After this PostgreSQL takes back what a process that stands still in a transaction has locked."""
 
 _WAL_RETRY_S = 0.02
 _WRITE_OPTION = "ost_write"
+_BREAKER_OPTION = "ost_breaker"
+_SYNCHRONOUS = "ost_synchronous"
 
 
 def ledger_url(text: str) -> URL:
@@ -47,10 +65,35 @@ def ledger_url(text: str) -> URL:
     raise ConfigError(f"ledger.url names {url.drivername!r}, which this project does not speak; {expected}")
 
 
-def make_engine(text: str) -> Engine:
+def make_engine(text: str, patience: Patience = PATIENT) -> Engine:
     """An engine for the ledger at the URL `text`, without connecting. Makes the folder of a SQLite file."""
     url = ledger_url(text)
-    return _postgres_engine(url) if url.get_backend_name() == "postgresql" else _sqlite_engine(url)
+    engine = _postgres_engine(url, patience) if url.get_backend_name() == "postgresql" else _sqlite_engine(url, patience)
+    if patience.fails_fast:
+        engine.update_execution_options(**{_BREAKER_OPTION: Breaker(lambda: _probe(engine), is_away)})
+    return engine
+
+
+def close_engine(engine: Engine) -> None:
+    """Release its connections."""
+    breaker = _breaker(engine)
+    if breaker is not None:
+        breaker.close()
+    engine.dispose()
+
+
+def _breaker(engine: Engine) -> Breaker | None:
+    breaker: Breaker | None = engine.get_execution_options().get(_BREAKER_OPTION)
+    return breaker
+
+
+def _probe(engine: Engine) -> None:
+    """Ask the ledger what a trader would ask: a transaction. Connections that failed once are not trusted any more."""
+    engine.dispose()
+    with _translated(engine), engine.connect() as connection:
+        writer = connection.execution_options(**{_WRITE_OPTION: True})
+        with writer.begin():
+            writer.exec_driver_sql("SELECT 1")
 
 
 def label(engine: Engine) -> str:
@@ -93,7 +136,7 @@ def snapshot(engine: Engine) -> Iterator[Connection]:
 def writing(engine: Engine, *, durable: bool = True) -> Iterator[Connection]:
     """A transaction that commits at the end of the block, or leaves nothing. Raises `LedgerUnavailable`.
 
-    Where it is not `durable`, PostgreSQL need not wait for its disk: a server that crashes may lose the newest such commits,
+    Where it is not `durable`, the database need not wait for its disk: a host that crashes may lose the newest such commits,
     but never one that a later durable commit follows. For what is fetched, written or found out again after a crash.
     """
     with _errors(engine), engine.connect() as connection:
@@ -102,16 +145,28 @@ def writing(engine: Engine, *, durable: bool = True) -> Iterator[Connection]:
             driver.is_relaxed = not durable
         else:  # set before the transaction begins: `_begin_sqlite` reads it
             connection = connection.execution_options(**{_WRITE_OPTION: True})
+            _synchronise(connection, "FULL" if durable else "NORMAL")
         with connection.begin():
             yield connection
 
 
-def _errors(engine: Engine) -> AbstractContextManager[None]:
+@contextmanager
+def _errors(engine: Engine) -> Iterator[None]:
+    breaker = _breaker(engine)
+    if breaker is None:
+        with _translated(engine):
+            yield
+        return
+    with breaker.passing(), _translated(engine):
+        yield
+
+
+def _translated(engine: Engine) -> AbstractContextManager[None]:
     # What a connection's first statements raise does not pass through SQLAlchemy: the driver's own class is caught too.
     return translated(lambda: label(engine), engine.dialect.loaded_dbapi.Error)
 
 
-def _sqlite_engine(url: URL) -> Engine:
+def _sqlite_engine(url: URL, patience: Patience) -> Engine:
     if url.database and url.database != ":memory:" and not url.query:
         folder = Path(url.database).parent
         try:
@@ -120,18 +175,17 @@ def _sqlite_engine(url: URL) -> Engine:
             raise LedgerUnavailable(
                 f"cannot make the ledger's folder {folder}: {error.strerror}; choose another ledger.url"
             ) from None
-    engine = create_engine(url, json_serializer=dump_json, connect_args={"timeout": BUSY_TIMEOUT_S})
-    event.listen(engine, "connect", _prepare_sqlite)
+    engine = create_engine(url, json_serializer=dump_json, connect_args={"timeout": patience.statement_s})
+    event.listen(engine, "connect", partial(_prepare_sqlite, patience))
     event.listen(engine, "begin", _begin_sqlite)
     return engine
 
 
-def _prepare_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
+def _prepare_sqlite(patience: Patience, connection: sqlite3.Connection, _record: Any) -> None:
     connection.isolation_level = None  # the driver's own BEGIN is deferred: `_begin_sqlite` chooses
-    connection.execute("PRAGMA synchronous=NORMAL").close()
     connection.execute("PRAGMA foreign_keys=ON").close()
     # Turning WAL on needs the file for itself and does not wait for it, unlike every other lock.
-    deadline = time.monotonic() + BUSY_TIMEOUT_S
+    deadline = time.monotonic() + patience.statement_s
     while True:
         try:
             connection.execute("PRAGMA journal_mode=WAL").close()
@@ -143,25 +197,36 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
             return
 
 
+def _synchronise(connection: Connection, level: str) -> None:
+    """How far a commit goes: into the operating system's hands (NORMAL) or onto the disk (FULL)."""
+    if connection.info.get(_SYNCHRONOUS) != level:
+        driver: Any = connection.connection.dbapi_connection
+        driver.execute(f"PRAGMA synchronous={level}").close()
+        connection.info[_SYNCHRONOUS] = level
+
+
 def _begin_sqlite(connection: Connection) -> None:
     write = connection.get_execution_options().get(_WRITE_OPTION, False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
 
 
-def _postgres_engine(url: URL) -> Engine:
+def _postgres_engine(url: URL, patience: Patience) -> Engine:
     engine = create_engine(
         url,
         json_serializer=dump_json,
         pool_pre_ping=True,
-        pool_timeout=SOCKET_TIMEOUT_S,
-        connect_args={"timeout": SOCKET_TIMEOUT_S},
+        pool_timeout=patience.answer_s,
+        connect_args={"timeout": patience.answer_s},
     )
-    event.listen(engine, "connect", _prepare_postgres)
+    event.listen(engine, "connect", partial(_prepare_postgres, patience))
     return engine
 
 
-def _prepare_postgres(connection: Any, _record: Any) -> None:
+def _prepare_postgres(patience: Patience, connection: Any, _record: Any) -> None:
     cursor = connection.cursor()
-    cursor.execute(f"SET statement_timeout = '{STATEMENT_TIMEOUT_S}s'")
+    cursor.execute(
+        f"SET statement_timeout = {round(1000 * patience.statement_s)}; "
+        f"SET idle_in_transaction_session_timeout = {1000 * IDLE_IN_TRANSACTION_S}"
+    )
     cursor.close()
     connection.commit()

@@ -47,12 +47,27 @@ _SQLSTATE_ADVICE = {
 
 _CONSTRAINT_CLASS = "23"
 
+_AWAY_STATES = ("08", "57", "53")
+"""Lost, shutting down or starting, too slow, out of resources."""
+_AWAY_SQLITE = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_IOERR")
+
 
 def sqlstate(error: Exception) -> str | None:
     """The five-character SQLSTATE of a PostgreSQL error; `None` where there is none (SQLite, lost connections)."""
     arguments = getattr(_original(error), "args", ())
     code = arguments[0].get("C") if arguments and isinstance(arguments[0], dict) else None
     return code if isinstance(code, str) else None
+
+
+def is_away(error: LedgerUnavailable) -> bool:
+    """Whether the ledger did not answer, or not in time; not where it answered that it cannot do what it was asked."""
+    cause = error.__cause__
+    if not isinstance(cause, Exception):
+        return False
+    code, name = sqlstate(cause), getattr(_original(cause), "sqlite_errorname", None)
+    if code is not None:
+        return code.startswith(_AWAY_STATES)
+    return name is None or name.startswith(_AWAY_SQLITE)
 
 
 def translate(error: Exception, label: str) -> Exception:

@@ -45,11 +45,13 @@ def add(connection: Connection, book: str, fills: Iterable[Fill]) -> list[Fill]:
     return stored
 
 
-def listed(connection: Connection, book: str, symbol: str | None, client_id: str | None) -> list[Fill]:
-    """Fills, oldest first. `client_id` also finds those that the venue booked under the order's other id."""
+def listed(connection: Connection, book: str, symbol: str | None, client_id: str | None, since_ms: int = 0) -> list[Fill]:
+    """Fills from `since_ms` on, oldest first. `client_id` also finds those that the venue booked under the order's other id."""
     query = select(_FILLS).where(_FILLS.c.book == book)
     if symbol is not None:
         query = query.where(_FILLS.c.symbol == symbol)
+    if since_ms:
+        query = query.where(_FILLS.c.time_ms >= since_ms)
     if client_id is not None:
         other = select(orders.ORDERS.c.fill_client_id).where(orders.ORDERS.c.client_id == client_id).scalar_subquery()
         query = query.where(or_(_FILLS.c.client_id == client_id, _FILLS.c.client_id == other))
@@ -150,7 +152,9 @@ def _trade(book: str, trip: RoundTrip, owners: dict[str, orders.Owner]) -> Trade
 
 
 def _fill_row(book: str, fill: Fill) -> dict[str, Any]:
-    return {"book": book, **asdict(fill), "side": fill.side.value}
+    values = asdict(fill)
+    del values["foreign_fee"]  # in no book: who books the fill freezes its symbol
+    return {"book": book, **values, "side": fill.side.value}
 
 
 def _fill(row: RowMapping) -> Fill:

@@ -1,14 +1,18 @@
 """The lease: one writer per book, with a fencing token that every write checks.
 
 The token grows with each change of holder, so whoever lost the lease without noticing (a pause, a cut network) is found
-out inside his own transaction. Source: design/architecture.md § 6.
+out inside his own transaction. Whether a lease has run out is judged by one clock: PostgreSQL's own, for its processes may
+live on hosts whose clocks differ; with SQLite all live on one host, whose clock the callers give. The expiry that a holder is
+told is on its own clock, counted from before it asked: never later than the one that counts.
+Source: design/architecture.md § 6.
 """
 
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
-from sqlalchemy import Connection, bindparam, case, or_, select, update
+from sqlalchemy import BigInteger, Connection, bindparam, case, cast, func, literal, or_, select, update
 from sqlalchemy.sql.dml import ReturningInsert
 
 from shared.adapters.sql.models import LeaseRow
@@ -21,9 +25,9 @@ LEASES = table(LeaseRow)
 
 def acquire(connection: Connection, book: str, holder: str, ttl_ms: int, now_ms: int) -> Lease | None:
     """Take or renew; `None` while another holder's lease is valid."""
-    row = {"book": book, "holder": holder, "token": 1, "expires_ms": now_ms + ttl_ms, "now_ms": now_ms}
+    row = {"key": book, "holder_now": holder, "ttl_ms": ttl_ms, "now_ms": now_ms}
     taken = connection.execute(_acquiring(connection.dialect.name), row).one_or_none()
-    return None if taken is None else Lease(book, holder, taken.token, taken.expires_ms)
+    return None if taken is None else Lease(book, holder, taken.token, now_ms + ttl_ms)
 
 
 def release(connection: Connection, lease: Lease) -> None:
@@ -36,9 +40,14 @@ def release(connection: Connection, lease: Lease) -> None:
 
 
 @cache
-def _acquiring(dialect: str) -> ReturningInsert[tuple[int, int]]:
+def _acquiring(dialect: str) -> ReturningInsert[tuple[int]]:
     """One statement, so that no other process comes in between: a row is returned where the lease is ours now."""
-    statement = insert_into(dialect, LeaseRow)
+    now_ms: Any = bindparam("now_ms", type_=BigInteger)
+    if dialect == "postgresql":
+        now_ms = cast(func.extract("epoch", func.now()) * 1000, BigInteger)
+    expires_ms = now_ms + bindparam("ttl_ms", type_=BigInteger)
+    values = {"book": bindparam("key"), "holder": bindparam("holder_now"), "token": literal(1), "expires_ms": expires_ms}
+    statement = insert_into(dialect, LeaseRow).values(values)
     given, is_ours = statement.excluded, LEASES.c.holder == statement.excluded.holder
     return statement.on_conflict_do_update(
         index_elements=["book"],
@@ -47,8 +56,8 @@ def _acquiring(dialect: str) -> ReturningInsert[tuple[int, int]]:
             "token": case((is_ours, LEASES.c.token), else_=LEASES.c.token + 1),
             "expires_ms": given.expires_ms,
         },
-        where=or_(is_ours, LEASES.c.expires_ms <= bindparam("now_ms")),
-    ).returning(LEASES.c.token, LEASES.c.expires_ms)
+        where=or_(is_ours, LEASES.c.expires_ms <= now_ms),
+    ).returning(LEASES.c.token)
 
 
 def check(connection: Connection, lease: Lease) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Engine
 
 from shared.adapters.sql import account, decisions, executions, halts, journal, leases, operations, orders, outbox, regimes
-from shared.adapters.sql.engine import label, make_engine, reading, writing
+from shared.adapters.sql.engine import PATIENT, Patience, close_engine, label, make_engine, reading, writing
 from shared.adapters.sql.migrate import migrate as migrate_engine
 from shared.domain.asset import Asset
 from shared.domain.decision import Decision
@@ -36,14 +36,21 @@ from shared.domain.records import (
 from shared.ports import BookState, Ledger
 
 
-def open_ledger(url: str, *, migrate: bool = True) -> SqlLedger:
+def open_ledger(url: str, *, migrate: bool = True, patience: Patience = PATIENT) -> SqlLedger:
     """The ledger at `url` (`sqlite:///var/ledger.db`, `postgresql+pg8000://user@host/database`), its schema up to date.
 
-    With `migrate=False` the schema is left as it is. Raises `ConfigError` for another kind of URL, `LedgerUnavailable`
-    where the database cannot be used, `LedgerError` where its schema is newer than this program.
+    `patience` says how long its calls wait for an answer; bringing the schema up to date may take longer. With
+    `migrate=False` the schema is left as it is. Raises `ConfigError` for another kind of URL, `LedgerUnavailable` where the
+    database cannot be used, `LedgerError` where its schema is newer than this program.
     """
-    engine = make_engine(url)
-    if migrate:
+    engine = make_engine(url, patience)
+    if migrate and patience.fails_fast:
+        patient = make_engine(url)
+        try:
+            migrate_engine(patient)
+        finally:
+            close_engine(patient)
+    elif migrate:
         migrate_engine(engine)
     return SqlLedger(engine)
 
@@ -59,7 +66,7 @@ class SqlLedger(Ledger):
 
     def close(self) -> None:
         """Release connections."""
-        self.engine.dispose()
+        close_engine(self.engine)
 
     def acquire_lease(self, book: str, holder: str, ttl_ms: int, now_ms: int) -> Lease | None:
         """Take or renew the lease; see the port."""
@@ -101,9 +108,11 @@ class SqlLedger(Ledger):
         with reading(self.engine) as connection:
             return orders.listed(connection, book, unfinished=unfinished, decision_id=decision_id)
 
-    def advance_order(self, report: OrderReport) -> OrderRecord:
-        """Apply a venue's report; raises `LedgerError` for an order that has no intent."""
+    def advance_order(self, report: OrderReport, lease: Lease | None = None) -> OrderRecord:
+        """Apply a report; raises `LedgerError` for an order that has no intent, `LeaseLost` where `lease` is not the newest."""
         with writing(self.engine, durable=False) as connection:
+            if lease is not None:
+                leases.check(connection, lease)
             return orders.advance(connection, report)
 
     def add_fills(self, book: str, fills: Iterable[Fill]) -> list[Fill]:
@@ -111,10 +120,10 @@ class SqlLedger(Ledger):
         with writing(self.engine, durable=False) as connection:
             return executions.add(connection, book, fills)
 
-    def fills(self, book: str, *, symbol: str | None = None, client_id: str | None = None) -> list[Fill]:
+    def fills(self, book: str, *, symbol: str | None = None, client_id: str | None = None, since_ms: int = 0) -> list[Fill]:
         """Fills, oldest first; `client_id` also finds what the venue booked under a stop's other id."""
         with reading(self.engine) as connection:
-            return executions.listed(connection, book, symbol, client_id)
+            return executions.listed(connection, book, symbol, client_id, since_ms)
 
     def positions(self, book: str) -> dict[str, Position]:
         """Positions by symbol."""
@@ -216,6 +225,42 @@ class SqlLedger(Ledger):
         """Note that the bus has taken them."""
         with writing(self.engine, durable=False) as connection:
             outbox.mark(connection, event_ids, now_ms)
+
+    def note_refused(self, event_ids: Iterable[str]) -> dict[str, int]:
+        """Count an attempt at each of the events; how many there were by now, by id."""
+        with writing(self.engine, durable=False) as connection:
+            return outbox.refused(connection, event_ids)
+
+    def set_aside(self, event_ids: Iterable[str], now_ms: int) -> None:
+        """Let the other events pass these, which is told by an event of its own."""
+        with writing(self.engine) as connection:
+            outbox.set_aside(connection, event_ids, now_ms)
+
+    def set_aside_events(self, book: str) -> list[Event]:
+        """Events of a book that are set aside, oldest first."""
+        with reading(self.engine) as connection:
+            return outbox.aside(connection, book)
+
+    def retry_set_aside(self, book: str) -> int:
+        """Put them back into the turn; return how many there were."""
+        with writing(self.engine, durable=False) as connection:
+            return outbox.retry(connection, book)
+
+    def prune(self, book: str, *, published_before_ms: int, heard_before_ms: int) -> int:
+        """Remove published events and heartbeats of a book; return how many there were."""
+        with writing(self.engine, durable=False) as connection:
+            events = outbox.prune(connection, book, published_before_ms)
+            return events + operations.forget_heartbeats(connection, book, heard_before_ms)
+
+    def note_pause(self, venue: str, until_ms: int) -> None:
+        """Tell every process that the venue wants no requests until then."""
+        with writing(self.engine, durable=False) as connection:
+            operations.note_pause(connection, venue, until_ms)
+
+    def pause_until_ms(self, venue: str) -> int:
+        """Until when the venue wants no requests; 0 where it never said so."""
+        with reading(self.engine) as connection:
+            return operations.pause_until_ms(connection, venue)
 
     def record_arrival(self, arrival: Arrival) -> None:
         """Store what an order met; the same client id again adds the answer's time."""

@@ -1,4 +1,4 @@
-"""Tables of live trading beside the order book: outbox, arrivals, emergencies, heartbeats, forgotten peaks.
+"""Tables of live trading beside the order book: outbox, arrivals, emergencies, heartbeats, forgotten peaks, pauses of venues.
 
 The outbox holds what is to be published and what was: rows are written in the transaction of the effect that they tell of.
 Everything here is told apart by book, like the tables in `models.py`.
@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import Index, text
-from sqlalchemy.orm import Mapped
+from sqlalchemy.orm import Mapped, mapped_column
 
 from shared.adapters.sql.base import Base, Counter, Key, KeyMs
 
@@ -35,6 +35,10 @@ class OutboxRow(Base):
     time_ms: Mapped[int]
     data: Mapped[dict[str, Any]]
     published_ms: Mapped[int | None]
+    attempts: Mapped[int] = mapped_column(server_default=text("0"))
+    """how often the bus did not take it"""
+    set_aside_ms: Mapped[int | None]
+    """since when it does not stop the others any more; `None` where it waits in its turn"""
 
 
 class ArrivalRow(Base):
@@ -90,3 +94,12 @@ class PeakRow(Base):
     book: Mapped[Key]
     forgotten_ms: Mapped[KeyMs]
     rebased_ms: Mapped[int]
+
+
+class PauseRow(Base):
+    """Until when a venue wants no requests from this address, whichever process it told so."""
+
+    __tablename__ = "venue_pauses"
+
+    venue: Mapped[Key]
+    until_ms: Mapped[int]

@@ -1,4 +1,6 @@
-"""What live trading keeps for judging and watching itself: arrivals of orders, runs of the emergency protocol, heartbeats."""
+"""What live trading keeps for judging and watching itself: arrivals of orders, runs of the emergency protocol, heartbeats, and
+the pauses that a venue has ordered.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +8,16 @@ from dataclasses import asdict
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Insert, func, select
+from sqlalchemy import Connection, Insert, delete, func, select
 
-from shared.adapters.sql.live_models import ArrivalRow, EmergencyRow, HeartbeatRow
+from shared.adapters.sql.live_models import ArrivalRow, EmergencyRow, HeartbeatRow, PauseRow
 from shared.adapters.sql.statements import insert_into, insert_or_replace, table, unread
 from shared.domain.records import Arrival, EmergencyRecord, HaltKind, Heartbeat
 
 _ARRIVALS = table(ArrivalRow)
 _EMERGENCIES = table(EmergencyRow)
 _HEARTBEATS = table(HeartbeatRow)
+_PAUSES = table(PauseRow)
 
 
 def record_arrival(connection: Connection, arrival: Arrival) -> None:
@@ -64,6 +67,21 @@ def heartbeats(connection: Connection, book: str) -> list[Heartbeat]:
     return [Heartbeat(**row) for row in connection.execute(ordered).mappings()]
 
 
+def forget_heartbeats(connection: Connection, book: str, before_ms: int) -> int:
+    """Remove the heartbeats of processes of a book that were last heard before `before_ms`; how many there were."""
+    return connection.execute(delete(_HEARTBEATS).where(_HEARTBEATS.c.book == book, _HEARTBEATS.c.time_ms < before_ms)).rowcount
+
+
+def note_pause(connection: Connection, venue: str, until_ms: int) -> None:
+    """A venue wants no requests before `until_ms`; a later instant that is known already stays."""
+    connection.execute(unread(_pausing(connection.dialect.name)), {"venue": venue, "until_ms": until_ms})
+
+
+def pause_until_ms(connection: Connection, venue: str) -> int:
+    """Until when a venue wants no requests; 0 where it never said so."""
+    return connection.execute(select(_PAUSES.c.until_ms).where(_PAUSES.c.venue == venue)).scalar() or 0
+
+
 @cache
 def _arriving(dialect: str) -> Insert:
     statement = insert_into(dialect, ArrivalRow)
@@ -78,4 +96,13 @@ def _beating(dialect: str) -> Insert:
         index_elements=["book", "role", "holder"],
         set_={"time_ms": statement.excluded.time_ms, "state": statement.excluded.state},
         where=statement.excluded.time_ms >= _HEARTBEATS.c.time_ms,
+    )
+
+
+@cache
+def _pausing(dialect: str) -> Insert:
+    statement = insert_into(dialect, PauseRow)
+    until_ms = statement.excluded.until_ms
+    return statement.on_conflict_do_update(
+        index_elements=["venue"], set_={"until_ms": until_ms}, where=until_ms > _PAUSES.c.until_ms
     )

@@ -2,7 +2,8 @@
 
 Whoever has the effect calls `add` with its own connection. An event's id comes from its content, so an effect that is stored
 again tells nothing again. A position that becomes visible late (its transaction was slower) is still unpublished and comes in
-the next pass: nothing is skipped.
+the next pass: nothing is skipped. An event that was set aside keeps its row until the bus has taken it; only what was
+published is ever removed.
 """
 
 from __future__ import annotations
@@ -10,14 +11,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, bindparam, select, update
+from sqlalchemy import Connection, RowMapping, bindparam, delete, select, update
 
 from shared.adapters.sql.live_models import UNPUBLISHED, OutboxRow
 from shared.adapters.sql.statements import insert_all_missing, table, unread
-from shared.domain.events import Event, EventKind
+from shared.domain.events import Event, EventKind, failed
+
+SOURCE = "outbox"
+"""What the event about an event that was set aside is about."""
 
 _OUTBOX = table(OutboxRow)
-_WAITING = select(_OUTBOX).where(UNPUBLISHED).order_by(_OUTBOX.c.position).limit(bindparam("most"))
+_IN_TURN = _OUTBOX.c.set_aside_ms.is_(None)
+_WAITING = select(_OUTBOX).where(UNPUBLISHED, _IN_TURN).order_by(_OUTBOX.c.position).limit(bindparam("most"))
 _TAKEN = unread(
     update(_OUTBOX)
     .where(_OUTBOX.c.id.in_(bindparam("taken", expanding=True)), UNPUBLISHED)
@@ -38,6 +43,40 @@ def waiting(connection: Connection, limit: int) -> list[Event]:
 def mark(connection: Connection, event_ids: Iterable[str], now_ms: int) -> None:
     """Note that the bus took them at `now_ms`; the first time stays."""
     connection.execute(_TAKEN, {"taken": list(event_ids), "now_ms": now_ms})
+
+
+def refused(connection: Connection, event_ids: Iterable[str]) -> dict[str, int]:
+    """Count an attempt at each of the events that are not published; how many there were by now, by id."""
+    named = (_OUTBOX.c.id.in_(list(event_ids)), UNPUBLISHED)
+    counted = update(_OUTBOX).where(*named).values(attempts=_OUTBOX.c.attempts + 1)
+    return {row.id: row.attempts for row in connection.execute(counted.returning(_OUTBOX.c.id, _OUTBOX.c.attempts))}
+
+
+def set_aside(connection: Connection, event_ids: Iterable[str], now_ms: int) -> None:
+    """Take the events out of the turn, and tell of it by an event of its own; of what is told so, nothing more is told."""
+    named = (_OUTBOX.c.id.in_(list(event_ids)), UNPUBLISHED, _IN_TURN)
+    passed = update(_OUTBOX).where(*named).values(set_aside_ms=now_ms).returning(_OUTBOX)
+    for row in connection.execute(passed).mappings().all():
+        if row["subject"] != SOURCE:
+            message = f"the bus refused the event {row['id']} ({row['kind']}) {row['attempts']} times; it is set aside"
+            add(connection, [failed(row["book"], SOURCE, message, now_ms, {"event": row["id"]})])
+
+
+def aside(connection: Connection, book: str) -> list[Event]:
+    """Events of a book that are set aside, oldest first."""
+    query = select(_OUTBOX).where(UNPUBLISHED, _OUTBOX.c.set_aside_ms.is_not(None), _OUTBOX.c.book == book)
+    return [_event(row) for row in connection.execute(query.order_by(_OUTBOX.c.position)).mappings()]
+
+
+def retry(connection: Connection, book: str) -> int:
+    """Put the events of a book that are set aside back into the turn; how many there were."""
+    named = (UNPUBLISHED, _OUTBOX.c.set_aside_ms.is_not(None), _OUTBOX.c.book == book)
+    return connection.execute(update(_OUTBOX).where(*named).values(set_aside_ms=None, attempts=0)).rowcount
+
+
+def prune(connection: Connection, book: str, before_ms: int) -> int:
+    """Remove events of a book that were published before `before_ms`; how many there were."""
+    return connection.execute(delete(_OUTBOX).where(_OUTBOX.c.book == book, _OUTBOX.c.published_ms < before_ms)).rowcount
 
 
 def _row(event: Event) -> dict[str, Any]:

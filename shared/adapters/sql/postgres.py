@@ -59,12 +59,15 @@ class PatientDialect(PGDialect_pg8000):
         """False for a dead connection: the pool then makes a new one.
 
         A connection that answered just now is only looked at, which costs no round trip: a server that goes away says so.
+        Raises `TimeoutError` where the server is silent: a new connection would only be the next wait.
         """
         try:
             if time.monotonic() - dbapi_connection.answered_s < _FRESH_S and not _has_something_to_say(dbapi_connection._usock):
                 return True
             return bool(super().do_ping(dbapi_connection))
-        except (OSError, self.loaded_dbapi.Error):
+        except (OSError, self.loaded_dbapi.Error) as error:
+            if isinstance(error, TimeoutError) or isinstance(error.__cause__, TimeoutError):
+                raise TimeoutError("the server does not answer") from error
             return False
 
     def do_close(self, dbapi_connection: Any) -> None:

@@ -289,7 +289,7 @@ def test_a_live_book_whose_data_are_old_needs_a_person(book: Book) -> None:
     ledger, start_ms = book.ledger, book.make.start_ms
     ledger.register_book("live", start_ms + HOUR_MS, {"symbols": ["BTCUSDT"], "venue": "binanceusdm", "interval": "1h"})
     ledger.record_equity("live", EquityPoint(start_ms, Decimal(10), Decimal(10), Decimal(10)))
-    found = answer("status", exit_code=1)
+    found = answer("status", "--book", "live", exit_code=1)
     assert (found["status"]["book"], found["other_books"]) == ("live", ["b"])
     assert "is the session running?" in found["status"]["problems"][0]
 

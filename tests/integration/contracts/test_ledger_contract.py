@@ -41,16 +41,23 @@ def lease(ledger: Ledger) -> Lease:
     return taken
 
 
+def take_over(ledger: Ledger, lease: Lease) -> None:
+    """The lease runs out, and another process takes it."""
+    ledger.acquire_lease(lease.book, lease.holder, 0, 1)
+    assert ledger.acquire_lease(lease.book, "other", 60_000, 2) is not None
+
+
 class TestLease:
     def test_the_first_one_gets_it_and_others_wait_until_it_expires(self, ledger: Ledger) -> None:
-        assert ledger.acquire_lease("b", "one", 1000, 0) == Lease("b", "one", 1, 1000)
-        assert ledger.acquire_lease("b", "two", 1000, 999) is None
-        assert ledger.acquire_lease("b", "two", 1000, 1000) == Lease("b", "two", 2, 2000)
-        assert ledger.acquire_lease("b", "one", 1000, 1500) is None
+        assert ledger.acquire_lease("b", "one", 60_000, 5) == Lease("b", "one", 1, 60_005)
+        assert ledger.acquire_lease("b", "two", 1000, 6) is None
+        assert ledger.acquire_lease("b", "one", 0, 7) == Lease("b", "one", 1, 7)  # which runs out at once
+        assert ledger.acquire_lease("b", "two", 60_000, 8) == Lease("b", "two", 2, 60_008)
+        assert ledger.acquire_lease("b", "one", 1000, 9) is None
 
-    def test_renewing_keeps_the_token(self, ledger: Ledger) -> None:
+    def test_renewing_keeps_the_token_even_of_one_that_has_run_out(self, ledger: Ledger) -> None:
         ledger.acquire_lease("b", "one", 1000, 0)
-        assert ledger.acquire_lease("b", "one", 1000, 500) == Lease("b", "one", 1, 1500)
+        assert ledger.acquire_lease("b", "one", 0, 500) == Lease("b", "one", 1, 500)
         assert ledger.acquire_lease("b", "one", 1000, 9000) == Lease("b", "one", 1, 10_000)
 
     def test_each_book_has_its_own(self, ledger: Ledger) -> None:
@@ -58,17 +65,17 @@ class TestLease:
         assert ledger.acquire_lease("c", "two", 1000, 0) == Lease("c", "two", 1, 1000)
 
     def test_a_released_lease_is_free_at_once_and_its_token_never_comes_back(self, ledger: Ledger) -> None:
-        first = ledger.acquire_lease("b", "one", 1000, 0)
+        first = ledger.acquire_lease("b", "one", 60_000, 0)
         assert first is not None
         ledger.release_lease(first)
         assert ledger.acquire_lease("b", "one", 1000, 1) == Lease("b", "one", 2, 1001)
 
     def test_releasing_a_lost_lease_is_silent_and_does_not_harm_the_new_holder(self, ledger: Ledger) -> None:
-        lost = ledger.acquire_lease("b", "one", 1000, 0)
+        lost = ledger.acquire_lease("b", "one", 0, 0)
         assert lost is not None
-        ledger.acquire_lease("b", "two", 1000, 5000)
+        ledger.acquire_lease("b", "two", 60_000, 1)
         ledger.release_lease(lost)
-        assert ledger.acquire_lease("b", "one", 1000, 5001) is None
+        assert ledger.acquire_lease("b", "one", 1000, 2) is None
 
 
 class TestDecisions:
@@ -94,7 +101,7 @@ class TestDecisions:
         assert [record.intent.leg for record in ledger.orders("b")] == ["market"]
 
     def test_who_lost_the_lease_commits_nothing(self, ledger: Ledger, lease: Lease, make: Any) -> None:
-        ledger.acquire_lease("b", "other", 1000, 60_000)
+        take_over(ledger, lease)
         decision = make.decision()
         with pytest.raises(LeaseLost, match="other with token 2"):
             ledger.commit_decision(decision, [make.intent(decision)], lease)
@@ -188,6 +195,21 @@ class TestOrders:
         assert [record.intent.leg for record in ledger.orders("b", unfinished=True)] == ["stop"]
         assert [record.state for record in ledger.orders("b")] == [OrderState.REJECTED, OrderState.INTENT]
         assert ledger.orders("c", unfinished=True) == []
+
+    def test_what_the_venue_did_not_say_is_written_by_the_holder_of_the_lease_alone(
+        self, ledger: Ledger, lease: Lease, order: OrderRecord
+    ) -> None:
+        abandoned = OrderReport(order.intent.client_id, "BTCUSDT", OrderState.ABANDONED, Decimal(0), reason="too old")
+        take_over(ledger, lease)
+        with pytest.raises(LeaseLost, match="other with token 2"):
+            ledger.advance_order(abandoned, lease)
+        assert ledger.order(order.intent.client_id) == order
+        filled = replace(abandoned, state=OrderState.FILLED, filled=order.intent.quantity, reason="")
+        assert ledger.advance_order(filled).state is OrderState.FILLED  # the venue's word counts, whoever brings it
+
+    def test_the_holder_of_the_lease_abandons(self, ledger: Ledger, lease: Lease, order: OrderRecord) -> None:
+        report = OrderReport(order.intent.client_id, "BTCUSDT", OrderState.ABANDONED, Decimal(0), reason="too old")
+        assert ledger.advance_order(report, lease).state is OrderState.ABANDONED
 
     def test_orders_can_be_asked_by_decision(self, ledger: Ledger, lease: Lease, order: OrderRecord, make: Any) -> None:
         other = make.decision(1)

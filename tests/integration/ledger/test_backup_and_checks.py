@@ -58,6 +58,7 @@ def fill_up(ledger: SqlLedger, make: Any) -> None:
     ledger.record_regimes("b", [state])
     ledger.add_funding("b", [FundingPayment("1", "BTCUSDT", Decimal("-0.5"), 5)])
     ledger.set_halt(Halt("b", "why", 1, None))
+    ledger.note_pause("binanceusdm", 9)
     ledger.record_quality(asset, Interval.H1, {"gaps": []}, 1)
     ledger.mark_published([ledger.unpublished_events()[0].id], 9)
     ledger.record_arrival(Arrival(ledger.orders("b")[0].intent.client_id, "b", "BTCUSDT", Decimal("100.10"), None, 1, 2))

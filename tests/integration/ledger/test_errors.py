@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from shared.adapters.sql import SqlLedger, open_ledger
-from shared.adapters.sql import engine as engine_module
+from shared.adapters.sql import Patience, SqlLedger, open_ledger
 from shared.adapters.sql.engine import label, make_engine, reading, writing
 from shared.domain.errors import ConfigError, LedgerUnavailable
 
@@ -33,13 +32,12 @@ def test_a_refused_connection_is_unavailable_and_keeps_the_password() -> None:
     assert "hunter2" not in repr(SqlLedger(make_engine(url))) + label(make_engine(url))
 
 
-def test_a_server_that_never_answers_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine_module, "SOCKET_TIMEOUT_S", 0.2)
+def test_a_server_that_never_answers_is_unavailable() -> None:
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         with pytest.raises(LedgerUnavailable):
-            open_ledger(f"postgresql://u@127.0.0.1:{silent.getsockname()[1]}/d")
+            open_ledger(f"postgresql://u@127.0.0.1:{silent.getsockname()[1]}/d", patience=Patience(answer_s=0.2))
 
 
 def test_an_absent_database_is_unavailable(postgres: Any) -> None:
@@ -75,10 +73,9 @@ def test_a_lost_connection_recovers_at_the_next_use(postgres: Any, caplog: pytes
     admin.dispose()
 
 
-def test_a_lock_that_is_held_too_long_is_unavailable(ledger_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine_module, "BUSY_TIMEOUT_S", 0.2)
-    monkeypatch.setattr(engine_module, "STATEMENT_TIMEOUT_S", 1)
-    holder, waiter = open_ledger(ledger_url, migrate=False), open_ledger(ledger_url, migrate=False)
+def test_a_lock_that_is_held_too_long_is_unavailable(ledger_url: str) -> None:
+    holder = open_ledger(ledger_url, migrate=False)
+    waiter = open_ledger(ledger_url, migrate=False, patience=Patience(statement_s=0.3))
     holder.acquire_lease("b", "me", 1000, 0)
     with writing(holder.engine) as connection:
         connection.execute(text("UPDATE leases SET token = token"))

@@ -112,22 +112,31 @@ class TestRoundTrips:
         assert step(2) == {"renew": 2, "state": 4, "equity": 1, "commit": 2, "advance": 2, "fills": 4, "waiting": 1}
 
     def test_a_fenced_writer_is_found_out_by_the_same_statement(self, ledger: SqlLedger, make: Any) -> None:
-        lease = ledger.acquire_lease("b", "me", 1000, 0)
+        lease = ledger.acquire_lease("b", "me", 0, 0)
         assert lease is not None
         assert ledger.acquire_lease("b", "you", 1000, 5000) == Lease("b", "you", 2, 6000)
         with pytest.raises(LeaseLost, match="you with token 2"):
             ledger.commit_decision(make.decision(), [], lease)
         assert ledger.decisions("b") == []
 
+    @pytest.mark.parametrize("ahead_ms", [-20_000, 20_000, 10**12])
+    def test_a_lease_runs_out_by_the_servers_clock_whatever_its_callers_believe(self, ledger: SqlLedger, ahead_ms: int) -> None:
+        now_ms = 1_751_328_000_000
+        assert ledger.acquire_lease("b", "me", 15_000, now_ms) == Lease("b", "me", 1, now_ms + 15_000)
+        assert ledger.acquire_lease("b", "ahead", 15_000, now_ms + ahead_ms) is None
+        assert ledger.acquire_lease("b", "me", 0, now_ms) is not None
+        theirs = now_ms + ahead_ms
+        assert ledger.acquire_lease("b", "ahead", 15_000, theirs) == Lease("b", "ahead", 2, theirs + 15_000)
+
     def test_a_takeover_waits_for_the_commit_that_holds_the_lease(self, ledger: SqlLedger) -> None:
-        lease = ledger.acquire_lease("b", "me", 1000, 0)
+        lease = ledger.acquire_lease("b", "me", 0, 0)
         taken: list[Lease | None] = []
         with writing(ledger.engine) as connection:
             connection.execute(text("SELECT 1 FROM leases FOR SHARE"))
             other = threading.Thread(target=lambda: taken.append(ledger.acquire_lease("b", "you", 1000, 5000)))
             other.start()
             other.join(0.3)
-            assert (lease, taken) == (Lease("b", "me", 1, 1000), [])
+            assert (lease, taken) == (Lease("b", "me", 1, 0), [])
         other.join(10)
         assert taken == [Lease("b", "you", 2, 6000)]
 

@@ -137,7 +137,7 @@ class Desk:
     exchange: ScriptedExchange
     ledger: SqlLedger
     clock: VirtualClock
-    params: ExecutionParams = field(default_factory=lambda: ExecutionParams(query_attempts=4))
+    params: ExecutionParams = field(default_factory=lambda: ExecutionParams(query_bound_s=3.0))
     book: str = BOOK
     asset: Asset = ASSET
     start_ms: int = START_MS

@@ -16,9 +16,15 @@ from shared.trading.balance import Balance
 WALLET = Decimal(10_000)
 
 
-def settle(desk: Any, balance: Balance | None = None) -> Any:
+async def settle(desk: Any, balance: Balance | None = None) -> Decimal | None:
+    """Look, and where that has found something look again past the grace period."""
     watched = balance or watching(desk)
-    return desk.finished(watched.settle())
+    found = await watched.settle()
+    if watched.pending:
+        await desk.finished(desk.clock.sleep(desk.params.resend_grace_s))
+        found = await watched.settle()
+    assert not watched.pending
+    return found
 
 
 def watching(desk: Any) -> Balance:
@@ -103,6 +109,18 @@ async def test_a_difference_that_is_gone_at_the_second_look_does_not_count(trade
     traded.exchange.account = account
     assert await settle(traded) is None
     assert traded.halted() == []
+
+
+async def test_a_difference_is_not_believed_before_the_grace_period_is_over_and_nothing_waits_for_it(traded: Any) -> None:
+    say(traded, "9000")
+    balance, before_ms = watching(traded), traded.clock.now_ms()
+    assert [await balance.settle(), await balance.settle()] == [None, None]
+    assert (balance.pending, traded.clock.now_ms(), traded.halted()) == (True, before_ms, [])
+    say(traded, "8000")  # another difference: its grace period begins anew
+    await traded.finished(traded.clock.sleep(traded.params.resend_grace_s))
+    assert await balance.settle() is None
+    await traded.finished(traded.clock.sleep(traded.params.resend_grace_s))
+    assert await balance.settle() == Decimal("-2004.4")
 
 
 async def test_while_positions_differ_the_wallet_is_not_judged(traded: Any) -> None:

@@ -215,7 +215,7 @@ class World:
             START_MS,
             lease=lambda: self.lease,
             exits=FileExitJournal(self.path / "exits.jsonl"),
-            params=ExecutionParams(query_attempts=4, query_backoff_s=0.1, resend_grace_s=0.5),
+            params=ExecutionParams(query_bound_s=3.0, query_backoff_s=0.1, resend_grace_s=0.5),
             tell=self.heard.append,
         )
 

@@ -7,9 +7,19 @@ from typing import Any
 
 import pytest
 
-from shared.domain.errors import ConfigError, NotApproved, OutcomeUnknown, RateLimited, VenueRejected, VenueUnreachable
+from shared.domain.errors import (
+    ClockRefused,
+    ConfigError,
+    LeaseLost,
+    LedgerUnavailable,
+    NotApproved,
+    OutcomeUnknown,
+    RateLimited,
+    VenueRejected,
+    VenueUnreachable,
+)
 from shared.domain.orders import OrderState
-from shared.trading.execution import ExecutionParams
+from shared.trading.execution import ExecutionParams, Executor
 
 TIMEOUT = OutcomeUnknown("timeout")
 
@@ -47,6 +57,109 @@ async def test_an_order_that_never_reached_the_venue_stays_an_intent(desk: Any) 
     assert desk.exchange.looked_up == []
 
 
+async def test_an_order_whose_time_was_refused_is_approved_anew_before_it_is_sent_again(desk: Any) -> None:
+    intent = desk.intent()
+    desk.committed(intent)
+    desk.exchange.on_send += [ClockRefused("-1021"), desk.report(intent)]
+    asked: list[str] = []
+
+    def again(one: Any) -> Any:
+        asked.append(one.client_id)
+        return desk.approved(one)
+
+    record = await desk.executor.place(desk.approved(intent), again=again)
+    assert record.state is OrderState.FILLED
+    assert desk.exchange.sent == [intent.client_id] * 2
+    assert asked == [intent.client_id]
+    assert desk.exchange.looked_up == []
+
+
+async def test_an_order_whose_time_was_refused_and_that_may_not_go_any_more_is_abandoned(desk: Any) -> None:
+    intent = desk.intent()
+    desk.committed(intent)
+    desk.exchange.on_send.append(ClockRefused("-1021"))
+    record = await desk.executor.place(desk.approved(intent), again=refused)
+    assert (record.state, record.reason) == (OrderState.ABANDONED, "never reached the venue; too old")
+    assert desk.exchange.sent == [intent.client_id]
+
+
+async def test_an_order_whose_time_was_refused_is_left_alone_by_a_process_without_the_lease(desk: Any) -> None:
+    intent = desk.intent()
+    desk.committed(intent)
+    desk.exchange.on_send.append(ClockRefused("-1021"))
+
+    def lost(_: Any) -> Any:
+        raise LeaseLost("another process has taken over")
+
+    with pytest.raises(LeaseLost):
+        await desk.executor.place(desk.approved(intent), again=lost)
+    assert desk.exchange.sent == [intent.client_id]
+    assert desk.ledger.order(intent.client_id).state is OrderState.INTENT
+
+
+async def test_a_time_that_is_refused_again_and_again_is_not_hurried(desk: Any) -> None:
+    intent = desk.intent()
+    record = desk.committed(intent)
+    desk.exchange.on_send += [ClockRefused("-1021")] * 3
+    executor = desk.executor
+    record = await executor.place(desk.approved(intent), again=desk.approved)
+    assert desk.exchange.sent == [intent.client_id] * 2
+    await executor.settle(record, desk.approved)
+    assert desk.exchange.sent == [intent.client_id] * 2
+    desk.clock.set(desk.start_ms + 1000)
+    await executor.settle(record, desk.approved)
+    assert desk.exchange.sent == [intent.client_id] * 3
+
+
+async def test_what_was_denied_before_an_order_was_sent_again_says_nothing_about_it(desk: Any) -> None:
+    intent = desk.intent()
+    record = desk.committed(intent)
+    desk.exchange.on_find += [None, None, None, desk.report(intent)]
+    desk.exchange.on_send.append(TIMEOUT)
+    executor = desk.executor
+    record = await desk.finished(executor.settle(record, desk.approved))
+    record = await desk.finished(executor.settle(record, refused))
+    assert record.state is OrderState.FILLED
+    assert desk.exchange.sent == [intent.client_id]
+
+
+async def test_an_order_that_went_out_while_the_ledger_went_away_is_not_taken_for_one_that_did_not(desk: Any) -> None:
+    intent = desk.intent()
+    desk.committed(intent)
+    desk.exchange.on_send.append(TIMEOUT)
+    executor = desk.executor
+
+    class Away:
+        def advance_order(self, *_: Any) -> Any:
+            raise LedgerUnavailable("away")
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(desk.ledger, name)
+
+    executor._ledger = Away()
+    with pytest.raises(LedgerUnavailable):
+        await executor.place(desk.approved(intent))
+    assert executor.may_be_out(intent.client_id)
+    executor._ledger = desk.ledger
+    desk.exchange.on_find.append(desk.report(intent))
+    record = await executor.settle(desk.ledger.order(intent.client_id), refused)
+    assert record.state is OrderState.FILLED
+    assert not executor.may_be_out(intent.client_id)
+
+
+async def test_a_process_without_the_lease_abandons_nothing(desk: Any) -> None:
+    intent = desk.intent()
+    desk.committed(intent)
+    old = desk.ledger.acquire_lease(desk.book, "test", 1, desk.clock.now_ms())
+    newer = desk.ledger.acquire_lease(desk.book, "another", 60_000, desk.clock.now_ms() + 120_000)
+    executor = Executor(desk.exchange, desk.ledger, desk.clock, desk.book, desk.params, lease=lambda: old)
+    with pytest.raises(LeaseLost):
+        executor.abandon(intent, "not wanted")
+    assert desk.ledger.order(intent.client_id).state is OrderState.INTENT
+    executor = Executor(desk.exchange, desk.ledger, desk.clock, desk.book, desk.params, lease=lambda: newer)
+    assert executor.abandon(intent, "not wanted").state is OrderState.ABANDONED
+
+
 async def test_an_unknown_outcome_is_looked_up_and_not_sent_again(desk: Any) -> None:
     intent = desk.intent()
     desk.committed(intent)
@@ -66,7 +179,7 @@ async def test_a_missing_order_is_sent_again_under_its_id_after_two_denials_with
     settled = await desk.finished(desk.executor.settle(record, desk.approved))
     assert settled.state is OrderState.FILLED
     assert desk.exchange.sent == [intent.client_id]
-    assert desk.clock.now_ms() == desk.start_ms + 2000
+    assert desk.clock.now_ms() == desk.start_ms + 4000
 
 
 async def test_one_denial_is_not_believed(desk: Any) -> None:
@@ -98,7 +211,7 @@ async def test_an_order_that_cannot_be_looked_up_freezes_its_symbol_for_a_person
     intent = desk.intent()
     desk.committed(intent)
     desk.exchange.on_send.append(TIMEOUT)
-    desk.exchange.on_find += [TIMEOUT] * desk.params.query_attempts
+    desk.exchange.on_find += [TIMEOUT] * 4
     executor = desk.executor
     record = await desk.finished(executor.place(desk.approved(intent)))
     assert record.state is OrderState.UNKNOWN
@@ -109,6 +222,27 @@ async def test_an_order_that_cannot_be_looked_up_freezes_its_symbol_for_a_person
     assert intent.client_id in reason
     [halt] = desk.ledger.halts(desk.book, desk.clock.now_ms())
     assert halt.until_ms is None
+
+
+async def test_restarts_do_not_put_the_bound_of_the_questions_off(desk: Any) -> None:
+    intent = desk.intent()
+    desk.committed(intent)
+    record = desk.ledger.advance_order(desk.report(intent, OrderState.UNKNOWN))
+    desk.clock.set(desk.start_ms + 3000)
+    desk.exchange.on_find += [TIMEOUT] * 4
+    await desk.finished(desk.executor.settle(record, None))
+    assert [symbol for symbol, _ in desk.halted()] == ["BTCUSDT"]
+    assert len(desk.exchange.looked_up) == 4
+
+
+async def test_a_stop_that_has_rested_for_long_is_not_called_unanswered_at_once(desk: Any) -> None:
+    intent = desk.intent("stop")
+    desk.committed(intent)
+    record = desk.ledger.advance_order(desk.report(intent, OrderState.OPEN))
+    desk.clock.set(desk.start_ms + 3_000_000)
+    desk.exchange.on_find += [TIMEOUT] * 4
+    await desk.finished(desk.executor.settle(record, None, patience_s=2.0))
+    assert desk.halted() == []
 
 
 async def test_an_open_order_that_the_venue_forgot_is_cancelled(desk: Any) -> None:
@@ -138,7 +272,7 @@ async def test_cancelling_is_recorded_and_an_unreachable_venue_leaves_the_order_
     assert states == [OrderState.CANCELLED, OrderState.OPEN, OrderState.CANCELLED]
 
 
-@pytest.mark.parametrize("wrong", [{"resend_grace_s": -1.0}, {"query_attempts": 1}, {"query_backoff_s": 0.0}])
+@pytest.mark.parametrize("wrong", [{"resend_grace_s": -1.0}, {"query_bound_s": float("inf")}, {"query_backoff_s": 0.0}])
 def test_impatient_settings_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="execution:"):
         ExecutionParams(**wrong)

@@ -11,7 +11,7 @@ import pytest
 from shared.domain.errors import OutcomeUnknown, VenueRejected, VenueUnreachable
 from shared.domain.money import SymbolRules
 from shared.domain.orders import OrderIntent, OrderRecord, OrderReport, OrderState
-from shared.domain.records import Halt, Lease
+from shared.domain.records import EquityPoint, Halt, Lease
 from shared.trading.book import BookState
 from shared.trading.execution import Executor
 from shared.trading.execution_params import ExecutionParams
@@ -73,8 +73,15 @@ class Tended:
         return lease
 
     def committed(self, *intents: OrderIntent) -> None:
-        decision = replace(self.desk.decision(), stop_price=90.0)
-        assert self.desk.ledger.commit_decision(decision, intents, self.lease())
+        """A decision of 10,000 of equity at 100 that wants what its market orders add up to, on what is held."""
+        desk = self.desk
+        legs = [intent for intent in intents if intent.stop_price is None]
+        wanted = desk.held() + sum((intent.quantity * intent.side.sign for intent in legs), Decimal(0))
+        decision = replace(desk.decision(), stop_price=90.0, approved_fraction=float(wanted) / 100)
+        desk.ledger.record_equity(
+            desk.book, EquityPoint(decision.bar_close_ms, Decimal(10_000), Decimal(10_000), Decimal(10_000))
+        )
+        assert desk.ledger.commit_decision(decision, intents, self.lease())
         self.book.changed()
 
     async def tend(self, seconds: float = 0.0) -> bool:
@@ -195,11 +202,11 @@ async def test_an_order_that_never_reached_the_venue_is_sent_again_with_pauses_w
     desk.exchange.on_send += [VenueUnreachable("refused")] * 2
     desk.exchange.on_find += [None, None]
     sent_by = []
-    for _ in range(20):
+    for _ in range(30):
         await tended.tend(0.25)
         sent_by.append(desk.exchange.sent.count(market.client_id))
     first, second, third = (sent_by.index(number) for number in (1, 2, 3))
-    assert first >= 8  # two denials, two seconds apart
+    assert first >= 16  # two denials, four seconds apart
     assert (second - first, third - second) == (2, 4)
     assert (sent_by[-1], desk.held()) == (3, 1)
 

@@ -1,0 +1,32 @@
+"""Numbers as people read them, the same in every table.
+
+What is not known is an empty cell, or what the caller says: never a zero.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+
+def fixed(value: float | Decimal | None, digits: int = 2, *, unknown: str = "") -> str:
+    """With `digits` decimals."""
+    return unknown if value is None else f"{value:,.{digits}f}"
+
+
+def percent(value: float | None, digits: int = 2, *, unknown: str = "") -> str:
+    """A fraction in per cent."""
+    return unknown if value is None else f"{value:.{digits}%}"
+
+
+def price(value: float | Decimal | str) -> str:
+    """A price or an amount: cents from a thousand on, six digits below."""
+    number = float(value)
+    return f"{number:,.2f}" if abs(number) >= 1000 else f"{number:,.6g}"
+
+
+def age(seconds: float) -> str:
+    """How long ago, in the unit that a person would choose."""
+    for unit, size, limit in (("s", 1, 120), ("min", 60, 7200), ("h", 3600, 172_800)):
+        if seconds < limit:
+            return f"{seconds / size:,.0f} {unit} ago"
+    return f"{seconds / 86_400:,.0f} days ago"

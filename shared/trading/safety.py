@@ -1,0 +1,138 @@
+"""What comes before everything else at each look, in stream and in schedule mode alike: nothing that is held stays unprotected.
+
+    breakers -> halts -> the emergency -> exits while the ledger is away -> exits taken over -> stops and slices, by symbol
+
+Each of these fails and is tried again by itself; only the venue's wish to be left alone holds all of them up. Nothing here
+waits for a reconciliation, a bar or a question that only serves the record.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from shared.domain.errors import LeaseLost
+from shared.domain.records import HaltKind
+from shared.trading.attempts import LEDGER, Attempts
+from shared.trading.guardian import Guardian
+from shared.trading.session import LivePorts, Session, SessionSpec
+from shared.trading.tape import Tape
+from shared.trading.trader_params import TraderParams
+
+EMERGENCY, EXITS, DOUBTS = "emergency", "exits without the ledger", "account"
+
+
+class Safety:
+    """Looks after what one session holds."""
+
+    def __init__(
+        self, ports: LivePorts, spec: SessionSpec, params: TraderParams, session: Session, tape: Tape, attempts: Attempts
+    ) -> None:
+        self._clock = ports.clock
+        self._params = params
+        self._session = session
+        self._attempts = attempts
+        self._deadline_s = spec.params.execution.stop_deadline_s
+        self._next_bare_ms = 0
+        self._restless: set[str] = set()
+        """symbols with something left to do"""
+        self.guardian = Guardian(ports, spec, session, tape)
+
+    async def look(self) -> None:
+        """One pass. Raises `LeaseLost` and what is not ours."""
+        attempts, guardian = self._attempts, self.guardian
+        for halt in guardian.mark():
+            attempts.say("warning", f"halted: {halt.reason}")
+        self._count_failures()
+        await attempts.when_due(LEDGER, self._look_at_halts)
+        await attempts.when_due(EMERGENCY, guardian.run_emergency, longest_s=self._deadline_s / 2)
+        await self._without_ledger()
+        if not attempts.due(LEDGER):
+            return
+        await attempts.when_due(EXITS, guardian.take_over_exits, longest_s=self._deadline_s / 2)
+        await self._protect()
+        if self._session.executor.doubts:
+            await attempts.when_due(DOUBTS, self._session.resolve_doubts, longest_s=self._deadline_s / 2)
+
+    async def after_message(self, symbol: str, client_id: str) -> None:
+        """An order of `symbol` has moved: remainders are ordered, stops follow the position. Raises as `look`."""
+
+        async def follow() -> None:
+            await self._session.follow_up.finished(client_id)
+            await self._session.follow_up.tend([symbol])
+
+        await self._attempts.attempt(_protection(symbol), follow, longest_s=self._deadline_s / 2)
+
+    @property
+    def bare(self) -> tuple[str, ...]:
+        """Symbols with a position that is not fully protected, as far as is known."""
+        return self._session.desk.bare
+
+    @property
+    def unfinished(self) -> str:
+        """What must not be left alone, in one line; empty where all is protected, flat if it has to be, and known."""
+        found = [f"{symbol} is held without its full stop" for symbol in self.bare]
+        if not self.guardian.is_closed:
+            found.append(f"the emergency is not over ({self.guardian.reason})")
+        if self._attempts.health.reason:
+            found.append(self._attempts.health.reason)
+        return "; ".join(found)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether a symbol has something left to do: a slice, an order whose fate is open."""
+        return bool(self._restless)
+
+    async def _look_at_halts(self) -> None:
+        self.guardian.look()
+        if self._attempts.health.recover(LEDGER):
+            self._attempts.in_doubt = True  # what the streams said meanwhile is not in it
+
+    async def _without_ledger(self) -> None:
+        """What has no stop must not wait for the ledger to come back."""
+        now_ms = self._clock.now_ms()
+        lasting_s = self._attempts.health.lasting_s(LEDGER, now_ms)
+        if lasting_s < self._deadline_s or now_ms < self._next_bare_ms:
+            return
+        self._next_bare_ms = now_ms + round(self._deadline_s * 500)
+        outage = f"ledger-{now_ms - round(lasting_s * 1000)}"
+
+        async def close() -> None:
+            await self.guardian.close_bare(outage)
+
+        await self._attempts.when_due(EXITS, close, longest_s=self._deadline_s / 2)
+
+    async def _protect(self) -> None:
+        """Stops and slices of every symbol that has any, side by side: none waits for another one's answers."""
+        book = self._session.book
+        touched: set[str] = set()
+
+        async def read() -> None:
+            touched.update(book.held_symbols(), (record.intent.symbol for record in book.unfinished()))
+
+        if not await self._attempts.attempt(LEDGER, read):
+            return
+        touched.update(self.bare, self._restless)
+        symbols = [symbol for symbol in self._session.symbols if symbol in touched]
+        ended = await asyncio.gather(*map(self._protect_one, symbols), return_exceptions=True)
+        failed = [outcome for outcome in ended if isinstance(outcome, BaseException)]
+        for error in sorted(failed, key=lambda error: isinstance(error, LeaseLost)):
+            raise error  # a bug before the loss of the lease
+
+    async def _protect_one(self, symbol: str) -> None:
+        async def tend() -> None:
+            self._restless.add(symbol)
+            if await self._session.follow_up.tend([symbol]):
+                self._restless.discard(symbol)
+
+        await self._attempts.when_due(_protection(symbol), tend, longest_s=self._deadline_s / 2)
+
+    def _count_failures(self) -> None:
+        """Too many failures that nobody explains halt the book and close its positions."""
+        reason, self._attempts.too_many = self._attempts.too_many, ""
+        if reason:
+            bound = f"{self._params.operational_failures} failures within {self._params.operational_window_s:.0f} s"
+            self.guardian.halt(HaltKind.OPERATIONAL, f"{bound}, the last one: {reason}", None)
+
+
+def _protection(symbol: str) -> str:
+    return f"protection of {symbol}"
