@@ -31,7 +31,7 @@ from shared.domain.records import (
     Trade,
 )
 from shared.domain.research import CampaignRecord, Champion, Pattern, RecalibrationEvent, TaskRecord, Trial
-from shared.domain.stream import MarketMessage, UserMessage
+from shared.domain.stream import Channel, MarketMessage, UserMessage
 from shared.risk.approval import ApprovedOrder
 
 Item = TypeVar("Item")
@@ -115,7 +115,7 @@ class Exchange(Protocol):
         ...
 
     async def prepare(self, symbols: Iterable[str], leverage: int) -> None:
-        """One-way mode, cross margin and `leverage`, set where needed and verified by reading back.
+        """One-way mode, cross margin and `leverage`, set where needed and verified by reading back; fees in quote currency.
 
         Raises `ReconciliationError` where the venue still says otherwise.
         """
@@ -126,9 +126,10 @@ class Exchange(Protocol):
         ...
 
     async def send(self, order: ApprovedOrder) -> OrderReport:
-        """Place an order. A duplicate client id is success: the existing order is queried and reported.
+        """Place an order, in one request that is never repeated. A duplicate client id is success: the order is looked up.
 
-        Raises `VenueRejected` (final), `VenueUnreachable` (not sent) or `OutcomeUnknown` (query with `find`).
+        Raises `VenueRejected` (final), `VenueUnreachable` (not sent; `ClockRefused`: not taken because of its time) or
+        `OutcomeUnknown` (query with `find`).
         """
         ...
 
@@ -172,8 +173,8 @@ class MarketStream(Protocol):
         """
         ...
 
-    async def reconnect(self, reason: str) -> None:
-        """Drop the connection and make a new one: the consumer's watchdog does not believe it any more."""
+    async def reconnect(self, reason: str, channel: Channel | None = None) -> None:
+        """Drop the connection that serves `channel` (default: all) and make a new one: the watchdog does not believe it."""
         ...
 
     async def close(self) -> None:
@@ -252,8 +253,10 @@ class Ledger(Protocol):
         """Give it up; silent where it is already lost."""
         ...
 
-    def commit_decision(self, decision: Decision, intents: Sequence[OrderIntent], lease: Lease) -> bool:
-        """Store a decision and its order intents in one transaction.
+    def commit_decision(
+        self, decision: Decision, intents: Sequence[OrderIntent], lease: Lease, point: EquityPoint | None = None
+    ) -> bool:
+        """Store a decision, its order intents and the equity `point` that they were sized with in one transaction.
 
         False, and nothing is written, where the decision is already there. Raises `LeaseLost` where the lease's token is
         not the newest.

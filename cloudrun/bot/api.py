@@ -1,8 +1,9 @@
-"""The bot's HTTP interface. It reads the ledger; only POST /step (schedule mode) trades.
+"""The bot's HTTP interface. It reads the ledger; only POST /step and POST /tend (schedule mode) trade.
 
 GET /healthz   this process answers                    GET /metrics   Prometheus text
 GET /readyz    the ledger answers and a trader lives   GET /status    the book as JSON, as `ost status --json`
 POST /step     the whole step of the newest closed bar (or ?bar_close_ms=…); the same request again changes nothing
+POST /tend     between bars, each minute: what happened since is settled, protected and, where a halt says so, closed
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import threading
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from flask import Flask, Response, request
@@ -28,12 +30,15 @@ from shared.domain.errors import (
     LeaseLost,
     LedgerError,
     LedgerUnavailable,
+    NotAtRest,
     OstError,
     UsageError,
     VenueError,
 )
+from shared.domain.records import Heartbeat
 from shared.ports import Ledger
 from shared.trading.health import TraderState
+from shared.trading.schedule import tend_once
 from shared.trading.session_types import StepReport
 
 RETRY_S = 10
@@ -44,7 +49,6 @@ def create_app(settings: Settings, ledger: Ledger | None = None) -> Flask:
     """The application of one book; `ledger` is opened at the first request that needs it unless given."""
     app = Flask("bot")
     memory = _Memory(settings, ledger)
-    stepping = threading.Lock()
 
     @app.get("/healthz")
     def healthz() -> Response:
@@ -69,21 +73,18 @@ def create_app(settings: Settings, ledger: Ledger | None = None) -> Flask:
         return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
 
     if settings.bot.mode is BotMode.SCHEDULE:
+        trading = threading.Lock()
 
         @app.post("/step")
         def step() -> Response:
-            if not _is_allowed(settings):
-                return _json({"error": "this request carries no valid token (Authorization: Bearer …)"}, 401)
             text = request.args.get("bar_close_ms", "")
             if text and not text.isdecimal():
                 return _json({"error": f"bar_close_ms is {text!r}; expected milliseconds since 1970"}, 400)
-            if not stepping.acquire(blocking=False):
-                return _json({"error": "a step is under way; ask again later"}, 409)
-            try:
-                book = memory.traded
-                return _json(_report(book.name, asyncio.run(_step(book, int(text) if text else None))))
-            finally:
-                stepping.release()
+            return _traded(settings, trading, lambda: _step(memory.traded, int(text) if text else None))
+
+        @app.post("/tend")
+        def tend() -> Response:
+            return _traded(settings, trading, lambda: _tend(memory.traded))
 
     @app.errorhandler(OstError)
     def refused(error: OstError) -> Response:
@@ -129,20 +130,22 @@ class _Memory:
     def why_not_ready(self) -> str:
         """Empty where requests and bars are served."""
         try:
-            if self._settings.bot.mode is BotMode.SCHEDULE:
-                self.ledger.books()
-                return ""
             now_ms = wiring.clock().now_ms()
             beats = self.ledger.heartbeats(self.book)
         except LedgerError as error:
             return str(error)
+        if self._settings.bot.mode is BotMode.SCHEDULE:
+            requests = sorted((beat for beat in beats if beat.role == "schedule"), key=lambda beat: beat.time_ms)
+            return _left_bare(requests[-1]) if requests else ""
         fresh = [beat for beat in beats if now_ms - beat.time_ms <= self._settings.bot.alive_s * 1000]
         if not fresh:
             newest = max((beat.time_ms for beat in beats), default=None)
             age = "" if newest is None else f": the last one is {(now_ms - newest) / 1000:.0f} s old"
             return f"no heartbeat of a trader of the book {self.book}{age}"
         states = {beat.state.get("state") for beat in fresh}
-        return "" if states & _WORKING else f"the trader is {' '.join(sorted(map(str, states)))}"
+        if not states & _WORKING:
+            return f"the trader is {' '.join(sorted(map(str, states)))}"
+        return next(filter(None, map(_left_bare, fresh)), "")
 
     def status(self) -> dict[str, Any] | None:
         record = next((record for record in self.ledger.books() if record.book == self.book), None)
@@ -152,9 +155,27 @@ class _Memory:
         return {"status": book_status(self.ledger, record, self._settings, now_ms)}
 
 
-async def _step(book: LiveBook, bar_close_ms: int | None) -> StepReport:
-    async with opened(book, lockstep=True) as session:
-        return await step_once(session, bar_close_ms)
+def _traded(settings: Settings, trading: threading.Lock, work: Callable[[], Coroutine[Any, Any, Any]]) -> Response:
+    """What `work` answers, for one request at a time that is allowed to."""
+    if not _is_allowed(settings):
+        return _json({"error": "this request carries no valid token (Authorization: Bearer …)"}, 401)
+    if not trading.acquire(blocking=False):
+        return _json({"error": "another request trades the book; ask again later"}, 409)
+    try:
+        return _json(asyncio.run(work()))
+    finally:
+        trading.release()
+
+
+async def _step(book: LiveBook, bar_close_ms: int | None) -> dict[str, Any]:
+    async with opened(book, lockstep=True) as live:
+        return _report(book.name, await step_once(live, bar_close_ms))
+
+
+async def _tend(book: LiveBook) -> dict[str, Any]:
+    async with opened(book, lockstep=True) as live:
+        await tend_once(live.ports, live.spec, live.params)
+    return {"book": book.name, "at_rest": True}
 
 
 def _report(book: str, report: StepReport) -> dict[str, Any]:
@@ -172,6 +193,12 @@ def _report(book: str, report: StepReport) -> dict[str, Any]:
     }
 
 
+def _left_bare(beat: Heartbeat) -> str:
+    """What a process holds without protection, in words; empty where there is nothing."""
+    symbols = beat.state.get("bare") or []
+    return f"held without a full stop: {' '.join(symbols)}" if symbols else ""
+
+
 def _is_allowed(settings: Settings) -> bool:
     """Outside paper mode a request carries the token; in paper mode too, where one is set."""
     token = wiring.secrets().bot_token
@@ -184,7 +211,7 @@ def _is_allowed(settings: Settings) -> bool:
 def _status_of(error: OstError) -> int:
     if isinstance(error, LeaseLost):
         return 409
-    if isinstance(error, LedgerUnavailable | VenueError | BusUnavailable | DataError):
+    if isinstance(error, LedgerUnavailable | VenueError | BusUnavailable | DataError | NotAtRest):
         return 503
     return 400 if isinstance(error, UsageError) else 500
 

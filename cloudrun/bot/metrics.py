@@ -66,7 +66,12 @@ class BookCollector(Collector):
             halts.add_metric([self._book, kind], count)
         events = len(self._ledger.unpublished_events(MOST_EVENTS))
         waiting = self._gauge("ost_outbox_waiting", f"Events not yet published, up to {MOST_EVENTS}", events)
-        return [by_state, halts, waiting, *self._answers()]
+        aside = self._gauge(
+            "ost_outbox_set_aside",
+            "Events that the bus refused again and again",
+            len(self._ledger.set_aside_events(self._book)),
+        )
+        return [by_state, halts, waiting, aside, *self._answers()]
 
     def _answers(self) -> list[Metric]:
         """How long the venue took to answer the orders of the last day that is stored."""
@@ -86,6 +91,7 @@ class BookCollector(Collector):
         labels = ["book", "role", "holder"]
         age = GaugeMetricFamily("ost_heartbeat_age_seconds", "Since the process was last heard", labels=labels)
         state = GaugeMetricFamily("ost_trader_state", "1 for the state of the process", labels=[*labels, "state"])
+        bare = GaugeMetricFamily("ost_unprotected_positions", "Positions without their full stop", labels=labels)
         counters = {name: CounterMetricFamily(f"ost_{name}", f"{name} of the process", labels=labels) for name in _COUNTERS}
         now_ms = self._clock.now_ms()
         for beat in self._ledger.heartbeats(self._book):
@@ -93,11 +99,12 @@ class BookCollector(Collector):
                 continue
             named = [self._book, beat.role, beat.holder]
             age.add_metric(named, (now_ms - beat.time_ms) / 1000)
+            bare.add_metric(named, float(len(beat.state.get("bare") or ())))
             for known in TraderState:
                 state.add_metric([*named, known.value], 1.0 if _state(beat) == known.value else 0.0)
             for name, counter in counters.items():
                 counter.add_metric(named, float(beat.state.get(name) or 0))
-        return [age, state, *counters.values()]
+        return [age, state, bare, *counters.values()]
 
     def _gauge(self, name: str, text: str, value: float) -> Metric:
         metric = GaugeMetricFamily(name, text, labels=["book"])

@@ -1,6 +1,7 @@
 """Booking: what a fill, a cancellation or a funding stamp does to the account, and the events that tell of it.
 
-Event order follows the recorded user stream: TRADE_LITE, ACCOUNT_UPDATE, then the ORDER_TRADE_UPDATE of the fill.
+Event order follows the recorded user stream: TRADE_LITE, ACCOUNT_UPDATE, then the ORDER_TRADE_UPDATE of the fill. Fees in BNB
+(`feeBurn`) are a tenth cheaper and leave the wallet alone: BNB is not in it.
 """
 
 from __future__ import annotations
@@ -12,6 +13,10 @@ from cloudrun.exchange.core import Core
 from cloudrun.exchange.state import AlgoOrder, Order, TradeRow, quantised
 from shared.backtest.costs import fee, fee_bps, funding_payment
 from shared.domain.money import ZERO, to_decimal
+
+BNB_DISCOUNT = Decimal("0.9")
+BNB_PRICE = Decimal(600)
+"""quote currency; a round number, as nothing but the currency matters"""
 
 
 def register(core: Core, order: Order) -> None:
@@ -29,6 +34,9 @@ def fill(core: Core, order: Order, quantity: Decimal, price: Decimal, *, maker: 
     position = account.positions[order.symbol]
     realised = position.apply(order.sign * quantity, price, time_ms)
     commission = quantised(fee(quantity * price, to_decimal(fee_bps(core.costs, maker=maker))))
+    asset = "BNB" if account.fee_burn else "USDT"
+    if account.fee_burn:
+        commission = quantised(commission * BNB_DISCOUNT / BNB_PRICE)
     order.executed += quantity
     order.quote += quantity * price
     order.updated_ms = time_ms
@@ -36,11 +44,12 @@ def fill(core: Core, order: Order, quantity: Decimal, price: Decimal, *, maker: 
     if not order.is_open:
         account.open_orders.pop(order.id, None)
     trade = TradeRow(
-        account.take_id(), order.id, order.symbol, order.sign, price, quantity, commission, realised, maker, time_ms
+        account.take_id(), order.id, order.symbol, order.sign, price, quantity, commission, realised, maker, time_ms, asset
     )
     account.trades.append(trade)
     account.record_income(order.symbol, "REALIZED_PNL", realised, time_ms, trade.id)
-    account.record_income(order.symbol, "COMMISSION", -commission, time_ms, trade.id)
+    if not account.fee_burn:
+        account.record_income(order.symbol, "COMMISSION", -commission, time_ms, trade.id)
     core.events.append(stream_payloads.trade_lite(order, trade))
     core.events.append(stream_payloads.account_update(core, "ORDER", (order.symbol,), ZERO, time_ms))
     core.events.append(stream_payloads.order_update(order, "TRADE", trade))

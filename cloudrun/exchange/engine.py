@@ -15,10 +15,10 @@ from typing import Any
 from cloudrun.exchange import orders, payloads
 from cloudrun.exchange.core import Core, Event
 from cloudrun.exchange.depth import Depth
-from cloudrun.exchange.filters import Params, integer
+from cloudrun.exchange.filters import Params, flag, integer
 from cloudrun.exchange.market import Market
 from cloudrun.exchange.passage import advance
-from cloudrun.exchange.refusal import Refusal, refusal
+from cloudrun.exchange.refusal import Refusal, missing, refusal
 from cloudrun.exchange.state import Account, PositionState
 from shared.backtest.params import CostParams
 from shared.domain.errors import ConfigError
@@ -77,6 +77,7 @@ class Engine:
             "cancel_algo": self._cancel_algo,
             "cancel_all_algos": lambda params: self._cancel_all(params, algos=True),
             "leverage": self._leverage,
+            "fee_burn": self._fee_burn,
         }
 
     @property
@@ -133,6 +134,12 @@ class Engine:
     def _cancel_algo(self, params: Params) -> dict[str, Any]:
         algo = orders.cancel_algo(self.core, params)
         return {"algoId": algo.id, "clientAlgoId": algo.client_id, "code": "200", "msg": "success"}
+
+    def _fee_burn(self, params: Params) -> dict[str, Any]:
+        if not params.get("feeBurn"):
+            raise missing("feeBurn")
+        self.core.account.fee_burn = flag(params, "feeBurn")
+        return DONE
 
     def _leverage(self, params: Params) -> dict[str, Any]:
         market = self.core.symbol(params)

@@ -98,7 +98,7 @@ def trade(row: TradeRow) -> Json:
     return {
         "buyer": row.sign > 0,
         "commission": money_text(row.commission),
-        "commissionAsset": "USDT",
+        "commissionAsset": row.commission_asset,
         "id": row.id,
         "maker": row.maker,
         "orderId": row.order_id,

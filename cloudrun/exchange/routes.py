@@ -166,6 +166,8 @@ def _settings(desk: Desk, add: Callable[..., None]) -> None:
     add(Security.SIGNED, "POST", "/fapi/v1/positionSide/dual", position_mode)
     add(Security.SIGNED, "GET", "/fapi/v1/multiAssetsMargin", lambda _: {"multiAssetsMargin": False}, 30)
     add(Security.SIGNED, "POST", "/fapi/v1/multiAssetsMargin", multi_assets)
+    add(Security.SIGNED, "GET", "/fapi/v1/feeBurn", lambda _: {"feeBurn": core.account.fee_burn}, 30)
+    add(Security.SIGNED, "POST", "/fapi/v1/feeBurn", lambda params: desk.execute("fee_burn", params))
 
 
 def _orders(desk: Desk, add: Callable[..., None]) -> None:

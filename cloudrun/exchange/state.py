@@ -99,6 +99,8 @@ class TradeRow:
     realised: Decimal
     maker: bool
     time_ms: int
+    commission_asset: str = "USDT"
+    """another one is not the wallet's: it leaves no trace in wallet and income"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +168,8 @@ class Account:
     trades: list[TradeRow] = field(default_factory=list)
     income: list[IncomeRow] = field(default_factory=list)
     next_id: int = 1_000_001
+    fee_burn: bool = False
+    """whether fees are paid in BNB"""
 
     def take_id(self) -> int:
         """The next identifier; ids are unique over orders, algo orders, trades and income, and increase."""

@@ -42,7 +42,7 @@ def order_update(order: Order, execution: str, trade: TradeRow | None = None) ->
             "z": decimal_text(order.executed),
             "L": decimal_text(trade.price) if trade else "0",
             "n": money_text(trade.commission) if trade else "0",
-            "N": "USDT",
+            "N": trade.commission_asset if trade else "USDT",
             "T": time_ms,
             "t": trade.id if trade else 0,
             "b": "0",

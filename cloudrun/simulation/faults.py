@@ -80,6 +80,14 @@ class Part(StrEnum):
     """new connections too"""
 
 
+FOR_EVER = 1_000_000
+PAINFUL = (
+    "before POST /fapi/v1/order",
+    "before POST /fapi/v1/algoOrder",
+    "after POST /fapi/v1/order",
+    "after ledger.commit_decision",
+)
+"""port calls about an order that is decided, allowed, or signed"""
 LAST_FATED_STEP = 3_000
 """a process of a few bars takes about so many steps"""
 
@@ -209,19 +217,26 @@ class Faults:
 
     def kills(self, port_call: str) -> bool:
         """Whether the process dies at `port_call`."""
+        if not self._kills:
+            return False
         dies = sum(counter.strikes(port_call) for counter in self._kills) > 0  # every rule counts
         self.struck += dies
         return dies
 
     def stops_for_s(self, port_call: str) -> float:
         """How long the process is frozen at `port_call`; 0 where it is not."""
+        if not self._stops:
+            return 0.0
         for_s = max((for_s for counter, for_s in self._stops if counter.strikes(port_call)), default=0.0)
         self.struck += for_s > 0
         return for_s
 
     def down(self, part: Part, now_s: float) -> bool:
         """Whether `part` fails now."""
-        return any(window.part is part and window.start_s <= now_s < window.end_s for window in self.plan.windows)
+        for window in self.plan.windows:  # asked for every message: a generator would take as long as all the rest of it
+            if window.part is part and window.start_s <= now_s < window.end_s:
+                return True
+        return False
 
     def happens(self, rate: float, now_s: float) -> bool:
         """Whether a fault of this rate strikes now."""
@@ -274,6 +289,7 @@ def random_plan(rng: np.random.Generator, until_s: float) -> FaultPlan:
         delay=0.02 * intensity,
         repeat=0.02 * intensity,
         disconnect=0.002 * intensity,
+        malformed=0.002 * intensity,
     )
     windows = [
         Window(part, start_s, min(start_s + float(rng.exponential(length_s)), until_s))
@@ -281,7 +297,11 @@ def random_plan(rng: np.random.Generator, until_s: float) -> FaultPlan:
             (Part.VENUE, 0.15, 60.0),
             (Part.NETWORK, 0.2, 20.0),
             (Part.LEDGER, 0.2, 20.0),
-            (Part.MARKET_STREAM, 0.25, 60.0),
+            (Part.LEDGER_HANGS, 0.1, 30.0),
+            (Part.MARKET_STREAM, 0.15, 60.0),
+            (Part.BARS, 0.08, 60.0),
+            (Part.MARKS, 0.08, 60.0),
+            (Part.QUOTES, 0.08, 60.0),
             (Part.USER_STREAM, 0.25, 60.0),
             (Part.STREAMS, 0.1, 40.0),
         )
@@ -290,4 +310,33 @@ def random_plan(rng: np.random.Generator, until_s: float) -> FaultPlan:
     ]
     jumps = ((float(rng.uniform(0, until_s)), int(rng.integers(-4000, 4000))),) if rng.random() < 0.1 * intensity else ()
     expiries = (float(rng.uniform(0, until_s)),) if rng.random() < 0.15 * intensity else ()
-    return FaultPlan(rates, tuple(windows), jumps=jumps, key_expiries=expiries, until_s=until_s)
+    return FaultPlan(
+        rates,
+        tuple(windows),
+        rules=_rules(rng, intensity),
+        stops=_stops(rng, intensity),
+        jumps=jumps,
+        key_expiries=expiries,
+        terminations=_instants(rng, 0.1 * intensity, until_s),
+        cancelled_stops=_instants(rng, 0.1 * intensity, until_s),
+        until_s=until_s,
+    )
+
+
+def _instants(rng: np.random.Generator, chance: float, until_s: float) -> tuple[float, ...]:
+    return (float(rng.uniform(0, until_s)),) if rng.random() < chance else ()
+
+
+def _rules(rng: np.random.Generator, intensity: float) -> tuple[Rule, ...]:
+    """Sometimes what only the books need fails all the time, once the account was prepared."""
+    if rng.random() >= 0.05 * intensity:
+        return ()
+    return (Rule("GET /fapi/v1/income", Effect.GATEWAY, skip=int(rng.integers(1, 4)), times=FOR_EVER),)
+
+
+def _stops(rng: np.random.Generator, intensity: float) -> tuple[tuple[Rule, float], ...]:
+    """Sometimes a process is frozen where it hurts: about an order that is decided, allowed, or signed."""
+    if rng.random() >= 0.08 * intensity:
+        return ()
+    where = PAINFUL[int(rng.integers(len(PAINFUL)))]
+    return ((Rule(where, skip=int(rng.integers(0, 4))), float(rng.uniform(1.0, 50.0))),)

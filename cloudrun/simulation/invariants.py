@@ -77,9 +77,9 @@ class Watch:
     def asking(self, process: Process, what: str) -> None:
         """`process` has decided to send the request `what`."""
         now_s = (self.venue.now_ms - self.venue.start_ms) / 1000
-        if self.bans.broken(process, now_s, self.limits.clock_error_ms / 1000):
-            wait_s = self.bans.until_s(process) - now_s
-            self.story.violate(f"{process.name} asked {what} {wait_s:.1f} s before the venue's Retry-After was over")
+        early_s = self.bans.too_early_s(process, what, now_s, self.limits.clock_error_ms / 1000)
+        if early_s:
+            self.story.violate(f"{process.name} asked {what} {early_s:.1f} s before the venue's Retry-After was over")
 
     def sending(self, process: Process, params: dict[str, str]) -> None:
         """`process` has decided to put an order on the wire now."""
@@ -161,7 +161,7 @@ class Watch:
     def wrote(self, process: Process, method: str, arguments: tuple[Any, ...], result: Any) -> None:
         """A ledger call took effect."""
         if method == "commit_decision" and result:
-            decision, intents, lease = arguments
+            decision, intents, lease, *_ = arguments
             self._committed(process, lease)
             self.decisions += 1
             key = (decision.asset.symbol, decision.bar_close_ms)

@@ -161,7 +161,7 @@ class Network:
         """`process` has read an answer; one that says how long to wait binds it from now on."""
         wait_s = float(reply.headers.get("Retry-After", 0.0))
         if wait_s:
-            self.bans.told(process, self._loop.time() + wait_s)
+            self.bans.tell(process, self._loop.time() + wait_s)
 
     def _lateness_s(self, request: Request) -> float:
         """How late the venue comes to `request`: mostly within the window for which it was signed."""

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from cloudrun.simulation.faults import Part
-from cloudrun.simulation.network import Network, Session
-from cloudrun.simulation.process import Process, ProcessClock
+from cloudrun.simulation.network import Session
+from cloudrun.simulation.process import Process
 from cloudrun.simulation.venue import CREDENTIALS
 from shared.adapters.exchange.client import make_client
 from shared.adapters.exchange.connection import Connection
 from shared.adapters.exchange.params import ConnectionParams, in_trader
+from shared.adapters.exchange.pauses import SharedPauses
 from shared.domain.errors import BusUnavailable, LedgerUnavailable
 from shared.domain.events import Event
 from shared.domain.orders import OrderIntent
@@ -78,8 +79,8 @@ class LedgerGate:
         self._process.touch("before ledger.note_pause")
         self._may_fail("the ledger does not answer (simulated)")
         self._world.ledger.note_pause(venue, until_ms)
-        clock = self._world.clock
-        self._world.network.bans.known_to_all(self._world.loop.time() + (until_ms - clock.now_ms()) / 1000)
+        now_s = self._world.loop.time()
+        self._world.network.bans.known(now_s, now_s + (until_ms - self._world.venue.now_ms) / 1000)
         self._process.touch("after ledger.note_pause")
 
     def _may_fail(self, why: str) -> None:
@@ -97,6 +98,7 @@ class LedgerGate:
             self._has_hung = False
             return
         world.outages.ledger_failed(now_s)
+        world.network.bans.ledger_failed(now_s)
         raise LedgerUnavailable(why)
 
     def _may_fail_afterwards(self) -> None:
@@ -117,14 +119,15 @@ class Clients:
     def __init__(self) -> None:
         self._idle: list[Any] = []
 
-    def connection(self, network: Network, process: Process, clock: ProcessClock, seed: int) -> Connection:
+    def connection(self, world: World, process: Process, ledger: Ledger) -> Connection:
         """A connection of `process` through real ccxt on the simulated network."""
         client = self._idle.pop() if self._idle else _client()
-        client.session = Session(network, process)
+        client.session = Session(world.network, process)
         client.closed_by_user = False
         client.asyncio_loop = asyncio.get_running_loop()
         process.at_end(lambda: self._take_back(client))
-        return Connection(client, clock, np.random.default_rng(seed), in_trader(ConnectionParams()))
+        rng, params = np.random.default_rng(world.spec.seed), in_trader(ConnectionParams())
+        return Connection(client, world.clock, rng, params, SharedPauses(ledger, BASE_URL))
 
     def _take_back(self, client: Any) -> None:
         client.session = None

@@ -27,6 +27,7 @@ class Process:
 
     def __init__(self, loop: VirtualLoop, name: str, on_touch: Callable[[Process, str], None] | None = None) -> None:
         self.name = name
+        self.born_s = loop.time()
         self.alive = True
         self.main: asyncio.Task[Any] | None = None
         self.calls = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from cloudrun.simulation.long_runs import Runs, section
 from cloudrun.simulation.runner import Tally, replay_command
 from cloudrun.simulation.scenarios import RANDOM, SCENARIOS
 
@@ -11,19 +12,24 @@ _HEAD = """# Reliability
 
 The real session and the real trader against the core of the paper exchange, in one process and in simulated time
 (`cloudrun/simulation/`). One seed drives market, latency and faults: requests that are refused, lost before or after they were
-executed, delayed, throttled; streams that drop, delay, repeat, reorder or fall silent; kills at any await and any port call; a
-ledger that is away; clocks that jump; two instances at once. Everything between the decision and the wire is the product's own
-code: session, execution, reconciliation, the SQL ledger, the exchange adapter on ccxt.
+executed, executed late, delayed, throttled; streams and single channels that drop, delay, repeat, reorder, garble or fall
+silent; kills and freezes at any await and any port call; a ledger that is away or hangs; clocks that jump; two instances at
+once. Everything between the decision and the wire is the product's own code: session, execution, reconciliation, the SQL
+ledger, the exchange adapter on ccxt. The sockets of the streams are replaced; but in `real-models` the analyst is a script.
 
 In every run these invariants are watched, and checked once more when everything has come to rest:
 
-- an order is sent only with its intent in the ledger, by the holder of the lease, not while halted or paused, not on stale
-  data;
+- an order is sent and executed only with its intent in the ledger, under a lease that has not run out, not while halted or
+  paused, not on stale data; nothing opens after SIGTERM; nothing is asked before a Retry-After is over;
 - one order for each leg of a decision, one decision for each bar, commits by one writer at a time;
 - ledger position = sum of its fills = the venue's position; the account's equity identity holds to 1e-9;
-- no position without a protective stop beyond the deadline;
+- no position without a protective stop beyond the deadline while orders can be placed, none beyond what was decided;
 - no intent without a final state, unless it rests at the venue or its symbol is frozen with the open question;
+- once the faults are over the book decides and trades again, unless something that is told explains why not;
 - no task and no connection is left behind, no exception is lost.
+
+Besides them each scenario checks the behaviour of its own row, and `tests/simulation/test_checks_can_fail.py` removes that
+behaviour from the program and expects the scenario to complain.
 
 `ost simulate --report docs/reliability.md` writes this page. A failing seed prints the command that replays it;
 `ost simulate --scenario NAME --seeds 1 --first SEED --verbose` tells the story of any of them.
@@ -34,14 +40,14 @@ consumers. Here the outbox is proven (`bus-down`).
 """
 
 
-def page(tallies: Mapping[str, Tally]) -> str:
-    """The page as Markdown. `tallies` by scenario, the random worlds among them."""
+def page(tallies: Mapping[str, Tally], runs: Runs) -> str:
+    """The page as Markdown. `tallies` by scenario, the random worlds among them; `runs` are the newest long ones."""
     rows = ["| failure | correct behaviour | scenario | seeds | violations |", "| --- | --- | --- | ---: | ---: |"]
     for name, scenario in SCENARIOS.items():
         rows.append(_row(scenario.failure, scenario.behaviour, name, tallies.get(name)))
     everything = tallies.get(RANDOM)
     rows.append(_row("Everything at once, by chance", "all of the above", RANDOM, everything))
-    return f"{_HEAD}\n" + "\n".join(rows) + f"\n{_ELSEWHERE}{_totals(tallies)}"
+    return f"{_HEAD}\n" + "\n".join(rows) + f"\n{_ELSEWHERE}{_totals(tallies)}{section(runs)}"
 
 
 def _row(failure: str, behaviour: str, name: str, tally: Tally | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 
 import numpy as np
@@ -11,13 +12,19 @@ from cloudrun.simulation.analyst import Habits
 from cloudrun.simulation.faults import random_plan
 from cloudrun.simulation.market import SYMBOLS, MarketShape
 from cloudrun.simulation.spec import Mode, WorldSpec
+from shared.domain.interval import Interval
+from shared.trading.execution_params import ExecutionParams
 
 QUIET_BARS = 3
+SPARSE = 0.01
+"""share of worlds that are asked for long bars by requests, and looked after each minute in between"""
 
 
 def world_of(seed: int, mode: Mode | None = None) -> WorldSpec:
     """The world of `seed`."""
     rng = np.random.default_rng([seed, 0])
+    if mode is None and rng.random() < SPARSE:
+        return _sparse(seed, rng)
     count = int(rng.choice([1, 2, 3], p=[0.5, 0.4, 0.1]))
     bars = int(rng.integers(4, 7))
     spec = WorldSpec(seed, bars=bars, quiet_bars=QUIET_BARS)
@@ -47,4 +54,20 @@ def world_of(seed: int, mode: Mode | None = None) -> WorldSpec:
         ),
         depth=Depth(Decimal(int(rng.choice([300, 2000])))) if shallow else None,
         standby=bool(rng.random() < 0.15),
+        execution=_execution(rng),
     )
+
+
+def _execution(rng: np.random.Generator) -> ExecutionParams:
+    """In some worlds most orders are large enough to be cut into slices."""
+    if rng.random() >= 0.25:
+        return ExecutionParams()
+    return ExecutionParams(twap_notional=1_000.0, twap_slices=int(rng.integers(2, 5)), twap_seconds=float(rng.choice([10, 25])))
+
+
+def _sparse(seed: int, rng: np.random.Generator) -> WorldSpec:
+    """Requests for long bars: between two of them nobody looks, but for the requests that tend the book."""
+    interval = Interval.H1 if rng.random() < 0.2 else Interval.M15
+    spec = WorldSpec(seed, Mode.SCHEDULE, interval=interval, bars=int(rng.integers(2, 4)), quiet_bars=QUIET_BARS)
+    plan = random_plan(rng, spec.faults_end_s)
+    return replace(spec, plan=plan, habits=Habits(flat=0.1, hold_bars=1), execution=_execution(rng))

@@ -9,7 +9,8 @@ from cloudrun.simulation.spec import Mode
 from cloudrun.simulation.streams import MarketLink, UserLink
 from shared.adapters.exchange import CcxtExchange, CcxtMarketData
 from shared.domain.errors import NotEnoughData
-from shared.trading.schedule import run_once
+from shared.domain.interval import Interval
+from shared.trading.schedule import run_once, tend_once
 from shared.trading.session import LivePorts, Session
 from shared.trading.trader import Trader
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 REQUEST_DELAY_S = 0.3
 """a scheduler's distance from the bar close"""
+LONGEST_PAUSE_S = 10.0
+"""distance of the looks whether the world ends"""
 
 
 async def program(world: World, process: Process) -> None:
@@ -29,12 +32,13 @@ async def program(world: World, process: Process) -> None:
 
 def live_ports(world: World, process: Process) -> LivePorts:
     """The real adapters of one process, on the simulated network."""
-    connection = CLIENTS.connection(world.network, process, world.clock, world.spec.seed)
+    ledger = world.ledger_of(process)
+    connection = CLIENTS.connection(world, process, ledger)
     links = (world.venue.streams, process, world.clock, world.loop, world.faults, world.spec.rotate_after_s)
     return LivePorts(
         exchange=CcxtExchange(connection),
         market=CcxtMarketData(connection),
-        ledger=world.ledger_of(process),
+        ledger=ledger,
         models=MemoryBucket(),
         clock=world.clock,
         lease_clock=world.clock,
@@ -59,8 +63,10 @@ async def session_loop(world: World, process: Process) -> None:
     session = await Session.open(live_ports(world, process), world.spec.session(process.name), world.analyst)
     try:
         while not world.closing:
+            process.serving = True
             close_ms = interval.floor(world.clock.now_ms())
             await session.step(close_ms)
+            process.serving = False
             next_ms = close_ms + interval.ms
             await _pause(world, (next_ms - world.clock.now_ms()) / 1000 + REQUEST_DELAY_S)
         await session.reconcile(full=True)  # as the next bar would: nobody has looked since the last one
@@ -69,24 +75,35 @@ async def session_loop(world: World, process: Process) -> None:
 
 
 async def requests(world: World, process: Process) -> None:
-    """Schedule mode: one request for each bar, until the world ends and once more afterwards."""
+    """Schedule mode: one request for each bar, one each minute in between, until the world ends and once more afterwards.
+
+    The scheduler's clock is right. A request that is refused ends the process; the next one comes soon, as a repetition does.
+    """
     interval = world.spec.interval
-    ports, spec = live_ports(world, process), world.spec.session(process.name)
+    ports, spec, params = live_ports(world, process), world.spec.session(process.name), world.spec.trader
+    close_ms = 0
     while True:
-        close_ms = interval.floor(world.clock.now_ms())
         last = world.closing
+        process.serving = True
         try:
-            await run_once(ports, spec, world.spec.trader, close_ms, world.analyst)
+            if (newest_ms := interval.floor(world.clock.true_ms)) > close_ms:
+                close_ms = newest_ms
+                await run_once(ports, spec, params, close_ms, world.analyst)
+            else:
+                await tend_once(ports, spec, params, world.analyst)
+            world.request_succeeded(process)
         except NotEnoughData as error:
             world.story.tell(f"{process.name}: refused: {error}")
+        process.serving = False
         if last:
             return
-        next_ms = close_ms + interval.ms
-        await _pause(world, (next_ms - world.clock.now_ms()) / 1000 + REQUEST_DELAY_S)
+        now_ms = world.clock.true_ms
+        next_ms = min(close_ms + interval.ms, Interval.M1.floor(now_ms) + Interval.M1.ms)
+        await _pause(world, (next_ms - now_ms) / 1000 + REQUEST_DELAY_S)
 
 
 async def _pause(world: World, seconds: float) -> None:
     """Wait for the next bar, or for the end of the world."""
     while seconds > 0 and not world.closing:
-        await world.clock.sleep(min(seconds, 2.0))
-        seconds -= 2.0
+        await world.clock.sleep(min(seconds, LONGEST_PAUSE_S))
+        seconds -= LONGEST_PAUSE_S

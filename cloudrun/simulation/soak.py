@@ -1,7 +1,8 @@
 """One long run: many simulated days of one-minute bars with faults, watched for growth of memory, tasks and connections.
 
 What grows by nature is kept out of the process (the ledger is a file) or cut (the venue forgets what is older than a day, as
-the real one does after some), so that growth of the process is growth of the trader.
+the real one does after some), so that growth of the process is growth of the trader. Violations, as any other: memory that has
+grown by more than a twentieth since the first day, and tasks or connections beyond what one process ever needs.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import resource
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,18 @@ from cloudrun.simulation.faults import FaultPlan, Part, Rates, Window, random_pl
 from cloudrun.simulation.market import SYMBOLS, MarketShape
 from cloudrun.simulation.sessions import program
 from cloudrun.simulation.spec import WorldSpec
-from cloudrun.simulation.world import World
+from cloudrun.simulation.world import Act, World
 from shared.adapters.sql import open_ledger
 from shared.domain.interval import DAY_MS, HOUR_MS, MINUTE_MS
 
+GROWTH_LIMIT = 0.05
+"""of resident memory after the first day (in a run of less than two days: after its first half), as a fraction"""
+TASKS_LIMIT = 16
+"""tasks of one process: worker, lease, timer, two readers, main, and an order of each symbol with its question"""
+CONNECTIONS_LIMIT = 2
+"""streams of all processes together: one of the market, one of the user"""
+LOOKS = 20
+"""looks at a run of less than that many hours"""
 DAY_S, HOUR_S = 86_400.0, 3_600.0
 
 
@@ -35,23 +44,26 @@ class SoakResult:
     """What a long run has shown."""
 
     days: float
+    symbols: int
     seconds: float
     decisions: int
     orders: int
     fills: int
     faults: int
     processes: int
-    memory_day_one_mb: float
+    memory_first_mb: float
+    """resident, after the first day"""
     memory_end_mb: float
     tasks_most: int
-    """most tasks of one process at the end of an hour"""
+    """most tasks of one process at any look"""
     tasks_end: int
+    connections_most: int
     violations: tuple[str, ...]
 
     @property
     def growth(self) -> float:
         """Of resident memory after the first day, as a fraction."""
-        return self.memory_end_mb / self.memory_day_one_mb - 1
+        return self.memory_end_mb / self.memory_first_mb - 1
 
     def as_dict(self) -> dict[str, Any]:
         """For machines."""
@@ -62,30 +74,32 @@ OnHour = Callable[[int, float, int], None]
 """Told hours passed, resident memory in MB and tasks of the trading process"""
 
 
-def soak(days: float, seed: int, on_hour: OnHour = lambda *_: None) -> SoakResult:
-    """Run `days` simulated days."""
+def soak(days: float, seed: int, on_hour: OnHour = lambda *_: None, *acts: Act) -> SoakResult:
+    """Run `days` simulated days. `acts` are what else happens in that world."""
     began_s = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         ledger = open_ledger(f"sqlite:///{Path(folder) / 'ledger.db'}")
         try:
             world = World(_spec(days, seed), program, ledger=ledger)
-            gauge = _Gauge(world, on_hour)
-            outcome = world.run(gauge.watch)
+            gauge = _Gauge(world.spec.end_s, on_hour)
+            outcome = world.run(gauge.watch, *acts)
         finally:
             ledger.close()
     return SoakResult(
         days=days,
+        symbols=len(world.spec.symbols),
         seconds=round(time.monotonic() - began_s, 1),
         decisions=outcome.decisions,
         orders=outcome.orders,
         fills=outcome.fills,
         faults=outcome.faults,
         processes=outcome.processes,
-        memory_day_one_mb=round(gauge.day_one_mb, 1),
+        memory_first_mb=round(gauge.first_mb, 1),
         memory_end_mb=round(gauge.end_mb, 1),
         tasks_most=gauge.tasks_most,
         tasks_end=gauge.tasks_end,
-        violations=outcome.violations,
+        connections_most=gauge.connections_most,
+        violations=(*outcome.violations, *gauge.complaints()),
     )
 
 
@@ -118,29 +132,51 @@ def _windows(rng: np.random.Generator, end_s: float) -> list[Window]:
     ]
 
 
+@dataclass(slots=True)
 class _Gauge:
-    """Reads memory and tasks every simulated hour."""
+    """Reads memory, tasks and connections every simulated hour, in a short run more often."""
 
-    def __init__(self, world: World, on_hour: OnHour) -> None:
-        self._world = world
-        self._on_hour = on_hour
-        self.day_one_mb = self.end_mb = _memory_mb()
-        self.tasks_most = self.tasks_end = 0
+    end_s: float
+    on_hour: OnHour
+    first_mb: float = field(default_factory=lambda: _memory_mb())
+    end_mb: float = 0.0
+    tasks_most: int = 0
+    tasks_end: int = 0
+    connections_most: int = 0
 
     async def watch(self, world: World) -> None:
-        """Every hour, until the world ends."""
-        hour = 0
+        """Look until the world ends."""
+        pause_s = min(HOUR_S, self.end_s / LOOKS)
+        first_s = min(DAY_S, self.end_s / 2)
         while True:
-            await asyncio.sleep(HOUR_S)
-            hour += 1
+            await asyncio.sleep(pause_s)
             _forget_old(world)
-            self.tasks_end = max((len(process.tasks) for process in world.processes if process.alive), default=0)
-            self.tasks_most = max(self.tasks_most, self.tasks_end)
-            gc.collect()
-            self.end_mb = _memory_mb()
-            if hour <= DAY_S / HOUR_S:
-                self.day_one_mb = self.end_mb
-            self._on_hour(hour, self.end_mb, self.tasks_end)
+            self._read(world)
+            if world.loop.time() <= first_s + pause_s / 2:
+                self.first_mb = self.end_mb
+            self.on_hour(round(world.loop.time() / HOUR_S), self.end_mb, self.tasks_end)
+
+    def complaints(self) -> list[str]:
+        """What has grown."""
+        found = []
+        if self.end_mb > self.first_mb * (1 + GROWTH_LIMIT):
+            found.append(
+                f"resident memory has grown from {self.first_mb:.1f} MB after the first day to {self.end_mb:.1f} MB, "
+                f"by more than {GROWTH_LIMIT:.0%}"
+            )
+        if self.tasks_most > TASKS_LIMIT:
+            found.append(f"a process had {self.tasks_most} tasks; at most {TASKS_LIMIT} are expected")
+        if self.connections_most > CONNECTIONS_LIMIT:
+            found.append(f"{self.connections_most} streams were connected at once; at most {CONNECTIONS_LIMIT} are expected")
+        return found
+
+    def _read(self, world: World) -> None:
+        self.tasks_end = max((len(process.tasks) for process in world.processes if process.alive), default=0)
+        self.tasks_most = max(self.tasks_most, self.tasks_end)
+        streams = world.venue.streams
+        self.connections_most = max(self.connections_most, len(streams.market_links) + len(streams.user_links))
+        gc.collect()
+        self.end_mb = _memory_mb()
 
 
 def _forget_old(world: World) -> None:
@@ -151,6 +187,7 @@ def _forget_old(world: World) -> None:
         for number in [number for number, row in rows.items() if row.updated_ms < oldest_ms and not row.is_open]:
             by_client.pop(rows.pop(number).client_id, None)
     account.trades[:] = [row for row in account.trades if row.time_ms >= oldest_ms]
+    account.income[:] = [row for row in account.income if row.time_ms >= oldest_ms or row.kind == "INSURANCE_CLEAR"]
     world.network.sent.clear()
     world.network.asked.clear()
     world.bus.published.clear()

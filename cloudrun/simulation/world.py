@@ -31,6 +31,7 @@ from cloudrun.simulation.spec import BOOK, CAPITAL, Mode, Outcome, WorldSpec
 from cloudrun.simulation.story import Story
 from cloudrun.simulation.supervisor import Main, Supervisor
 from cloudrun.simulation.venue import Venue
+from shared.adapters.exchange.params import ConnectionParams
 from shared.adapters.sql.memory import memory_ledger
 from shared.domain.errors import OstError
 from shared.domain.money import ZERO
@@ -40,6 +41,7 @@ WARMUP_BARS = 4
 GLANCE_S = 0.5
 MOMENT_MS = 5_000
 LONGEST_END_S = 60.0
+CLOCK_LIMIT_MS = ConnectionParams().clock_skew_limit_ms or 0
 STOP_SLACK_S = 20.0
 """beyond the deadline itself: the answer's way, and the market's tick"""
 
@@ -115,10 +117,21 @@ class World:
         running = [process for process in self.processes if process.alive and not process.stopped]
         by_request = self.spec.mode is Mode.SCHEDULE  # between two requests nobody holds the lease
         trading = [process for process in running if by_request or process.name == self.watch.holder]
-        banned = any(self.network.bans.until_s(process) > now_s for process in trading)
+        banned = any(self.network.bans.until_s(process, "GET", now_s) > now_s for process in trading)
+        if abs(self.clock.error_ms) > CLOCK_LIMIT_MS:  # nothing is placed any more, and nothing is to be
+            self.disturbed()
         self.outages.look(now_s, trading=bool(trading), banned=banned)
         serving = any(process.serving for process in trading)
         self.exposure.ticked(now_s, counts=serving and self.outages.can_order(now_s))
+
+    def request_succeeded(self, process: Process) -> None:
+        """A request of schedule mode says that all is well: nothing looks after the book until the next one."""
+        now_s = self.loop.time()
+        if any(0.0 <= now_s - at_s < STOP_SLACK_S for at_s in self.spec.plan.cancelled_stops):
+            return
+        for symbol in self.spec.symbols:
+            if self.exposure.is_bare(symbol):
+                self.story.violate(f"a request of {process.name} succeeded, and {symbol} has no stop")
 
     def disturbed(self) -> None:
         """A process came, went, or was disturbed."""

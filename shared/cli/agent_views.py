@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from shared.cli import output
-from shared.cli.backtest_views import number, percent
+from shared.cli.texts import fixed, market_text, percent
 from shared.domain.interval import format_ms
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ def trained(done: Mapping[str, Any]) -> Any:
     """A finished training and what to do next."""
     rows = [
         *_rows(done),
-        ("market", ("GENERATED, not real prices: " if done["generated"] else "") + done["market"]),
+        ("market", market_text(done["market"], done["generated"])),
         ("steps", f"{done['steps']} over {done['episodes']} different episodes"),
     ]
     return _with_next(done, rows, f"ost agent evaluate {done['train_id']}")
@@ -35,8 +35,8 @@ def evaluated(train_id: str, found: ResearchMarkets, result: Evaluation) -> Any:
     from rich.console import Group
     from rich.markup import escape
 
-    kind = "GENERATED market, not real prices: " if found.generated else ""
-    title = escape(f"{train_id} out of sample, {format_ms(result.start_ms)} to {format_ms(result.end_ms)}; {kind}{found.label}")
+    market = market_text(found.label, found.generated)
+    title = escape(f"{train_id} out of sample, {format_ms(result.start_ms)} to {format_ms(result.end_ms)}; {market}")
     columns = ("", "policy", "buy and hold")
     shown = ("total_return", "volatility", "sharpe", "max_drawdown", "exposure")
     names = ("return", "volatility, annual", "Sharpe, annual", "deepest drawdown", "share of bars invested")
@@ -77,7 +77,7 @@ def listed(rows: Sequence[Mapping[str, Any]]) -> Any:
 
 def _cell(summary: RunSummary, field: str) -> str:
     value = getattr(summary, field)
-    return number(value) if field == "sharpe" else percent(value)
+    return fixed(value) if field == "sharpe" else percent(value)
 
 
 def _rows(done: Mapping[str, Any]) -> list[tuple[str, str]]:

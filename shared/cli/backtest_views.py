@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from shared.cli.texts import fixed, market_text, percent
 from shared.domain.interval import DAY_MS, format_ms
 
 if TYPE_CHECKING:
@@ -20,10 +21,10 @@ def view(done: Done, files: list[str]) -> Any:
     from shared.cli.backtest_trade import SYSTEM
 
     found = done.found
-    kind = "GENERATED market, not real prices: " if found.generated else ""
+    market = market_text(found.label, found.generated)
     period = f"{format_ms(found.start_ms)} to {format_ms(found.end_ms)}, {found.interval} bars"
     symbols = " ".join(asset.symbol for asset in done.result.assets)
-    title = escape(f"{done.wanted.strategy} on {symbols}, {period}; {kind}{found.label}")
+    title = escape(f"{done.wanted.strategy} on {symbols}, {period}; {market}")
     columns = ("", done.wanted.strategy, "buy and hold")
     others = "buy and hold trades" if done.wanted.strategy == SYSTEM else "both trade"
     parts: list[Any] = [output.table(columns, _rows(done.summary, done.comparison), title=title, right=columns[1:])]
@@ -33,7 +34,7 @@ def view(done: Done, files: list[str]) -> Any:
     if done.regimes:
         kept = ("regime held", "share of bars", "return", "Sharpe, annual", "round trips")
         rows = [
-            (row.regime.value, f"{row.share:.0%}", f"{row.total_return:+.2%}", number(row.sharpe), row.round_trips)
+            (row.regime.value, f"{row.share:.0%}", f"{row.total_return:+.2%}", fixed(row.sharpe), row.round_trips)
             for row in done.regimes
         ]
         parts.append(output.table(kept, rows, right=kept[1:]))
@@ -55,19 +56,19 @@ def _rows(one: RunSummary, other: RunSummary) -> list[tuple[str, str, str]]:
         ("return", "total_return", percent),
         ("growth per year (CAGR)", "cagr", percent),
         ("volatility, annual", "volatility", percent),
-        ("Sharpe, annual", "sharpe", number),
-        ("Sortino, annual", "sortino", number),
-        ("Calmar", "calmar", number),
+        ("Sharpe, annual", "sharpe", fixed),
+        ("Sortino, annual", "sortino", fixed),
+        ("Calmar", "calmar", fixed),
         ("max drawdown", "max_drawdown", percent),
         ("longest drawdown", "longest_drawdown_ms", lambda length_ms: f"{length_ms / DAY_MS:,.0f} d"),
         ("VaR 95 % of a day", "var_95", percent),
         ("CVaR 95 % of a day", "cvar_95", percent),
         ("VaR 99 % of a day", "var_99", percent),
         ("CVaR 99 % of a day", "cvar_99", percent),
-        ("tail ratio", "tail_ratio", number),
+        ("tail ratio", "tail_ratio", fixed),
         ("round trips", "trades", lambda count: f"{count:,}"),
         ("won", "win_rate", percent),
-        ("profit factor", "profit_factor", number),
+        ("profit factor", "profit_factor", fixed),
         ("bars with a position", "exposure", percent),
         ("turnover", "turnover", lambda value: "-" if value is None else f"{value:,.1f} x"),
         ("fees", "fees", lambda value: f"{-value:+,.2f}"),
@@ -88,13 +89,3 @@ def _cost_rows(done: Done) -> list[tuple[Any, ...]]:
         )
         for row in done.costs
     ]
-
-
-def percent(value: float | None) -> str:
-    """A fraction as a percentage; a dash where it is not defined."""
-    return "-" if value is None else f"{value:.2%}"
-
-
-def number(value: float | None) -> str:
-    """Two decimals; a dash where it is not defined."""
-    return "-" if value is None else f"{value:.2f}"

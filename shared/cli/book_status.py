@@ -5,10 +5,11 @@ A run over history lives in the time of its own bars: its halts are judged at it
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from shared.cli.books import ENDED, state_of
 from shared.domain.asset import Asset
 from shared.domain.interval import DAY_MS, HOUR_MS, Interval, format_ms
 from shared.domain.orders import OrderKind, OrderRecord, OrderState, Position
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 
 LATE_BARS = 2
 """Bars without news after which a live book is late."""
+SCHEDULE = "schedule"
+"""Role of the heartbeats of schedule mode"""
+LAST_WORDS_S = 10.0
+"""After this long a process that said that it stops has stopped"""
 _LOG_ENTRIES = 1000
 _SHOWN_WARNINGS = 5
 
@@ -32,7 +37,8 @@ class BookStatus:
     book: str
     mode: str
     state: str
-    """`unfinished`, `finished` or `latched`"""
+    """`latched`, `finished`, `unfinished` (a run over history); of a live book what its process says (`trading`, `degraded`,
+    `halted`, `standby` …), `scheduled` (between two requests of schedule mode) or `stopped` (nobody is heard)"""
     market: str
     generated: bool
     """whether the prices are made up"""
@@ -53,6 +59,8 @@ class BookStatus:
     regimes: tuple[dict[str, Any], ...]
     processes: tuple[dict[str, Any], ...]
     """live processes of the last day by their heartbeats: role, holder, state, reason, age in real seconds"""
+    events_set_aside: int
+    """events that the bus refused again and again"""
     warnings: tuple[dict[str, Any], ...]
     """the newest entries of the agent log that are warnings or worse"""
     problems: tuple[str, ...]
@@ -70,13 +78,16 @@ def book_status(ledger: Ledger, record: BookRecord, settings: Settings, now_ms: 
     positions = [held for held in ledger.positions(book).values() if held.quantity]
     unfinished = ledger.orders(book, unfinished=True)
     stops = [order for order in unfinished if order.intent.kind is OrderKind.STOP and order.state is OrderState.OPEN]
-    latched = any(halt.until_ms is None and halt.symbol is None for halt in halts)
+    beats = ledger.heartbeats(book)
     log = ledger.agent_log(book, _LOG_ENTRIES)
-    problems = () if record.finished_ms is not None else tuple(_problems(halts, positions, stops, age_ms, interval))
+    set_aside = len(ledger.set_aside_events(book))
+    problems = list(_problems(halts, positions, stops, age_ms, interval))
+    if set_aside:
+        problems.append(f"{set_aside} events were refused by the bus again and again; the trader tries them anew at its start")
     return BookStatus(
         book=book,
         mode="paper" if replayed else str(plan.get("mode", settings.mode.value)),
-        state="finished" if record.finished_ms is not None else "latched" if latched else "unfinished",
+        state=_state(record, beats, halts, interval, settings),
         market=str(plan.get("market", settings.universe.venue)),
         generated=bool(plan.get("generated", False)),
         interval=interval.value,
@@ -91,11 +102,27 @@ def book_status(ledger: Ledger, record: BookRecord, settings: Settings, now_ms: 
         halts=tuple(_halt(halt) for halt in halts),
         unfinished_orders=tuple(_order(order) for order in unfinished if order not in stops),
         regimes=tuple(_regimes(ledger, record, settings)),
-        processes=tuple(_processes(ledger.heartbeats(book), now_ms)),
+        processes=tuple(_processes(beats, now_ms)),
+        events_set_aside=set_aside,
         warnings=tuple(_warning(entry) for entry in log if entry["level"] in ("warning", "error", "critical"))[
             -_SHOWN_WARNINGS:
         ],
-        problems=problems,
+        problems=tuple(problems) if record.finished_ms is None else (),
+    )
+
+
+def _state(
+    record: BookRecord, beats: Sequence[Heartbeat], halts: Iterable[Halt], interval: Interval, settings: Settings
+) -> str:
+    if record.finished_ms is not None:
+        return "finished"
+    if any(halt.until_ms is None and halt.symbol is None for halt in halts):
+        return "latched"
+    if not record.settings.get("live"):
+        return "unfinished"
+    by_request = [beat for beat in beats if beat.role == SCHEDULE]
+    return state_of(beats, settings.bot.alive_s) or (
+        "scheduled" if state_of(by_request, LATE_BARS * interval.ms / 1000) else "stopped"
     )
 
 
@@ -161,7 +188,9 @@ def _processes(beats: Iterable[Heartbeat], now_ms: int) -> Iterable[dict[str, An
         newest[beat.holder] = beat
     for beat in sorted(newest.values(), key=lambda beat: -beat.time_ms):
         if now_ms - beat.time_ms < DAY_MS:
-            yield {"role": beat.role, "holder": beat.holder, "age_s": (now_ms - beat.time_ms) / 1000, **beat.state}
+            age_s = (now_ms - beat.time_ms) / 1000
+            state = {"state": "stopped"} if beat.state.get("state") == ENDED and age_s > LAST_WORDS_S else {}
+            yield {"role": beat.role, "holder": beat.holder, "age_s": age_s, **beat.state, **state}
 
 
 def _warning(entry: Any) -> dict[str, Any]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from shared.config.settings import Mode
 from shared.domain.errors import ConfigError, UsageError
 from shared.domain.interval import Interval
 
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from shared.ports import Ledger
 
 _SHOWN_BOOKS = 5
-_ENDED = "stopping"
+ENDED = "stopping"
 """State of the last heartbeat of a process that ended in order"""
 
 
@@ -29,7 +28,7 @@ def chosen_book(ledger: Ledger, name: str | None, settings: Settings, *, certain
     """The book called `name`; without a name the one that is traded now, else that holds a position, else the unfinished one.
 
     Where all are finished, the one that finished last. Raises `UsageError` where there is none, and where several could be
-    meant: `certain` refuses as soon as there are two that are not finished.
+    meant: `certain` refuses as soon as two that are not finished have traded.
     """
     books = ledger.books()
     if not books:
@@ -39,9 +38,10 @@ def chosen_book(ledger: Ledger, name: str | None, settings: Settings, *, certain
     unfinished = [record for record in books if record.finished_ms is None]
     if not unfinished:
         return max(books, key=lambda record: record.finished_ms or 0)
-    alive = [record for record in unfinished if state_of(ledger.heartbeats(record.book), settings)]
+    alive = [record for record in unfinished if state_of(ledger.heartbeats(record.book), settings.bot.alive_s)]
     holding = [record for record in unfinished if _held(ledger, record.book)]
-    among = unfinished if certain else alive or holding or unfinished
+    used = [record for record in unfinished if record in (*alive, *holding) or ledger.last_equity(record.book)] or unfinished
+    among = used if certain else alive or holding or used  # a book without a bar is one whose start was refused
     if len(among) == 1:
         return among[0]
     known = [_told(record, record in alive, _held(ledger, record.book)) for record in among[-_SHOWN_BOOKS:]]
@@ -49,12 +49,12 @@ def chosen_book(ledger: Ledger, name: str | None, settings: Settings, *, certain
     raise UsageError(f"{len(among)} books could be meant: {'; '.join(reversed(known))}{more}. Name one with --book")
 
 
-def state_of(beats: Sequence[Heartbeat], settings: Settings) -> str:
-    """What the process that was heard last is doing; empty where none is alive."""
+def state_of(beats: Sequence[Heartbeat], alive_s: float) -> str:
+    """What the process that was heard last is doing; empty where none was heard within `alive_s`."""
     from shared.cli import wiring
 
-    since_ms = wiring.clock().now_ms() - settings.bot.alive_s * 1000
-    fresh = [beat for beat in beats if beat.time_ms >= since_ms and beat.state.get("state") != _ENDED]
+    since_ms = wiring.clock().now_ms() - alive_s * 1000
+    fresh = [beat for beat in beats if beat.time_ms >= since_ms and beat.state.get("state") != ENDED]
     traders = [beat for beat in fresh if beat.role == "trader"] or fresh
     return str(max(traders, key=lambda beat: beat.time_ms).state.get("state", "alive")) if traders else ""
 
@@ -62,7 +62,7 @@ def state_of(beats: Sequence[Heartbeat], settings: Settings) -> str:
 def has_own_exchange(record: BookRecord) -> bool:
     """Whether the book lives on a paper exchange that runs only while somebody trades it."""
     place = _place_of(record.settings)
-    return "market_hash" in record.settings or (place["mode"] == Mode.PAPER and place["base_url"] is None)
+    return "market_hash" in record.settings or (place["mode"] == "paper" and place["base_url"] is None)
 
 
 def symbols_of(ledger: Ledger, record: BookRecord) -> list[str]:
@@ -82,7 +82,7 @@ def register(book: LiveBook, now_ms: int) -> None:
         "symbols": [asset.symbol for asset in book.universe],
         "params_version": settings.system.version,
         "market": settings.venue.base_url or f"{settings.universe.venue} ({settings.mode.value})",
-        "simulated": settings.mode is Mode.PAPER,
+        "simulated": settings.mode == "paper",
         "live": True,
     }
     book.ledger.register_book(book.name, now_ms, plan | _place(settings))
@@ -104,7 +104,7 @@ def refuse_another(ledger: Ledger, name: str, settings: Settings) -> None:
             "(--book or bot.book)"
         )
     then, now = _place_of(record.settings), _place(settings)
-    if settings.mode is Mode.PAPER:
+    if settings.mode == "paper":
         then["base_url"] = now["base_url"]  # a paper exchange may be started on another port
     if differ := _differences(then, now):
         raise ConfigError(
@@ -125,6 +125,8 @@ def settings_of_book(record: BookRecord, settings: Settings) -> Settings:
     Raises `ConfigError` where the book trades real money and the settings do not say the same, and where its paper exchange
     runs only while somebody trades it.
     """
+    from shared.config.settings import Mode
+
     if has_own_exchange(record):
         raise ConfigError(
             f"nobody trades the book {record.book}, and its paper exchange runs only while somebody does; start `ost live` "
@@ -134,7 +136,7 @@ def settings_of_book(record: BookRecord, settings: Settings) -> Settings:
     mode = Mode(place["mode"] or settings.mode.value)
     if mode is Mode.LIVE:
         _check_real_money(record, place, settings)
-    moved = settings.venue.base_url if mode is settings.mode is Mode.PAPER else None
+    moved = settings.venue.base_url if mode is settings.mode == "paper" else None
     symbols = tuple(map(str, record.settings.get("symbols", ()))) or settings.universe.symbols
     venue = place["venue"] or settings.universe.venue
     return settings.model_copy(
@@ -149,7 +151,7 @@ def settings_of_book(record: BookRecord, settings: Settings) -> Settings:
 
 
 def _check_real_money(record: BookRecord, place: Mapping[str, Any], settings: Settings) -> None:
-    if settings.mode is not Mode.LIVE:
+    if settings.mode != "live":
         raise ConfigError(
             f"the book {record.book} trades real money (mode live), the settings say {settings.mode.value}; give the command "
             "with the settings of its trader: mode live, confirm_live and the keys of the account"

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from shared.cli import output
+from shared.cli.texts import fixed
 from shared.domain.interval import format_ms
 
 if TYPE_CHECKING:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
 from rich.tree import Tree
 
+from shared.cli.texts import price
 from shared.domain.decision import Decision
 from shared.domain.interval import format_ms
 from shared.trading.explanation import ExplainedFill, ExplainedOrder, Explanation, OpenTrip, RoundTrip
@@ -25,9 +25,9 @@ def trees(explanations: Iterable[Explanation]) -> Group:
 def tree(explanation: Explanation) -> Tree:
     """The lineage of one decision, for Rich to print."""
     decision = explanation.decision
-    price = price(decision.price)
+    decided_at = price(decision.price)
     root = Tree(
-        f"[bold]{escape(decision.id)}[/]  {escape(str(decision.asset))} [bold]{decision.action.value}[/] at {price}, "
+        f"[bold]{escape(decision.id)}[/]  {escape(str(decision.asset))} [bold]{decision.action.value}[/] at {decided_at}, "
         f"bar close {format_ms(decision.bar_close_ms)} UTC  [dim]book {escape(decision.book)}[/]"
     )
     _branch(root, "why", decision.reasons)
@@ -135,13 +135,13 @@ def _add_trip(root: Tree, trip: RoundTrip) -> None:
     colour = "green" if trade.profit > 0 else "red"
     branch = root.add(
         f"trade: this decision {trip.role.value} a {trade.side} of {trade.quantity}, "
-        f"profit [{colour}]{_money(trade.profit, sign=True)}[/] after fees [dim]{escape(trade.id)}[/]"
+        f"profit [{colour}]{trade.profit:+,.2f}[/] after fees [dim]{escape(trade.id)}[/]"
     )
     branch.add(
         f"{price(float(trade.entry_price))} ({format_ms(trade.opened_ms)}) to "
         f"{price(float(trade.exit_price))} ({format_ms(trade.closed_ms)}) UTC"
     )
-    branch.add(f"fees {_money(trade.fees)} (in the profit), funding {_money(trip.funding, sign=True)} (not in it)")
+    branch.add(f"fees {trade.fees:,.2f} (in the profit), funding {trip.funding:+,.2f} (not in it)")
     branch.add(
         f"opened by {escape(trade.open_decision_id or 'no order of ours')}, "
         f"closed by {escape(trade.close_decision_id or 'the venue (liquidation or settlement)')}"
@@ -154,7 +154,3 @@ def _open_text(trip: OpenTrip) -> str:
         f"trade: still open, {side} {abs(trip.position.quantity)} from {price(float(trip.position.entry_price))}, "
         f"since {format_ms(trip.opened_ms)} UTC"
     )
-
-
-def _money(value: Any, *, sign: bool = False) -> str:
-    return f"{value:+,.2f}" if sign else f"{value:,.2f}"

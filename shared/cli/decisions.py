@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from shared.cli.numbers import price
+from shared.cli.texts import price
 from shared.domain.errors import UsageError
 from shared.domain.interval import format_ms
 
@@ -48,22 +48,7 @@ def show(
         str,
         typer.Argument(metavar="ID", help="Decision id or the start of one, client id of an order, or id of a closed trade."),
     ],
-    as_json: _COLUMNS: dict[str, Callable[[Mapping[str, Any]], object]] = {
-    "decision": lambda row: row["id"][:10],  # a unique prefix is enough for `decisions show`
-    "bar close, UTC": lambda row: row["bar_close"],
-    "symbol": lambda row: row["symbol"],
-    "action": lambda row: row["action"],
-    "regime": lambda row: row["regime"],
-    "score": lambda row: f"{row['score']:+.2f}",
-    "target": lambda row: f"{row['approved_fraction']:+.2f}",
-    "price": lambda row: price(row["price"]),
-    "orders": lambda row: row["orders"],
-}
-_NARROW = ("decision", "bar close, UTC", "symbol", "action", "score", "target")
-_WIDE = 112
-"""Columns of a terminal from which on all are shown"""
-
-JsonOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Explain a decision from candle to fill: window, features, regime, votes, approvals, orders, fills, profit.
 
@@ -86,26 +71,11 @@ JsonOption = False,
 
 @app.command("list")
 def list_decisions(
-    book: Annotated[str | None, typer.Option(help="Which book (default: the newest one).")] = None,
+    book: Annotated[str | None, typer.Option(help="Which book (default: the one that trades or holds).")] = None,
     symbol: Annotated[str | None, typer.Option(help="Only this symbol, e.g. BTCUSDT.")] = None,
     traded: Annotated[bool, typer.Option("--traded", help="Only decisions that made orders.")] = False,
     limit: Annotated[int, typer.Option(help="At most this many, the newest ones.", min=1)] = 20,
-    as_json: _COLUMNS: dict[str, Callable[[Mapping[str, Any]], object]] = {
-    "decision": lambda row: row["id"][:10],  # a unique prefix is enough for `decisions show`
-    "bar close, UTC": lambda row: row["bar_close"],
-    "symbol": lambda row: row["symbol"],
-    "action": lambda row: row["action"],
-    "regime": lambda row: row["regime"],
-    "score": lambda row: f"{row['score']:+.2f}",
-    "target": lambda row: f"{row['approved_fraction']:+.2f}",
-    "price": lambda row: price(row["price"]),
-    "orders": lambda row: row["orders"],
-}
-_NARROW = ("decision", "bar close, UTC", "symbol", "action", "score", "target")
-_WIDE = 112
-"""Columns of a terminal from which on all are shown"""
-
-JsonOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """List the newest decisions of a book, oldest first.
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def emergency(
     reason: Annotated[str, typer.Option(help="Why, in a sentence; it is kept.")],
-    book: Annotated[str | None, typer.Option(help="Which book (default: the newest one).")] = None,
+    book: Annotated[str | None, typer.Option(help="Which book (default: the one that trades or holds).")] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     patience: Annotated[float, typer.Option(help="Seconds to wait for the book to be flat.", min=1.0)] = 120.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the record as JSON.")] = False,

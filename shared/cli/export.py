@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from shared.domain.errors import StorageError, UsageError
+from shared.domain.errors import NotEnoughData, StorageError, UsageError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,7 +31,7 @@ class FileFormat(StrEnum):
 
 
 def export(
-    book: Annotated[str | None, typer.Option(help="Which book (default: the newest one).")] = None,
+    book: Annotated[str | None, typer.Option(help="Which book (default: the one that trades or holds).")] = None,
     first: Annotated[str | None, typer.Option("--from", help="First day, YYYY-MM-DD.")] = None,
     last: Annotated[str | None, typer.Option("--to", help="Up to this day, YYYY-MM-DD (not included).")] = None,
     out: Annotated[Path, typer.Option(help="Folder for the files.")] = Path(),
@@ -55,6 +55,8 @@ def export(
     record = chosen_book(ledger, book, settings)
     history = BookHistory.of(ledger, record, Interval.parse(str(record.settings.get("interval", settings.interval.value))))
     symbols = history.symbols
+    if not symbols and not history.emergencies:
+        raise NotEnoughData(f"the book {record.book} has decided nothing yet, there is no register to write: ost status")
     wiring.make_folder(out)
     stamp = datetime.fromtimestamp(wiring.clock().now_ms() / 1000, UTC).strftime("%Y%m%d_%H%M%S")
     written: list[dict[str, Any]] = []
@@ -64,8 +66,10 @@ def export(
         written.append(_written(out / f"{name}.{file_format.value}", REGISTER_FIELDS, rows))
     rows = emergency_rows(history.emergencies, from_ms, to_ms)
     written.append(_written(out / f"emergencias_{stamp}.{file_format.value}", EMERGENCY_FIELDS, rows))
-    table = output.table(("file", "rows"), [(one["file"], one["rows"]) for one in written], right=("rows",))
+    named = [(Path(one["file"]).name, one["rows"]) for one in written]
+    table = output.table(("file", "rows"), named, right=("rows",), whole=("file",))
     output.emit({"book": record.book, "files": written}, as_json, view=table)
+    output.note(f"the book {record.book}, written to {out.resolve()}")
 
 
 def _written(path: Path, fields: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

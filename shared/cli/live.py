@@ -50,20 +50,8 @@ def live(
 
     settings = _settings(mode, symbols, interval, {"bot.book": book, "bot.speed": speed, "run.days": days})
     own = settings.mode == "paper" and settings.venue.base_url is None
-    if not own and (data is not None or fresh or days is not None or speed is not None):
-        raise UsageError("--data, --days, --speed and --fresh are for the paper exchange that this command starts itself")
-    if own and book is not None:
-        raise UsageError(
-            "--book names a book at a venue that runs already; on a paper exchange of its own the name follows from market, "
-            "symbols and parameters (another one: --fresh)"
-        )
-    if own and standby:
-        raise UsageError(
-            "a standby trades at the same venue as the other process: start a paper exchange with `ost exchange serve` and "
-            "name it to both with --set venue.base_url=http://127.0.0.1:8900"
-        )
-    if once and standby:
-        raise UsageError("--once does one step and ends, --standby waits: give one of them")
+    of_own = data is not None or fresh or days is not None or speed is not None
+    _check_flags(own, of_own=of_own, named=book is not None, standby=standby, once=once)
     from shared.cli.live_book import own_book, traded_book
 
     wiring.account_keys(settings)
@@ -78,6 +66,24 @@ def live(
         output.note(f"{summary['ended']}; positions and their stops stay. {_how_to_go_on(traded)}")
     if as_json or once:
         output.emit(summary, as_json, view=_once_view(summary) if once else None)
+
+
+def _check_flags(own: bool, *, of_own: bool, named: bool, standby: bool, once: bool) -> None:
+    """Raise `UsageError` for flags that cannot be meant; `own`: on a paper exchange that this command starts itself."""
+    if not own and of_own:
+        raise UsageError("--data, --days, --speed and --fresh are for the paper exchange that this command starts itself")
+    if own and named:
+        raise UsageError(
+            "--book names a book at a venue that runs already; on a paper exchange of its own the name follows from market, "
+            "symbols and parameters (another one: --fresh)"
+        )
+    if own and standby:
+        raise UsageError(
+            "a standby trades at the same venue as the other process: start a paper exchange with `ost exchange serve` and "
+            "name it to both with --set venue.base_url=http://127.0.0.1:8900"
+        )
+    if once and standby:
+        raise UsageError("--once does one step and ends, --standby waits: give one of them")
 
 
 def _settings(mode: str | None, symbols: str | None, interval: str | None, more: dict[str, Any]) -> Settings:

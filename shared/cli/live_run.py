@@ -121,7 +121,7 @@ async def step_once(live: Live, bar_close_ms: int | None = None) -> StepReport:
 
 
 async def _begin(live: Live) -> None:
-    """Make the book known, where it is not. It begins at the venue's time: by a clock ahead of it, first fills would be too old."""
+    """Make the book known, where it is not. It begins at the venue's time: by a clock ahead, first fills would be too old."""
     if not is_registered(live.book):
         register(live.book, min(live.ports.clock.now_ms(), await live.ports.exchange.server_time_ms()))
 

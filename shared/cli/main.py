@@ -113,7 +113,7 @@ for _name, _module in GROUPS:
 
 def main() -> None:
     """Entry point of `ost`."""
-    app()
+    app(prog_name="ost")
 
 
 if __name__ == "__main__":

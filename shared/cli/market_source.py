@@ -57,7 +57,7 @@ def resolve(
     if reason is None:
         return _from_venue(settings, interval, symbols, days)
     say(f"{reason}; using a GENERATED market instead (your own candles: --data DIR, or make run DATA=DIR)")
-    return _generated(settings, interval, symbols, days)
+    return _generated(settings, interval, symbols, days, say)
 
 
 def freeze(source: MarketSource, plan: RunPlan, folder: Path, window_bars: int) -> None:
@@ -157,14 +157,16 @@ def _from_venue(settings: Settings, interval: Interval, symbols: Sequence[str], 
     )
 
 
-def _generated(settings: Settings, interval: Interval, symbols: Sequence[str], days: int) -> MarketSource:
+def _generated(settings: Settings, interval: Interval, symbols: Sequence[str], days: int, say: Say) -> MarketSource:
     import numpy as np
 
-    from shared.data.generated import generate_market
+    from shared.data.generated import KNOWN_SYMBOLS, generate_market
 
     if interval.ms > DAY_MS:
         raise UsageError(f"the generated market has no {interval} bars; choose 15m to 1d")
     chosen = tuple(symbols) or settings.universe.symbols
+    if unknown := [symbol for symbol in chosen if symbol not in KNOWN_SYMBOLS]:
+        say(f"{' '.join(unknown)}: the venue could not be asked whether it lists that; it is invented as well")
     seed = settings.run.seed
     bars = round(days * interval.bars_per_day) + settings.system.window_bars(interval)
     end_ms = interval.floor(GENERATED_END_MS)

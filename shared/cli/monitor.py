@@ -40,7 +40,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machine
 @app.callback(invoke_without_command=True)
 def monitor(
     context: typer.Context,
-    book: Annotated[str | None, typer.Option(help="Which book (default: the newest one).")] = None,
+    book: Annotated[str | None, typer.Option(help="Which book (default: the one that trades or holds).")] = None,
     symbol: Annotated[str | None, typer.Option(help="Comma-separated symbols (default: all of the book).")] = None,
     baseline: Annotated[
         str | None,

@@ -92,9 +92,8 @@ async def _traded(
     run: PaperRun, exchange: PaperExchangeProcess, key: str, secret: str, on_step: OnStep, say: Callable[[str], None]
 ) -> RunEnd:
     """`trade` on a running exchange."""
-    settings, plan = run.settings, run.plan
-    now_ms = int((await exchange.state())["now_ms"])
-    clock = LockstepClock(now_ms)
+    settings = run.settings
+    clock = LockstepClock(int((await exchange.state())["now_ms"]))
     connection = connect(
         settings.universe.venue,
         clock,
@@ -106,8 +105,6 @@ async def _traded(
     )
     try:
         market = CcxtMarketData(connection)
-        lake = FolderBucket(settings.lake)
-        since_ms = plan.start_ms - settings.system.window_bars(plan.interval) * plan.interval.ms
         ports = Ports(
             exchange=CcxtExchange(connection),
             market=market,
@@ -117,38 +114,57 @@ async def _traded(
             lease_clock=SystemClock(),
         )
         await _take_lease(run, say)
-        session = await Session.open(ports, _spec(run))
         problems = dict.fromkeys(run.problems)
-        interrupted = False
-        try:
-            with _first_interrupt() as stop:
-                bar_ms = now_ms  # the step at which the exchange stands may have been cut off: doing it again is safe
-                while bar_ms <= plan.end_ms:
-                    if stop.is_set():
-                        interrupted = True
-                        break
-                    if bar_ms > clock.time_ms:
-                        await exchange.advance(bar_ms)
-                        clock.time_ms = bar_ms
-                    report = await session.step(bar_ms)
-                    problems |= dict.fromkeys(report.problems)
-                    on_step(report)
-                    bar_ms += plan.interval.ms
-        finally:
-            await session.close()
+        interrupted = await _stepped(run, ports, clock, exchange, on_step, problems)
         bus = LocalBus(wiring.events_file(settings))
         while await relay(run.ledger, bus, SystemClock()):
             continue
-        ingested = await ingest_universe(market, lake, clock, plan.universe, [plan.interval], since_ms=since_ms)
-        problems |= {f"{failed.asset.symbol}: {failed.error}": None for failed in ingested.failed}
-        for asset in plan.universe:
-            try:
-                refresh_curated(lake, asset, plan.interval, settings.curation)
-            except DataError as error:
-                problems[f"{asset.symbol}: {error}"] = None
+        problems |= dict.fromkeys(await _kept(run, market, clock))
         return RunEnd(interrupted, tuple(problems))
     finally:
         await connection.close()
+
+
+async def _stepped(
+    run: PaperRun,
+    ports: Ports,
+    clock: LockstepClock,
+    exchange: PaperExchangeProcess,
+    on_step: OnStep,
+    problems: dict[str, None],
+) -> bool:
+    """Step to the end of the plan; whether it was cut off after a whole step. `problems` gets those of the steps."""
+    session = await Session.open(ports, _spec(run))
+    bar_ms = clock.time_ms  # the step at which the exchange stands may have been cut off: doing it again is safe
+    try:
+        with _first_interrupt() as stop:
+            while bar_ms <= run.plan.end_ms:
+                if stop.is_set():
+                    return True
+                if bar_ms > clock.time_ms:
+                    await exchange.advance(bar_ms)
+                    clock.time_ms = bar_ms
+                report = await session.step(bar_ms)
+                problems |= dict.fromkeys(report.problems)
+                on_step(report)
+                bar_ms += run.plan.interval.ms
+    finally:
+        await session.close()
+    return False
+
+
+async def _kept(run: PaperRun, market: CcxtMarketData, clock: LockstepClock) -> list[str]:
+    """Put the candles of the run into the lake and curate them; what could not be, one line each."""
+    settings, plan, lake = run.settings, run.plan, FolderBucket(run.settings.lake)
+    since_ms = plan.start_ms - settings.system.window_bars(plan.interval) * plan.interval.ms
+    ingested = await ingest_universe(market, lake, clock, plan.universe, [plan.interval], since_ms=since_ms)
+    problems = [f"{failed.asset.symbol}: {failed.error}" for failed in ingested.failed]
+    for asset in plan.universe:
+        try:
+            refresh_curated(lake, asset, plan.interval, settings.curation)
+        except DataError as error:
+            problems.append(f"{asset.symbol}: {error}")
+    return problems
 
 
 def _spec(run: PaperRun) -> SessionSpec:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any
 
+from shared.cli.texts import percent
 from shared.domain.candles import FloatArray, IntArray
 from shared.domain.interval import Interval
 from shared.regime.comparison import Held

@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from shared.cli.books import has_own_exchange
 from shared.domain.errors import DataNotFound, UsageError
-from shared.domain.interval import DAY_MS, format_ms, parse_date_ms
+from shared.domain.interval import DAY_MS, Interval, format_ms, parse_date_ms
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.table import Table
 
     from shared.config.settings import Settings
     from shared.domain.candles import Candles, FloatArray, IntArray
-    from shared.domain.interval import Interval
     from shared.domain.records import BookRecord
     from shared.ports import Ledger, MarketData
     from shared.trading.replay import Replay, ReplaySource
@@ -90,19 +92,20 @@ def _chosen(ledger: Ledger, book: str | None, start_ms: int, end_ms: int) -> Boo
 
 
 def _source(settings: Settings, ledger: Ledger, record: BookRecord) -> ReplaySource:
-    """The stored inputs of a book: its run folder, or the lake where it has none."""
+    """The stored inputs of a book: the candles frozen for its paper exchange, else those of the lake. Raises `DataNotFound`."""
     from shared.adapters.local.bucket import FolderBucket
     from shared.adapters.local.market_files import FileMarket
     from shared.cli import wiring
     from shared.domain.asset import Universe
-    from shared.domain.interval import Interval
     from shared.trading.replay import ReplaySource
     from shared.version import code_version
 
     venue, interval = str(record.settings["venue"]), Interval.parse(str(record.settings["interval"]))
-    folder = settings.storage.root / "runs" / record.book
+    folder = settings.storage.root / ("live" if record.settings.get("live") else "runs") / record.book
     frozen = (folder / "market").is_dir()
     directory = folder / "market" if frozen else settings.lake / "raw" / venue
+    if not directory.is_dir():
+        raise DataNotFound(_no_candles(record, settings, folder / "market", directory))
     files = FileMarket(directory, venue)
     universe = Universe.of(venue, tuple(str(symbol) for symbol in record.settings["symbols"]))
     return ReplaySource(
@@ -113,10 +116,21 @@ def _source(settings: Settings, ledger: Ledger, record: BookRecord) -> ReplaySou
         market=PaperFunding(files) if frozen else files,
         models=FolderBucket(folder) if frozen else wiring.bucket(settings),
         rules={asset.symbol: _rules(files, asset.symbol, interval) for asset in universe},
-        params=settings.system.unsliced() if frozen else settings.system,
+        params=settings.system if record.settings.get("live") else settings.system.unsliced(),
         code_version=code_version(),
         record=record,
         paper=frozen,
+    )
+
+
+def _no_candles(record: BookRecord, settings: Settings, frozen: Path, lake: Path) -> str:
+    if has_own_exchange(record):
+        return f"the candles of the book {record.book} are gone: expected them in {frozen}; keep that folder to replay a book"
+    interval = Interval.parse(str(record.settings["interval"]))
+    since_ms = max(0, record.created_ms - settings.system.window_bars(interval) * interval.ms)
+    return (
+        f"the candles of a venue are not kept while a book trades on them, and {lake} has none; fetch them first: ost backfill "
+        f"--interval {interval} --symbols {','.join(map(str, record.settings['symbols']))} --since {format_ms(since_ms)[:10]}"
     )
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def resume(
     reason: Annotated[str, typer.Option(help="Why it is safe to go on, in a sentence; it is kept.")],
-    book: Annotated[str | None, typer.Option(help="Which book (default: the newest one).")] = None,
+    book: Annotated[str | None, typer.Option(help="Which book (default: the one that trades or holds).")] = None,
     symbol: Annotated[str | None, typer.Option(help="Lift only what halts this symbol.")] = None,
     pauses: Annotated[bool, typer.Option("--pauses", help="Lift timed pauses as well, before they end by themselves.")] = False,
     after_drawdown: Annotated[
@@ -105,10 +105,15 @@ def _compare(ledger: Ledger, record: BookRecord, settings: Settings, halted: Seq
 
 
 def _view(record: BookRecord, lifted: Any, left: list[Halt], why: dict[Halt, str]) -> Any:
+    from rich.markup import escape
+
     from shared.cli import output
 
     rows = [("lifted", halt.kind.value, halt.symbol or "the book", halt.reason, "") for halt in lifted]
     rows += [("in force", halt.kind.value, halt.symbol or "the book", halt.reason, why.get(halt, "")) for halt in left]
     if not rows:
         return f"nothing halts the book {record.book}"
-    return output.table((record.book, "kind", "of", "reason", "why it stays"), rows)
+    stays = ["why it stays"] if any(row[-1] for row in rows) else []
+    return output.table(
+        ("", "kind", "of", "reason", *stays), [row[: 4 + len(stays)] for row in rows], title=escape(record.book)
+    )

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def risk(
-    book: Annotated[str | None, typer.Option(help="Which book (default: the newest one).")] = None,
+    book: Annotated[str | None, typer.Option(help="Which book (default: the one that trades or holds).")] = None,
     backtest: Annotated[
         Path | None, typer.Option(help="Folder that `ost backtest --parquet` or `--csv` wrote, instead of a book.")
     ] = None,

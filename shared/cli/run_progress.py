@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from shared.cli import output
+from shared.cli.texts import market_text
 from shared.domain.interval import format_ms
 
 if TYPE_CHECKING:
@@ -24,10 +25,9 @@ def showing(plan: RunPlan, ledger: Ledger, book: str) -> Iterator[Callable[[Step
     last = ledger.last_equity(book)
     done = (last.time_ms - plan.start_ms) // plan.interval.ms + 1 if last else 0
     total = plan.bars + 1
-    kind = "GENERATED market, " if plan.generated else ""
     output.note(
-        f"{kind}{' '.join(asset.symbol for asset in plan.universe)} {plan.interval}, {format_ms(plan.start_ms)} to "
-        f"{format_ms(plan.end_ms)}, {plan.market_label}; run {book}"
+        f"{' '.join(asset.symbol for asset in plan.universe)} {plan.interval}, {format_ms(plan.start_ms)} to "
+        f"{format_ms(plan.end_ms)}, {market_text(plan.market_label, plan.generated)}; run {book}"
     )
     started: float | None = None
     first_done = done

@@ -15,6 +15,7 @@ from shared.adapters.local.market_files import FileMarket
 from shared.backtest.metrics import RunSummary, summary
 from shared.backtest.report import RunRecord, collect, render_report
 from shared.cli import output, wiring
+from shared.cli.texts import fixed, market_text, percent
 from shared.domain.errors import StorageError
 from shared.domain.interval import format_ms
 from shared.version import code_version
@@ -146,21 +147,20 @@ def outcome_lines(result: RunResult) -> Any:
     from rich.console import Group
 
     numbers = result.summary
-    kind = "GENERATED market, not real prices: " if result.generated else ""
     rows = [
-        ("market", f"{kind}{result.market}"),
+        ("market", market_text(result.market, result.generated)),
         ("traded", f"{result.start} to {result.end}, {result.decisions} decisions, {result.orders} orders"),
         ("equity", f"{numbers['start_equity']:,.2f} -> {numbers['end_equity']:,.2f}"),
-        ("return", percent(numbers["total_return"], unknown="-")),
-        ("volatility, annual", percent(numbers["volatility"], unknown="-")),
-        ("Sharpe, annual", fixed(numbers["sharpe"], unknown="-")),
-        ("max drawdown", percent(numbers["max_drawdown"], unknown="-")),
+        ("return", percent(numbers["total_return"])),
+        ("volatility, annual", percent(numbers["volatility"])),
+        ("Sharpe, annual", fixed(numbers["sharpe"])),
+        ("max drawdown", percent(numbers["max_drawdown"])),
         (
             "trades",
-            f"{numbers['trades']}, {percent(numbers['win_rate'], unknown="-")} won, profit factor {fixed(numbers['profit_factor'], unknown="-")}",
+            f"{numbers['trades']}, {percent(numbers['win_rate'])} won, profit factor {fixed(numbers['profit_factor'])}",
         ),
         ("fees, funding", f"{-numbers['fees']:+,.2f}, {numbers['funding']:+,.2f}"),
-        ("bars with a position", percent(numbers["exposure"], unknown="-")),
+        ("bars with a position", percent(numbers["exposure"])),
     ]
     table = output.table(("", result.book), rows, title="Run finished")
     lines = [f"report: {result.report}"]

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,19 +15,27 @@ from shared.domain.errors import UsageError
 
 if TYPE_CHECKING:
     from cloudrun.simulation.runner import Tally
+    from cloudrun.simulation.soak import SoakResult
 
 EXIT_VIOLATED = 1
 SHOWN_FAILURES = 5
+SEEDS = 100
+"""seeds where none are named"""
 
 
 def simulate(
-    seeds: Annotated[int, typer.Option(help="Seeds to run of the random worlds, or of each scenario.", min=1)] = 100,
+    seeds: Annotated[
+        int | None, typer.Option(help="Seeds to run of the random worlds, or of each scenario (default: 100).", min=1)
+    ] = None,
     first: Annotated[int, typer.Option(help="The first seed.", min=0)] = 1,
     scenario: Annotated[str | None, typer.Option(help="One scenario, or `all` of them (default: the random worlds).")] = None,
     workers: Annotated[int | None, typer.Option(help="Processes (default: one for each processor).", min=1)] = None,
     verbose: Annotated[bool, typer.Option("--verbose", help="Tell the story of each seed, line by line.")] = False,
     list_them: Annotated[bool, typer.Option("--list", help="List the scenarios.")] = False,
-    report: Annotated[Path | None, typer.Option(help="Run all scenarios too and write the table as Markdown.")] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(help="Run all scenarios too and write the table as Markdown; with --soak: note its figures for it."),
+    ] = None,
     soak: Annotated[float | None, typer.Option(help="Instead: one long run of this many simulated days.", min=0.01)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON for machines.")] = False,
 ) -> None:
@@ -38,10 +50,13 @@ def simulate(
     from cloudrun.simulation.scenarios import RANDOM, SCENARIOS, scenario_named
 
     if list_them:
+        _refuse("--list", {"--soak": soak, "--verbose": verbose, "--report": report}, "it runs nothing")
         _list(as_json)
         return
     if soak is not None:
-        _soak(soak, first, as_json)
+        others = {"--scenario": scenario, "--seeds": seeds, "--workers": workers, "--verbose": verbose}
+        _refuse("--soak", others, "it is one long run of one world, in one process")
+        _soak(soak, first, report, as_json)
         return
     chosen = [RANDOM] if scenario in (None, RANDOM) else list(SCENARIOS) if scenario == "all" else [str(scenario)]
     if chosen != [RANDOM] and scenario != "all":
@@ -50,20 +65,38 @@ def simulate(
         if scenario is not None:
             raise UsageError("--report runs every scenario and the random worlds; leave --scenario out")
         chosen = [*SCENARIOS, RANDOM]
+    count = seeds or SEEDS
     if verbose:
-        _tell(chosen, first, seeds)
+        others = {"--report": report is not None, "--json": as_json, "--workers": workers is not None}
+        _refuse("--verbose", others, "it tells one story after the other, in this process")
+        _tell(chosen, first, count)
         return
+    _prove(chosen, first, count, workers, report, as_json)
+
+
+def _refuse(option: str, others: Mapping[str, object], why: str) -> None:
+    """Options that would be ignored are refused."""
+    given = [name for name, value in others.items() if value not in (None, False)]
+    if given:
+        raise UsageError(f"{option} does not go with {' and '.join(given)}: {why}; leave {' and '.join(given)} out")
+
+
+def _prove(chosen: list[str], first: int, seeds: int, workers: int | None, report: Path | None, as_json: bool) -> None:
+    """Run the seeds, show what came of them, and exit with 1 where something was violated."""
+    workers = workers or os.cpu_count() or 1
+    began_s = time.monotonic()
     tallies = _run(chosen, first, seeds, workers, with_scenarios=report is not None)
     if report is not None:
+        violated = sum(len(tally.violated) for tally in tallies.values())
+        total = sum(tally.seeds for tally in tallies.values())
+        _note(report, "seeds", {"seeds": total, "minutes": _minutes(began_s), "cores": workers, "violations": violated})
         _write(report, tallies)
     _show(tallies, as_json)
     if any(tally.violated for tally in tallies.values()):
         raise typer.Exit(EXIT_VIOLATED)
 
 
-def _run(chosen: list[str], first: int, seeds: int, workers: int | None, *, with_scenarios: bool) -> dict[str, Tally]:
-    import os
-
+def _run(chosen: list[str], first: int, seeds: int, workers: int, *, with_scenarios: bool) -> dict[str, Tally]:
     from cloudrun.simulation.runner import run_all, tasks
     from cloudrun.simulation.scenarios import RANDOM
     from shared.adapters.local.jobs import ProcessJobs
@@ -73,23 +106,25 @@ def _run(chosen: list[str], first: int, seeds: int, workers: int | None, *, with
     work = [task for name in chosen for task in tasks(name, first, counts[name])]
     with output.progress(unit="") as bar:
         row = bar.add_task("simulating", total=sum(counts.values()), detail="seeds")
-        return run_all(ProcessJobs(workers or os.cpu_count() or 1), work, lambda done: bar.advance(row, done))
+        return run_all(ProcessJobs(workers), work, lambda done: bar.advance(row, done))
 
 
 def _tell(chosen: list[str], first: int, seeds: int) -> None:
-    """The story of each seed, in this process."""
+    """The story of each seed, in this process: all of it on standard output."""
     from cloudrun.simulation.scenarios import run_seed
-    from shared.cli import output
 
     violated = False
     for name in chosen:
         for seed in range(first, first + seeds):
-            output.note(f"{name}, seed {seed}")
+            print(f"{name}, seed {seed}")
             outcome = run_seed(name, seed, print)
             violated = violated or bool(outcome.violations)
             for violation in outcome.violations:
-                output.print_error(violation)
-            output.note(f"{outcome.orders} orders, {outcome.fills} fills, {outcome.faults} faults; story {outcome.fingerprint}")
+                print(f"violated: {violation}")
+            print(
+                f"{outcome.orders} orders, {outcome.fills} fills, {outcome.faults} faults, "
+                f"{len(outcome.violations)} violations; story {outcome.fingerprint}\n"
+            )
     if violated:
         raise typer.Exit(EXIT_VIOLATED)
 
@@ -127,31 +162,70 @@ def _list(as_json: bool) -> None:
 
 
 def _write(report: Path, tallies: dict[str, Tally]) -> None:
+    from cloudrun.simulation.long_runs import noted_runs
     from cloudrun.simulation.report import page
     from shared.cli import output
     from shared.domain.errors import StorageError
 
+    runs = noted_runs(report.with_suffix(".json"))
     try:
-        report.write_text(page(tallies), encoding="utf-8")
+        report.write_text(page(tallies, runs), encoding="utf-8")
     except OSError as error:
         raise StorageError(f"cannot write {report}: {error.strerror}; name another --report") from None
     output.note(f"wrote {report}")
 
 
-def _soak(days: float, seed: int, as_json: bool) -> None:
+def _soak(days: float, seed: int, report: Path | None, as_json: bool) -> None:
     from cloudrun.simulation.soak import soak
     from shared.cli import output
 
+    began_s = time.monotonic()
     with output.progress(unit="") as bar:
-        row = bar.add_task("simulating", total=round(days * 24), detail="hours")
+        row = bar.add_task("simulating", total=max(1, round(days * 24)), detail="hours")
 
         def on_hour(hours: int, memory_mb: float, tasks: int) -> None:
             bar.update(row, completed=hours)
-            if hours % 24 == 0:
+            if hours and hours % 24 == 0:
                 output.note(f"day {hours // 24}: {memory_mb:.1f} MB resident, {tasks} tasks")
 
         result = soak(days, seed, on_hour)
-    data = result.as_dict()
-    output.emit(data, as_json, view=output.table(("", ""), data.items()))
+    if report is not None:
+        figures = {
+            "days": days,
+            "minutes": _minutes(began_s),
+            "cores": 1,
+            "symbols": result.symbols,
+            "growth": round(result.growth, 4),
+            "tasks_most": result.tasks_most,
+            "violations": len(result.violations),
+        }
+        _note(report, "soak", figures)
+    output.emit(result.as_dict(), as_json, view=output.table(("long run", ""), _rows(result)))
+    for violation in result.violations:
+        output.print_error(violation)
     if result.violations:
         raise typer.Exit(EXIT_VIOLATED)
+
+
+def _rows(result: SoakResult) -> list[tuple[str, str]]:
+    """The result in a person's words."""
+    return [
+        ("simulated", f"{result.days:g} days of {result.symbols} symbols in {result.seconds:,.0f} s"),
+        ("decisions, orders, executions", f"{result.decisions:,}, {result.orders:,}, {result.fills:,}"),
+        ("faults, processes", f"{result.faults:,}, {result.processes:,}"),
+        ("memory", f"{result.memory_first_mb:.1f} MB, in the end {result.memory_end_mb:.1f} MB ({result.growth:+.1%})"),
+        ("tasks", f"{result.tasks_most} at most, in the end {result.tasks_end}"),
+        ("streams", f"{result.connections_most} at most"),
+        ("violations", str(len(result.violations) or "none")),
+    ]
+
+
+def _minutes(began_s: float) -> float:
+    return round((time.monotonic() - began_s) / 60, 1)
+
+
+def _note(report: Path, kind: str, figures: dict[str, Any]) -> None:
+    """Keep the figures of a long run for the page."""
+    from cloudrun.simulation.long_runs import note_run
+
+    note_run(report.with_suffix(".json"), kind, {"date": datetime.now(UTC).date().isoformat(), **figures})

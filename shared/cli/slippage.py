@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def slippage(
-    book: Annotated[str | None, typer.Option(help="Which book (default: the newest one).")] = None,
+    book: Annotated[str | None, typer.Option(help="Which book (default: the one that trades or holds).")] = None,
     day: Annotated[str | None, typer.Option(help="Only this day, e.g. 2026-11-21 (UTC).")] = None,
     since: Annotated[str | None, typer.Option(help="From this day on, e.g. 2026-11-01 (UTC).")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
@@ -53,7 +53,7 @@ def _view(book: str, rows: list[SlippageRow]) -> Any:
     if not rows:
         return f"the book {book} has no executions then"
     columns = ("day", "symbol", "orders", "notional", "decided", "arrival", "fees")
-    title = escape(f"costs of execution of {book}, bps of the notional")
+    title = escape(f"slippage and fees of {book}, bps of the notional (positive: a cost)")
     lines: list[Any] = [output.table(columns, map(_cells, rows), title=title, right=columns[2:], whole=columns)]
     lines.append("decided, arrival: against the decided price, against the mid on arrival; money and answer times: --json")
     if unmeasured := sum(row.unmeasured for row in rows):
@@ -62,7 +62,7 @@ def _view(book: str, rows: list[SlippageRow]) -> Any:
 
 
 def _cells(row: SlippageRow) -> tuple[str, ...]:
-    from shared.cli.numbers import fixed
+    from shared.cli.texts import fixed
     from shared.domain.interval import format_ms
 
     day, counts = format_ms(row.day_ms)[:10], (str(row.orders), fixed(row.notional))

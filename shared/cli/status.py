@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from shared.cli.texts import age, market_text, price
+
 if TYPE_CHECKING:
     from shared.cli.book_status import BookStatus
 
 
 def status(
-    book: Annotated[str | None, typer.Option(help="Which book (default: the newest one).")] = None,
+    book: Annotated[str | None, typer.Option(help="Which book (default: the one that trades or holds).")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
 ) -> None:
     """Show a book: equity, drawdown against the breakers, positions and stops, halts, orders, regimes, warnings.
@@ -47,9 +49,7 @@ def _view(found: BookStatus, others: list[str]) -> Any:
 
     parts: list[Any] = [output.table(("", escape(found.book)), _account_rows(found))]
     if found.positions:
-        rows = [
-            (p["symbol"], p["quantity"], price(p["entry_price"]), ", ".join(p["stops"]) or "none") for p in found.positions
-        ]
+        rows = [(p["symbol"], p["quantity"], price(p["entry_price"]), ", ".join(p["stops"]) or "none") for p in found.positions]
         columns = ("position", "quantity", "entry", "stop")
         parts.append(output.table(columns, rows, right=columns[1:]))
     if found.unfinished_orders:
@@ -61,7 +61,7 @@ def _view(found: BookStatus, others: list[str]) -> Any:
     if found.regimes:
         parts.append(output.table(("asset", "regime", "calm", "balanced", "stress"), map(_regime_row, found.regimes)))
     if found.processes:
-        beats = [(p["role"], p.get("state"), f"{p['age_s']:,.0f} s ago", p.get("reason"), p["holder"]) for p in found.processes]
+        beats = [(p["role"], p.get("state"), age(p["age_s"]), p.get("reason"), p["holder"]) for p in found.processes]
         parts.append(output.table(("process", "state", "heard", "reason", "holder"), beats, right=("heard",)))
     if found.warnings:
         entries = [(w["time"], w["source"], escape(w["message"])) for w in found.warnings]
@@ -75,12 +75,11 @@ def _view(found: BookStatus, others: list[str]) -> Any:
 def _account_rows(found: BookStatus) -> list[tuple[str, str]]:
     from rich.markup import escape
 
-    market = f"GENERATED market, not real prices: {found.market}" if found.generated else found.market
-    age = "" if found.data_age_s is None else f" ({found.data_age_s / 60:,.0f} min ago)"
+    heard = "" if found.data_age_s is None else f" ({age(found.data_age_s)})"
     rows = [
         ("state", f"{found.state}, {found.mode}"),
-        ("market", escape(market)),
-        ("last bar", "none yet" if found.last_bar is None else f"{found.last_bar} UTC, {found.interval}{age}"),
+        ("market", escape(market_text(found.market, found.generated))),
+        ("last bar", "none yet" if found.last_bar is None else f"{found.last_bar} UTC, {found.interval}{heard}"),
     ]
     if found.equity is not None:
         exposure = "-" if found.exposure is None else f"{found.exposure:.0%} of equity"

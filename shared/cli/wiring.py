@@ -135,9 +135,10 @@ def live_ports(
         CcxtMarketData,
         CcxtMarketStream,
         CcxtUserStream,
+        SharedPauses,
         connect,
     )
-    from shared.adapters.exchange.params import on_paper
+    from shared.adapters.exchange.params import in_trader, on_paper
     from shared.adapters.local.bus import LocalBus
     from shared.adapters.local.exit_journal import FileExitJournal
     from shared.adapters.local.paper_clock import PaperClock, RealWaits
@@ -151,11 +152,12 @@ def live_ports(
         venue,
         (RealWaits(paper) if isinstance(paper, PaperClock) else paper) or system,
         rng,
-        settings.exchange if paper is None else on_paper(settings.exchange),
+        in_trader(settings.exchange if paper is None else on_paper(settings.exchange)),
         base_url=url,
         demo=demo,
         api_key=key,
         secret=secret,
+        pauses=SharedPauses(ledger, url or f"{venue} ({settings.mode.value})") if paper is None else None,
     )
     return LivePorts(
         exchange=CcxtExchange(connection),

@@ -173,7 +173,11 @@ def _finding(detail: ErrorDetails, origins: Mapping[str, str]) -> str:
     parts = [str(part) for part in detail["loc"]]
     name = next((".".join(parts[:end]) for end in range(len(parts), 0, -1) if ".".join(parts[:end]) in origins), None)
     message = detail["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
-    message = message.replace("a valid integer", "a whole number").replace("a valid ", "a ")
+    message = (
+        message.replace("a valid integer", "a whole number")
+        .replace("a valid ", "a ")
+        .replace("String should match pattern", "expected text of the form")
+    )
     if detail["type"] in ("model_type", "dataclass_type"):
         message = "expected a section: keys and values"
     if name is None:

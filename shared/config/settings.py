@@ -62,7 +62,7 @@ class BotMode(StrEnum):
     STREAM = "stream"
     """a trader process lives on the venue's streams"""
     SCHEDULE = "schedule"
-    """one request per bar does the whole step; nothing runs between"""
+    """one request per bar does the whole step, one each minute looks after what is held; nothing runs between"""
 
 
 class Section(BaseModel):
@@ -184,9 +184,9 @@ class Settings(BaseModel):
         least_s = self.exchange.order_window_ms / 1000 + _ORDER_MARGIN_S
         if self.execution.resend_grace_s < least_s:
             raise ValueError(
-                f"execution.resend_grace_s is {self.execution.resend_grace_s:g}; expected at least {least_s:g}: the venue may take "
-                f"an order up to exchange.order_window_ms ({self.exchange.order_window_ms}) after it was signed, and one that "
-                "is called missing before that would be sent twice"
+                f"execution.resend_grace_s is {self.execution.resend_grace_s:g}; expected at least {least_s:g}: the venue may "
+                f"take an order up to exchange.order_window_ms ({self.exchange.order_window_ms}) after it was signed, and one "
+                "that is called missing before that could be sent twice"
             )
         return self
 

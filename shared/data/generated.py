@@ -26,6 +26,8 @@ from shared.ports import Bucket
 FUNDING_MS = 8 * HOUR_MS
 # Orders of magnitude only, so that a report on generated data looks familiar; unknown symbols start at 100.
 _START_PRICE = {"BTCUSDT": 60_000.0, "ETHUSDT": 3_000.0, "SOLUSDT": 150.0, "BNBUSDT": 600.0, "XRPUSDT": 0.6}
+KNOWN_SYMBOLS = frozenset(_START_PRICE)
+"""Symbols that are known to exist at a venue; the market of any other is made up altogether"""
 _TURNOVER_PER_HOUR = 5e7
 _NOISE_MEMORY = 0.6
 

@@ -186,6 +186,7 @@ class BookRecord:
 
     book: str
     created_ms: int
+    """in the time that the book lives in: a paper exchange has one of its own"""
     settings: Mapping[str, Any]
     finished_ms: int | None
     summary: Mapping[str, Any] | None

@@ -48,6 +48,10 @@ class MarketBoard:
         """The window of an asset as the last `advance` has left it."""
         return self._desks[asset.symbol].window
 
+    def windows(self) -> list[MarketWindow]:
+        """The windows of all assets."""
+        return [desk.window for desk in self._desks.values()]
+
     def receive(self, bar: BarMessage) -> str:
         """Keep a closed bar until it is asked for; what is wrong with it, empty where nothing is.
 

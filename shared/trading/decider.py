@@ -64,36 +64,38 @@ class Decider:
     ) -> tuple[list[Decision], list[Fill]]:
         """Decide the assets in their order, each with what the others hold or have on the way; then wait for the orders.
 
-        `problems` says what is wrong with an asset by symbol, and is told more; `only` names the symbols to decide. Raises
-        what ledger and lease raise, after every order that was begun has come to its end: of several errors the gravest one, with
-        the others as notes.
+        `problems` says what is wrong with an asset by symbol, and is told more; `only` names the symbols to decide. Raises what
+        ledger and lease raise, after every order that was begun has come to its end: of several errors the gravest one,
+        with the others as notes.
         """
-        all_decided = asyncio.Event()
+        all_decided, asked_ms = asyncio.Event(), self._clock.now_ms()
         decisions: list[Decision] = []
         sent: list[asyncio.Task[list[Fill]]] = []
-        failed: list[BaseException] = []
         try:
             for asset in self._spec.universe:
                 if only is not None and asset.symbol not in only:
                     continue
-                decision, move = self._decided(asset, point, halts, problems)
+                decision, move = self._decided(asset, point, halts, asked_ms, problems)
                 if decision is not None:
                     decisions.append(decision)
                 if move is not None and move.intents:
                     self._desk.expect(move)
                     sent.append(asyncio.create_task(self._desk.carry_out(move, all_decided)))
                 await asyncio.sleep(0)  # the order goes out, and the lease is renewed, while the next asset is analysed
+            self._marks.store()
         except BaseException as error:
-            failed.append(error)
-        all_decided.set()
-        ended = await asyncio.gather(*sent, return_exceptions=True)
-        failed += [outcome for outcome in ended if isinstance(outcome, BaseException)]
-        if failed:
-            raise gravest(failed)
+            worst = gravest([error, *_failures(await _ended(sent, all_decided))])
+            if worst is error:
+                raise
+            raise worst from error
+        ended = await _ended(sent, all_decided)
+        failures = _failures(ended)
+        if failures:
+            raise gravest(failures)
         return decisions, [fill for outcome in ended if isinstance(outcome, list) for fill in outcome]
 
     def _decided(
-        self, asset: Asset, point: EquityPoint, halts: list[Halt], problems: dict[str, str]
+        self, asset: Asset, point: EquityPoint, halts: list[Halt], asked_ms: int, problems: dict[str, str]
     ) -> tuple[Decision | None, Move | None]:
         """The decision of one asset, committed with its orders; what is wrong with the asset goes to `problems`."""
         symbol, bar_close_ms = asset.symbol, point.time_ms
@@ -108,10 +110,12 @@ class Decider:
                 return None, None
             made = leaving
         decision, intents = made
-        if not self._ledger.commit_decision(decision, intents, self._lease()):
+        is_new = self._ledger.commit_decision(decision, intents, self._lease(), self._marks.unstored)
+        self._marks.unstored = None
+        if not is_new:
             # A step that was cut off is done again: its decision stands, and its orders were settled before this line.
             return self._ledger.decision(decision.id) or decision, None
-        return decision, Move(symbol, intents, point.equity, to_decimal(decision.price), bar_close_ms)
+        return decision, Move(symbol, intents, point.equity, to_decimal(decision.price), bar_close_ms, halts, asked_ms)
 
     def _analysed(self, asset: Asset, bar_close_ms: int, problems: dict[str, str]) -> Analysis | None:
         if asset.symbol in problems:
@@ -151,6 +155,16 @@ class Decider:
         moving = (record for record in self._book.open_questions() if record.intent.symbol == symbol)
         question = next((record for record in moving if record.intent.kind is not OrderKind.STOP), None)
         return self._desk.held_back or ("" if question is None else f"{question.intent.client_id} is {question.state} still")
+
+
+async def _ended(sent: Sequence[asyncio.Task[list[Fill]]], all_decided: asyncio.Event) -> list[list[Fill] | BaseException]:
+    """How each order that was begun has come to its end."""
+    all_decided.set()
+    return await asyncio.gather(*sent, return_exceptions=True)
+
+
+def _failures(ended: Sequence[list[Fill] | BaseException]) -> list[BaseException]:
+    return [outcome for outcome in ended if isinstance(outcome, BaseException)]
 
 
 def gravest(errors: Sequence[BaseException]) -> BaseException:

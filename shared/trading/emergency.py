@@ -18,11 +18,13 @@ from shared.trading.emergency_log import EmergencyLog, Tell, emergency_id
 from shared.trading.emergency_rounds import EmergencyRounds
 from shared.trading.execution import Executor
 from shared.trading.execution_params import ExecutionParams
+from shared.trading.holdings import Holdings
 from shared.trading.inquiry import Inquiries
+from shared.trading.own_position import OwnPosition
 from shared.trading.reconciliation import Reconciler
 
 FIRST_PAUSE_S = 0.5
-LONGEST_PAUSE_S = 30.0
+LONGEST_PAUSE_S = 10.0
 
 
 class EmergencyProtocol:
@@ -41,15 +43,18 @@ class EmergencyProtocol:
         exits: ExitJournal | None = None,
         params: ExecutionParams | None = None,
         tell: Tell = lambda _: None,
+        own: OwnPosition | None = None,
     ) -> None:
-        """`since_ms` is when the book began: no older execution is its business. `tell` hears every step."""
+        """`since_ms` is when the book began: no older execution is its business. `tell` hears every step.
+
+        `own` is what a session knows of its positions for when the ledger is away; `None`: the executions since the beginning.
+        """
         chosen = params or ExecutionParams()
         self._exchange = exchange
         self._ledger = ledger
         self._clock = clock
         self._book = book
         self._symbols = tuple(symbols)
-        self._since_ms = since_ms
         self._tell = tell
         self._executor = Executor(exchange, ledger, clock, book, chosen, lease=lease)
         self._reconciler = Reconciler(exchange, ledger, clock, self._executor, book, since_ms)
@@ -63,19 +68,25 @@ class EmergencyProtocol:
             lease=lease,
             journal=exits,
         )
+        self._holdings = Holdings(ledger, self._reconciler, own or self._reconciler.own, book)
+        self._pause_s = FIRST_PAUSE_S
+        self._next_ms = 0
+        """when the next round is due"""
         self._rounds: EmergencyRounds | None = None
 
     async def run(self, halt: Halt, *, patience_s: float | None = None) -> EmergencyRecord:
         """Close the book that `halt` stops; the record, finished when the book is flat and nothing of it rests.
 
-        Without `patience_s` it ends only then; with it also after the round in which the time was over. A halt whose emergency
-        is finished and whose book is flat changes nothing. Raises `LeaseLost`, and nothing of the venue or the ledger.
+        Without `patience_s` it ends only then; with it also before a pause that would last longer, to be called again. A halt
+        whose emergency is finished and whose book is flat changes nothing. Raises `LeaseLost`, nothing of venue or ledger.
         """
         finished = self._finished_before(halt)
         if finished is not None:
             return finished
         rounds = self._rounds_of(halt)
-        began_ms, pause_s = self._clock.now_ms(), FIRST_PAUSE_S
+        began_ms = self._clock.now_ms()
+        if patience_s is not None and began_ms < self._next_ms:
+            return rounds.log.record
         while True:
             try:
                 goes_well = await rounds.once()
@@ -86,10 +97,12 @@ class EmergencyProtocol:
                 goes_well = False
             if rounds.log.record.finished_ms is not None:
                 return rounds.log.record
-            await self._clock.sleep(max(pause_s, rounds.wait_s))
-            pause_s = FIRST_PAUSE_S if goes_well else min(2 * pause_s, LONGEST_PAUSE_S)
-            if patience_s is not None and self._clock.now_ms() - began_ms >= patience_s * 1000:
+            now_ms = self._clock.now_ms()
+            self._pause_s = FIRST_PAUSE_S if goes_well else min(2 * self._pause_s, LONGEST_PAUSE_S)
+            self._next_ms = now_ms + round(1000 * max(self._pause_s, rounds.wait_s))
+            if patience_s is not None and self._next_ms >= began_ms + patience_s * 1000:
                 return rounds.log.record
+            await self._clock.sleep((self._next_ms - now_ms) / 1000)
 
     def _finished_before(self, halt: Halt) -> EmergencyRecord | None:
         """The record of this halt where its emergency ended and nothing has been opened since."""
@@ -113,11 +126,10 @@ class EmergencyProtocol:
             ledger=self._ledger,
             clock=self._clock,
             executor=self._executor,
-            reconciler=self._reconciler,
+            holdings=self._holdings,
             exits=self._exits,
             log=log,
             book=self._book,
             symbols=self._symbols,
-            since_ms=self._since_ms,
         )
         return self._rounds

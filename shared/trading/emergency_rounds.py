@@ -9,20 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import TypeVar
 
 from shared.domain.errors import LeaseLost, LedgerError, LedgerUnavailable
 from shared.domain.ids import book_tag
 from shared.domain.money import ZERO, SymbolRules
-from shared.domain.orders import Account, Position
+from shared.domain.orders import Account
 from shared.ports import Clock, Exchange, Ledger
 from shared.trading.emergency_exits import EmergencyExits
 from shared.trading.emergency_log import EmergencyLog
 from shared.trading.emergency_orders import EmergencyOrders, Tries
 from shared.trading.execution import Executor
-from shared.trading.reconciliation import VENUE_CLIENT_IDS, Reconciler
-
-T = TypeVar("T")
+from shared.trading.holdings import Holdings
 
 LAG_S = 10.0
 """How long a position may differ from the executions that are known of it before it is taken for somebody else's"""
@@ -38,22 +35,20 @@ class EmergencyRounds:
         ledger: Ledger,
         clock: Clock,
         executor: Executor,
-        reconciler: Reconciler,
+        holdings: Holdings,
         exits: EmergencyExits,
         log: EmergencyLog,
         book: str,
         symbols: Sequence[str],
-        since_ms: int,
     ) -> None:
         self._exchange = exchange
         self._ledger = ledger
         self._clock = clock
-        self._reconciler = reconciler
+        self._holdings = holdings
         self._exits = exits
         self._log = log
         self._book = book
         self._symbols = tuple(symbols)
-        self._since_ms = since_ms
         self._rules: dict[str, SymbolRules] = {}
         self._differs_ms: dict[str, int] = {}
         self._tries = Tries(log)
@@ -89,9 +84,8 @@ class EmergencyRounds:
         if account is None:
             return False
         for symbol in self._all_symbols():
-            held = await self._held(symbol)
-            left = None if held is None else _left(held, account.position(symbol))
-            if left is None or (left and not self._is_dust(symbol, left)):
+            left = _left(await self._holdings.held(symbol, self._tries), account.position(symbol))
+            if left and not self._is_dust(symbol, left):
                 return True
         return self._tries.ledger_is_there and await self._orders.cancel_stops() and await self._finish(account)
 
@@ -99,9 +93,7 @@ class EmergencyRounds:
 
     async def _flatten(self, symbol: str, account: Account) -> tuple[bool, bool]:
         """Whether nothing of the book is left in a symbol, and whether that went well."""
-        held, there = await self._held(symbol), account.position(symbol)
-        if held is None:
-            return False, False
+        held, there = await self._holdings.held(symbol, self._tries), account.position(symbol)
         left = _left(held, there)
         if left == 0:
             return self._is_explained(symbol, held, there), True
@@ -124,19 +116,6 @@ class EmergencyRounds:
 
     def _is_dust(self, symbol: str, left: Decimal) -> bool:
         return symbol in self._rules and self._rules[symbol].quantity(left) == 0
-
-    async def _held(self, symbol: str) -> Decimal | None:
-        """What the book holds by its own fills; without the ledger by what the venue has kept of them."""
-        try:
-            await self._tries.asked(f"the executions of {symbol}", self._reconciler.book_fills(symbol))
-            return self._ledger.positions(self._book).get(symbol, Position(symbol)).quantity
-        except LedgerUnavailable as error:
-            self._tries.without_ledger(error)
-        fills = await self._tries.asked(f"the executions of {symbol}", self._exchange.fills(symbol, self._since_ms))
-        if fills is None:
-            return None
-        ours = (book_tag(self._book), *VENUE_CLIENT_IDS)
-        return sum((fill.signed_quantity for fill in fills if (fill.client_id or "").startswith(ours)), ZERO)
 
     def _is_explained(self, symbol: str, held: Decimal, there: Decimal) -> bool:
         """Whether ledger and venue agree; if not, for so long that it is not a matter of messages under way."""

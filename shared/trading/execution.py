@@ -10,17 +10,14 @@ past the bound freezes the symbol for a person to look at. Source: design/failur
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
 
 from shared.domain.errors import (
     ClockRefused,
-    NoMargin,
     NotApproved,
-    NothingToReduce,
     OutcomeUnknown,
     RateLimited,
-    RulesBroken,
     VenueRejected,
     VenueUnreachable,
     WouldTrigger,
@@ -31,6 +28,7 @@ from shared.domain.records import Arrival, Halt, Lease
 from shared.domain.stream import QuoteMessage
 from shared.ports import Clock, Exchange, Ledger
 from shared.risk.approval import ApprovedOrder
+from shared.trading.doubts import Doubts
 from shared.trading.execution_params import ExecutionParams as ExecutionParams
 from shared.trading.inquiry import LONGEST_PAUSE_S, Answer, Inquiries
 
@@ -38,21 +36,6 @@ Approve = Callable[[OrderIntent], ApprovedOrder]
 """Risk control for one intent, with the account as it is now; raises `NotApproved`."""
 Quote = Callable[[str], QuoteMessage | None]
 """The newest quote of a symbol, if a fresh one is known"""
-
-
-@dataclass(slots=True)
-class Doubts:
-    """What refusals have called into question, until it was asked again."""
-
-    account: bool = False
-    """the margin was less than believed"""
-    rules: bool = False
-    """an order was off a grid or limit that was believed to be right"""
-    positions: dict[str, str] = field(default_factory=dict)
-    """by symbol: a position that was believed to be there, and the refusal"""
-
-    def __bool__(self) -> bool:
-        return self.account or self.rules or bool(self.positions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,16 +189,9 @@ class Executor:
 
     def _doubt(self, intent: OrderIntent, error: VenueRejected) -> None:
         """A refusal is final for its order. What it says about our view of account, rules and position is asked again."""
-        level = "warning"
-        if isinstance(error, NoMargin):
-            self.doubts.account = True
-        elif isinstance(error, NothingToReduce):
-            self.doubts.positions[intent.symbol] = str(error)
-        elif isinstance(error, WouldTrigger):
+        if isinstance(error, WouldTrigger):
             self.crossed.add(intent.client_id)
-        elif isinstance(error, RulesBroken):
-            self.doubts.rules = True
-            level = "error"  # cannot happen: sizes and prices come from the venue's rules. A person is told
+        level = self.doubts.note(intent.symbol, error)
         self._log(level, f"{intent.client_id} ({intent.side} {intent.quantity} {intent.symbol}) was refused: {error}")
 
     def _arrived(

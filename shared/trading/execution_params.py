@@ -12,7 +12,7 @@ class ExecutionParams:
     """How orders are sent, protected and accounted for. Decisions do not depend on it, but for the orders that they make."""
 
     resend_grace_s: float = 4.0
-    """seconds between the two "does not exist" answers that allow an order to be sent again; longer than the venue may take it"""
+    """seconds between the two "does not exist" answers that let an order be sent again; longer than the venue may take it"""
     query_bound_s: float = 60.0
     """age of an order that cannot be looked up at which its symbol is frozen"""
     query_backoff_s: float = 0.5

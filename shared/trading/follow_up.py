@@ -9,6 +9,7 @@ request passes until all is at rest.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from decimal import Decimal
 
 from shared.domain.errors import NotApproved
 from shared.domain.money import ZERO
@@ -44,6 +45,8 @@ class FollowUp:
         self._desk = desk
         self._params = params
         self._next_look_ms: dict[str, int] = {}
+        self._undisturbed: dict[str, tuple[str, Decimal]] = {}
+        """by symbol: the decision that is being carried out and the position in which nothing else had moved it"""
 
     async def tend(self, symbols: Iterable[str]) -> bool:
         """One pass over `symbols`; whether everything is at rest. Raises what ledger, lease and venue raise."""
@@ -84,16 +87,32 @@ class FollowUp:
             if settled.filled > record.filled or settled.state.is_final:
                 await self._desk.complete(settled)
         protected = await self._desk.protect(symbol)
-        waiting = [record for record in self._book.waiting_slices() if record.intent.symbol == symbol]
-        due = [record.intent for record in waiting if record.intent.due_ms <= self._clock.now_ms()]
+        wanted = await self._wanted_still(symbol)
+        due = [record.intent for record in wanted if record.intent.due_ms <= self._clock.now_ms()]
         if due and protected and not (self._desk.waits and not due[0].reduce_only):
-            why_not = self._desk.disturbed(due[0])
-            for record in waiting if why_not else ():
-                await self._give_up(record, why_not, patience_s=0.0)
-            if not why_not:
-                await self._desk.send_slice(min(due, key=lambda intent: intent.due_ms))
+            await self._desk.send_slice(min(due, key=lambda intent: intent.due_ms))
             protected = await self._desk.protect(symbol)
-        return protected and not waiting and not self._moving(symbol)
+        return protected and not self._waiting(symbol) and not self._moving(symbol)
+
+    def _waiting(self, symbol: str) -> list[OrderRecord]:
+        return [record for record in self._book.waiting_slices() if record.intent.symbol == symbol]
+
+    async def _wanted_still(self, symbol: str) -> list[OrderRecord]:
+        """The slices of a symbol that wait; they are given up where anything but their decision has moved the position."""
+        waiting = self._waiting(symbol)
+        if not waiting:
+            self._undisturbed.pop(symbol, None)
+            return []
+        seen = (waiting[0].intent.decision_id, self._book.held(symbol))
+        if self._undisturbed.get(symbol) == seen:
+            return waiting
+        why_not = self._desk.disturbed(waiting[0].intent)
+        if not why_not:
+            self._undisturbed[symbol] = seen
+            return waiting
+        for record in waiting:
+            await self._give_up(record, why_not, patience_s=0.0)
+        return []
 
     async def _give_up(self, record: OrderRecord, reason: str, patience_s: float | None) -> None:
         """End a slice that was not sent. Where it may have been, by a process that was killed before it said so, ask first."""

@@ -2,47 +2,40 @@
 
 A halt is a row in the ledger, whoever wrote it: this process, another one, a person. One that closes positions starts the
 emergency protocol, which is repeated until the book is known to be flat. What trips while the ledger is away is remembered and
-written as soon as it is back; it is obeyed at once.
+written as soon as it is back; it is obeyed at once, by this module and by every approval (`OrderDesk.unwritten`).
 """
 
 from __future__ import annotations
 
 from shared.domain.errors import LedgerUnavailable
-from shared.domain.orders import OrderKind
 from shared.domain.records import Halt, HaltKind
-from shared.domain.stream import AccountMessage, OrderMessage
+from shared.trading.attempts import LEDGER, Attempts
+from shared.trading.bare_exits import BareExits
 from shared.trading.emergency import EmergencyProtocol
-from shared.trading.emergency_exits import EmergencyExits, adopted
-from shared.trading.inquiry import Inquiries
+from shared.trading.emergency_exits import adopted
+from shared.trading.mark_watch import MarkWatch
 from shared.trading.session import LivePorts, Session, SessionSpec
 from shared.trading.tape import Tape
 
-EMERGENCY_PATIENCE_S = 5.0
+PRICES = "prices"
+EMERGENCY_PATIENCE_S = 2.0
 """After this long the emergency lets a tick pass (heartbeat, lease, messages) and goes on with the next one"""
 
 
 class Guardian:
     """Guards the book of one session."""
 
-    def __init__(self, ports: LivePorts, spec: SessionSpec, session: Session, tape: Tape) -> None:
+    def __init__(self, ports: LivePorts, spec: SessionSpec, session: Session, tape: Tape, attempts: Attempts) -> None:
         self._ports = ports
         self._spec = spec
         self._session = session
-        self._tape = tape
+        self._attempts = attempts
         self._in_force: list[Halt] = []
-        self._unwritten: list[Halt] = []
+        self._unwritten = session.desk.unwritten
         self._flat_since: Halt | None = None
         self._exits_left = True
-        self._bare_exits = EmergencyExits(
-            exchange=session.exchange,
-            ledger=ports.ledger,
-            clock=ports.clock,
-            executor=session.executor,
-            inquiries=Inquiries(session.exchange, ports.clock, spec.params.execution),
-            book=spec.book,
-            lease=lambda: session.lease,
-            journal=ports.exits,
-        )
+        self._marks = MarkWatch(ports.clock, spec.universe, session, tape, attempts)
+        self._bare_exits = BareExits(ports, spec, session)
         self._protocol = EmergencyProtocol(
             exchange=session.exchange,
             ledger=ports.ledger,
@@ -53,6 +46,7 @@ class Guardian:
             lease=lambda: session.lease,
             exits=ports.exits,
             params=spec.params.execution,
+            own=session.reconciler.own,
         )
 
     @property
@@ -68,13 +62,24 @@ class Guardian:
 
     @property
     def is_closed(self) -> bool:
-        """Whether no emergency is left to be run."""
-        return self.emergency in (None, self._flat_since)
+        """Whether no emergency is in force that has not come to its end."""
+        return self.emergency is None or self.emergency == self._flat_since
+
+    # --- halts and breakers ------------------------------------------------------------------------------------------------
+
+    async def refresh_marks(self) -> None:
+        """Ask the venue for account and marks where they are not known; where it does not answer, again a little later."""
+        if not self._marks.needed:
+            self._attempts.health.recover(PRICES)
+        elif self._marks.due:
+            longest_s = self._spec.params.execution.stop_deadline_s / 2
+            await self._attempts.when_due(PRICES, self._marks.refresh, longest_s=longest_s)
 
     def mark(self) -> list[Halt]:
         """Mark the account for the breakers; what that has tripped, in force from now on. Asks nobody."""
+        self._marks.tell()
         tripped = self._tripped()
-        self._unwritten += tripped
+        self._unwritten.extend(tripped)
         return tripped
 
     def look(self) -> None:
@@ -89,14 +94,40 @@ class Guardian:
         self._unwritten.append(Halt(self._spec.book, reason, self._ports.clock.now_ms(), until_ms, kind=kind))
         try:
             self._write()
-        except LedgerUnavailable:
-            self._exits_left = True
+        except LedgerUnavailable as error:
+            self._attempts.ail(LEDGER, str(error))
+
+    def _tripped(self) -> list[Halt]:
+        """Breakers between bars, at the newest price that is known of each symbol.
+
+        That is the stream's or the venue's mark, or the last close where it is newer. A price that has stood still misses what
+        has happened since, but one that was never true would latch a drawdown that never was: the worst case is not assumed,
+        the venue is asked instead (`refresh_marks`). No symbol without a fresh price keeps the others from being looked at.
+        """
+        session = self._session
+        if not session.account.known or not any(position.quantity for position in session.account.positions.values()):
+            return []
+        account = session.account.marked(session.book, self._marks.prices(), self._spec.leverage)
+        known = [*self._in_force, *self._unwritten]
+        return session.marks.between_bars(self._ports.clock.now_ms(), account, known)
+
+    def _write(self) -> None:
+        while self._unwritten:
+            self._ports.ledger.set_halt(self._unwritten[0])
+            self._in_force.append(self._unwritten.pop(0))
+
+    def stepped(self) -> None:
+        """A bar was stepped: its breakers may have tripped."""
+        self._in_force = self._ports.ledger.halts(self._spec.book, self._ports.clock.now_ms())
+
+    # --- exits -------------------------------------------------------------------------------------------------------------
 
     async def run_emergency(self) -> None:
         """Close everything where a halt says so, a few seconds at a time, until the venue says flat. Raises `LeaseLost`."""
         halt, session = self.emergency, self._session
         if halt is None or (halt == self._flat_since and not session.book.held_symbols()):
             return
+        self._exits_left = True
         try:
             record = await self._protocol.run(halt, patience_s=EMERGENCY_PATIENCE_S)
         finally:
@@ -106,19 +137,12 @@ class Guardian:
             self._flat_since = halt
 
     async def close_bare(self, outage: str) -> list[str]:
-        """While the ledger is away: close positions that no stop protects at the venue, by the journal; what was done.
+        """While the ledger is away: close what no own stop covers of the book's own position, by the journal; what was done.
 
         `outage` names the outage: each of its exits has one client id. Raises the `VenueError` tree, `LeaseLost`.
         """
-        session, done = self._session, []
-        account = await session.exchange.account()
-        stopped = {report.symbol for report, kind in await session.exchange.open_orders() if kind is OrderKind.STOP}
-        for symbol in session.symbols:
-            held = account.position(symbol)
-            if held and symbol not in stopped:
-                done.append(await self._bare_exits.close(outage, held, account, session.desk.rules[symbol]))
-                self._exits_left = True
-        return done
+        self._exits_left = True
+        return await self._bare_exits.close(outage)
 
     async def take_over_exits(self) -> None:
         """Bring exits that were sent while the ledger was away into it. Raises what ledger and venue raise."""
@@ -131,43 +155,8 @@ class Guardian:
             for intent in intents:
                 record = ledger.order(intent.client_id)
                 if record is not None and not record.state.is_final:
-                    await session.executor.settle(record, None)
+                    await session.executor.settle(record, None, patience_s=self._spec.params.execution.answer_patience_s)
                 await session.reconciler.book_fills(intent.symbol)
             self._ports.exits.clear()
             session.book.changed()
         self._exits_left = False
-
-    async def protect(self) -> None:
-        """Slices that are due, stops that are missing, doubts that refusals have raised. Raises what ledger and venue raise."""
-        await self._session.follow_up.tend(self._session.symbols)
-        await self._session.resolve_doubts()
-
-    async def after(self, message: OrderMessage | AccountMessage) -> None:
-        """What follows from a user message: funding is booked, remainders are ordered, stops follow the position."""
-        session = self._session
-        if isinstance(message, AccountMessage):
-            if message.reason == "FUNDING_FEE":
-                await session.reconciler.book_funding()
-            return
-        if message.fill is not None or message.report.state.is_final:
-            await session.follow_up.finished(message.report.client_id)
-            await session.follow_up.tend([message.report.symbol])
-
-    def stepped(self) -> None:
-        """A bar was stepped: its breakers may have tripped."""
-        self._in_force = self._ports.ledger.halts(self._spec.book, self._ports.clock.now_ms())
-
-    def _tripped(self) -> list[Halt]:
-        """Breakers between bars, where every held symbol has a fresh mark."""
-        session, marks = self._session, self._tape.marks()
-        held = [symbol for symbol, position in session.account.positions.items() if position.quantity]
-        if not held or not session.account.known or any(symbol not in marks for symbol in held):
-            return []
-        account = session.account.marked(session.book, marks, self._spec.leverage)
-        known = [*self._in_force, *self._unwritten]
-        return session.marks.between_bars(self._ports.clock.now_ms(), account, known)
-
-    def _write(self) -> None:
-        while self._unwritten:
-            self._ports.ledger.set_halt(self._unwritten[0])
-            self._in_force.append(self._unwritten.pop(0))

@@ -82,7 +82,12 @@ class Health:
     @property
     def reason(self) -> str:
         """All troubles in one line; empty where there is none."""
-        return "; ".join(f"{source}: {trouble.reason}" for source, trouble in self._troubles.items())
+        return "; ".join(self.reasons.values())
+
+    @property
+    def reasons(self) -> dict[str, str]:
+        """What troubles each source, with its name in front."""
+        return {source: f"{source}: {trouble.reason}" for source, trouble in self._troubles.items()}
 
     def failed(self, now_ms: int) -> bool:
         """Count a failure; whether there were too many within the window. The count then starts again."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from shared.domain.errors import LedgerUnavailable
 from shared.domain.interval import DAY_MS
-from shared.domain.records import HaltKind, Heartbeat
+from shared.domain.records import Heartbeat
 from shared.domain.stream import AccountMessage, BarMessage, OrderMessage, StreamNotice
 from shared.trading.attempts import BUS, LEDGER, VENUE, Attempts
 from shared.trading.health import TraderState
@@ -25,9 +25,6 @@ from shared.trading.stepper import Stepper
 from shared.trading.tape import Tape
 from shared.trading.trader_params import TraderParams
 from shared.trading.watchdog import Watchdog
-
-TICK_PATIENCE_MS = 1000
-"""A tick that has lasted this long leaves what is left to the next one"""
 
 
 class LiveDesk:
@@ -43,7 +40,7 @@ class LiveDesk:
         self._clock = ports.clock
         self._attempts = Attempts(ports.ledger, ports.clock, spec.book, params)
         self._health = self._attempts.health
-        self._watchdog = Watchdog(ports, params, session, tape, self._health)
+        self._watchdog = Watchdog(ports, params, session, tape, self._attempts)
         self._safety = Safety(ports, spec, params, session, tape, self._attempts)
         self._guardian = self._safety.guardian
         self._stepper = Stepper(session, spec, params, ports.clock, on_step, self._attempts.say)
@@ -52,6 +49,9 @@ class LiveDesk:
         self._ending = ""
         self._stepped_ms: int | None = None
         """close of the bar whose step is to be checked against the venue"""
+        self._may_step = False
+        self._left: tuple[Callable[[], Awaitable[None]], ...] = ()
+        """what the last tick had no time for"""
         self.wants_more = False
         """whether a tick should follow at once"""
 
@@ -78,7 +78,6 @@ class LiveDesk:
         if isinstance(message, BarMessage):
             await self._attempts.attempt(VENUE, lambda: self._stepped(self._stepper.on_bar(message, may_step=self._tradable())))
         elif isinstance(message, OrderMessage | AccountMessage):
-            self._watchdog.heard_user()
             await self._on_user(message)
         elif isinstance(message, StreamNotice):
             self._watchdog.on_notice(letter.source, message, letter.heard_ms)
@@ -97,12 +96,6 @@ class LiveDesk:
         await self._relay()
         await self._beat()
 
-    @staticmethod
-    def waiting_heartbeat(spec: SessionSpec, state: TraderState, now_ms: int) -> Heartbeat:
-        """The heartbeat of a process that does not trade yet."""
-        role = "standby" if state is TraderState.STANDBY else "trader"
-        return Heartbeat(spec.book, role, spec.holder, now_ms, {"state": state.value, "reason": ""})
-
     async def _tick(self) -> None:
         self.wants_more = False
         began_ms = self._clock.now_ms()
@@ -111,20 +104,15 @@ class LiveDesk:
         if self._every("heartbeat", self._params.heartbeat_s):
             await self._beat()
         # Before the streams are looked at: where that fails, a step may still take positions off.
-        tradable = self._tradable()
-        works: tuple[Callable[[], Awaitable[None]], ...] = (
-            self._watch,
-            *((self._step_due,) if tradable else ()),
-            self._check_step,
-            self._relay,
-            self._run_errands,
-        )
-        for work in works:
+        self._may_step = self._tradable()
+        works = self._left or (self._watch, self._step_due, self._check_step, self._relay, self._run_errands)
+        self._left = ()
+        for done, work in enumerate(works, start=1):
             await work()
-            if self._clock.now_ms() - began_ms > TICK_PATIENCE_MS:
+            if self._clock.now_ms() - began_ms > self._params.tick_s * 1000:
+                self._left = works[done:]
                 self.wants_more = True
                 break
-        self._outage()
 
     async def _watch(self) -> None:
         """Streams that are silent or lost, and the reconciliation that restores trust."""
@@ -143,7 +131,8 @@ class LiveDesk:
 
     async def _step_due(self) -> None:
         """Bars whose patience is over."""
-        await self._attempts.attempt(VENUE, lambda: self._stepped(self._stepper.on_tick()))
+        if self._may_step:
+            await self._attempts.attempt(VENUE, lambda: self._stepped(self._stepper.on_tick()))
 
     async def _stepped(self, step: Awaitable[Any]) -> None:
         before = self._stepper.steps
@@ -152,8 +141,7 @@ class LiveDesk:
         report = self._stepper.last
         if self._stepper.steps == before or report is None:
             return
-        if report.fills:
-            self._watchdog.expects_user()
+        self._watchdog.missed(self._stepper.rescued)
         self._guardian.stepped()
         self._stepped_ms = report.bar_close_ms
         self.wants_more = True
@@ -174,10 +162,10 @@ class LiveDesk:
             if message.reason == "FUNDING_FEE":
                 await self._attempts.errand("funding", self._session.book_funding)
             return
-        if not self._attempts.due(LEDGER):
-            return
-        booked = await self._attempts.attempt("user messages", lambda: self._session.on_user(message))
-        if booked and (message.fill is not None or message.report.state.is_final):
+        booked = await self._attempts.when_due(LEDGER, lambda: self._session.on_user(message))
+        if not booked:
+            self._session.follow_streams(trusted=False)
+        elif message.fill is not None or message.report.state.is_final:
             await self._safety.after_message(message.report.symbol, message.report.client_id)
 
     def _tradable(self) -> bool:
@@ -190,15 +178,6 @@ class LiveDesk:
         if now != self._said:
             self._said = now
             self._due.pop("heartbeat", None)
-
-    def _outage(self) -> None:
-        """Pause and tell a person where the venue has been away for too long."""
-        now_ms = self._clock.now_ms()
-        lasting_s = self._health.lasting_s(VENUE, now_ms)
-        if lasting_s <= self._params.outage_pause_s or not self._every("outage", self._params.outage_pause_hours * 3600):
-            return
-        until_ms = now_ms + round(self._params.outage_pause_hours * 3_600_000)
-        self._guardian.halt(HaltKind.FROZEN, f"the venue has been away for {lasting_s:.0f} s", until_ms)
 
     async def _run_errands(self) -> None:
         """What is done now and then, and holds nothing back where it fails."""

@@ -1,7 +1,8 @@
 """The account marked: the equity point of every bar, the breakers that it trips, and the record that Kelly is estimated from.
 
-A point is wallet + open profit at the bar's close. It stands from its first time: a step that is done again computes every
-size from the same number. Between bars the account is marked for the breakers only; those marks are not stored.
+A point is wallet + open profit at the bar's close. It is stored with the first decision that was sized with it, at the latest
+when the bar is decided, and stands from then on: a step that is done again computes every size from the same number. Between
+bars the account is marked for the breakers only; those marks are not stored.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ class Marks:
         self._day_equity = equity_at_day_start(points)
         self._last = ledger.last_equity(book)
         self._forgotten_ms = ledger.peak_forgotten_ms(book)
+        self.unstored: EquityPoint | None = None
+        """the point of the newest bar, until it is in the ledger"""
         self._known_halts: list[Halt] = []
         self._cap: float | None = None
         self._seen: EquityPoint | None = self._last
@@ -40,11 +43,11 @@ class Marks:
 
     @property
     def last(self) -> EquityPoint | None:
-        """The newest stored point."""
+        """The newest bar's point."""
         return self._last
 
     def at_close(self, bar_close_ms: int, account: Account) -> tuple[EquityPoint, list[Halt]]:
-        """The equity point of a bar, stored, and the halts in force with the breakers that it trips.
+        """The equity point of a bar, which the caller has to store, and the halts in force with the breakers that it trips.
 
         Raises `UsageError` for a bar that is past.
         """
@@ -56,17 +59,23 @@ class Marks:
             raise UsageError(
                 f"the bar that closed at {format_ms(bar_close_ms)} is past: the book was marked at {format_ms(last.time_ms)}"
             )
+        self.store()  # of a bar whose step did not come so far
         point = self._point(bar_close_ms, account)
         self._day_equity = self._equity_at_day_start(point)
         tripped = check_breakers(self._book, point, self._seen, in_force, self._params, self._day_equity)
         for halt in tripped:
             self._ledger.set_halt(halt)
             self._ledger.log(self._book, "breaker", "warning", halt.reason, bar_close_ms)
-        self._ledger.record_equity(self._book, point)
         self._record.add(point)
         self._cap = None
-        self._last = self._seen = point
+        self._last = self._seen = self.unstored = point
         return point, self._halts(bar_close_ms) if tripped else in_force
+
+    def store(self) -> None:
+        """Store the point of the bar where no decision has taken it along."""
+        if self.unstored is not None:
+            self._ledger.record_equity(self._book, self.unstored)
+            self.unstored = None
 
     def between_bars(self, now_ms: int, account: Account, in_force: Sequence[Halt]) -> list[Halt]:
         """The breakers that the account trips now; neither they nor an equity point are stored. Asks nobody."""

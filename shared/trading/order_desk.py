@@ -8,8 +8,7 @@ is sent without a valid lease, beyond the age of its decision, or into a halt; w
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 
 from shared.domain.errors import NotApproved
@@ -23,23 +22,13 @@ from shared.risk.pace import OrderPace
 from shared.trading.book import BookState
 from shared.trading.execution import Executor
 from shared.trading.legs import EXIT, TRIM, remainder
+from shared.trading.move import Move as Move
 from shared.trading.overshoot import Trimmer
 from shared.trading.params import SystemParams
 from shared.trading.protection import Guard
 from shared.trading.reconciliation import Reconciler
 from shared.trading.target import moved_by_others
-
-
-@dataclass(frozen=True, slots=True)
-class Move:
-    """The committed orders of one decision, and what they were sized with."""
-
-    symbol: str
-    intents: tuple[OrderIntent, ...]
-    equity: Decimal
-    price: Decimal
-    """close of the decided bar"""
-    bar_close_ms: int
+from shared.trading.workbench import Workbench
 
 
 class OrderDesk:
@@ -81,29 +70,8 @@ class OrderDesk:
         self._limits = OrderLimits.of(params.risk)
         self._pace = OrderPace(arrival.sent_ms for arrival in ledger.arrivals(name, clock.now_ms() - DAY_MS))
         self.rules = dict(rules)
-        self._guard = Guard(
-            ledger=ledger,
-            clock=clock,
-            name=name,
-            book=book,
-            executor=executor,
-            reconciler=reconciler,
-            params=params.execution,
-            rules=lambda: self.rules,
-            approve=self.protective,
-            lease=lease,
-        )
-        self._trimmer = Trimmer(
-            ledger=ledger,
-            clock=clock,
-            name=name,
-            book=book,
-            executor=executor,
-            reconciler=reconciler,
-            rules=lambda: self.rules,
-            approve=self.protective,
-            lease=lease,
-        )
+        bench = Workbench(ledger, clock, name, book, executor, reconciler, lambda: self.rules, self.protective, lease)
+        self._guard, self._trimmer = Guard(bench, params.execution), Trimmer(bench)
         self.held_back = ""
         """why no new risk is taken, empty where it may be"""
         self.ending = ""
@@ -233,7 +201,7 @@ class OrderDesk:
             price=move.price,
             equity=move.equity,
             max_asset_exposure=to_decimal(self._params.risk.max_asset_exposure),
-            halts=[*self._ledger.halts(self._name, now_ms), *self.unwritten, *self._stopped(now_ms)],
+            halts=[*self._halts(move, now_ms), *self.unwritten, *self._stopped(now_ms)],
             limits=self._limits,
             last_price=self._price(intent.symbol),
             orders_minute=minute,
@@ -246,6 +214,11 @@ class OrderDesk:
         if not intent.reduce_only:
             self._pace.sent(now_ms)
         return order
+
+    def _halts(self, move: Move, now_ms: int) -> Sequence[Halt]:
+        """Halts in force: those that the move was decided under where it was decided just now, else the ledger is asked."""
+        known = move.halts_at(now_ms)
+        return self._ledger.halts(self._name, now_ms) if known is None else known
 
     def _stopped(self, now_ms: int) -> list[Halt]:
         """The end of this process stops orders as a halt does."""
@@ -264,6 +237,7 @@ class OrderDesk:
             if decision is None:
                 raise NotApproved(f"{intent.client_id} has no decision in the ledger")
             price = prices.get(intent.symbol) or to_decimal(decision.price)
+            self._book.changed()  # what was found out about the orders before it may have been booked since
             return self.approved(intent, Move(intent.symbol, (intent,), account.equity, price, decision.bar_close_ms))
 
         try:
@@ -272,7 +246,7 @@ class OrderDesk:
             self._book.changed()
 
     async def protect(self, symbol: str) -> bool:
-        """One pass of the guard: no more than was decided, a stop of that size, no stop without a position; whether it is so."""
+        """One pass: no more than was decided, a stop of that size, no stop without a position; whether nothing is left."""
         await self._trimmer.trim(symbol)
         return await self._guard.protect(symbol)
 

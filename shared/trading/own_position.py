@@ -63,4 +63,9 @@ class OwnPosition:
         return sum((abs(left) for left in stops if left is not None and left * held < 0), ZERO)
 
     def _is_own(self, fill: Fill) -> bool:
-        return fill.client_id is not None and fill.client_id.startswith((self._tag, *VENUE_CLIENT_IDS))
+        return is_venue_made(fill) or (fill.client_id is not None and fill.client_id.startswith(self._tag))
+
+
+def is_venue_made(fill: Fill) -> bool:
+    """Whether the venue closed by itself: liquidation, deleveraging, settlement."""
+    return fill.client_id is not None and fill.client_id.startswith(VENUE_CLIENT_IDS)

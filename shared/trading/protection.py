@@ -11,22 +11,17 @@ Source: design/failures.md.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
 from shared.domain.errors import NotApproved
-from shared.domain.money import SymbolRules
 from shared.domain.orders import OrderIntent, OrderRecord, OrderState
-from shared.domain.records import Halt, Lease
-from shared.ports import Clock, Ledger
+from shared.domain.records import Halt
 from shared.risk.approval import ApprovedOrder
-from shared.trading.book import BookState
-from shared.trading.execution import Approve, Executor
 from shared.trading.execution_params import ExecutionParams
 from shared.trading.legs import EXIT, STOP, closing_stops, leg_order, next_leg, open_exits, stop_order
 from shared.trading.origin import find_origin, newest_decision, uncovered_since_ms
-from shared.trading.reconciliation import Reconciler
+from shared.trading.workbench import Workbench
 
 LONGEST_PAUSE_S = 30.0
 """between two attempts to protect or to close once the deadline is over, and between two attempts to cancel"""
@@ -44,31 +39,9 @@ class _Bare:
 class Guard:
     """Keeps every position of one book protected."""
 
-    def __init__(
-        self,
-        *,
-        ledger: Ledger,
-        clock: Clock,
-        name: str,
-        book: BookState,
-        executor: Executor,
-        reconciler: Reconciler,
-        params: ExecutionParams,
-        rules: Callable[[], Mapping[str, SymbolRules]],
-        approve: Approve,
-        lease: Callable[[], Lease],
-    ) -> None:
-        """`approve` lets stops and reducing orders through, whatever is halted; `lease` is the one in force."""
-        self._ledger = ledger
-        self._clock = clock
-        self._name = name
-        self._book = book
-        self._executor = executor
-        self._reconciler = reconciler
+    def __init__(self, bench: Workbench, params: ExecutionParams) -> None:
+        self._bench = bench
         self._params = params
-        self._rules = rules
-        self._approve = approve
-        self._lease = lease
         self._bare: dict[str, _Bare] = {}
         self._dust: dict[str, Decimal] = {}
         self._cancel_ms: dict[str, int] = {}
@@ -87,35 +60,35 @@ class Guard:
         stop of the position's size rests at the venue, or there is nothing to protect. Repeat until then (each second): a pass
         that has nothing to do asks nobody. Raises what ledger and lease raise.
         """
-        held = self._book.held(symbol)
-        size = self._rules()[symbol].quantity(held)
+        held = self._bench.book.held(symbol)
+        size = self._bench.rules()[symbol].quantity(held)
         if size == 0:
             await self._without_position(symbol, held)
             return True
         if await self._covered(symbol, size):
             return True
         bare = self._bare.get(symbol) or self._begun(symbol, held, fresh=planned is not None)
-        if self._clock.now_ms() < bare.next_ms:
+        if self._bench.clock.now_ms() < bare.next_ms:
             return False
         hopeless = await self._place_stop(symbol, size, planned)
-        self._book.changed()
+        self._bench.book.changed()
         if await self._covered(symbol, size):
             return True
         deadline_ms = bare.since_ms + round(self._params.stop_deadline_s * 1000)
-        if hopeless or self._clock.now_ms() >= deadline_ms:
+        if hopeless or self._bench.clock.now_ms() >= deadline_ms:
             await self._close(symbol, size, hopeless)
-            self._book.changed()
-        now_ms = self._clock.now_ms()
+            self._bench.book.changed()
+        now_ms = self._bench.clock.now_ms()
         bare.next_ms = now_ms + round(bare.pause_s * 1000)
         if now_ms < deadline_ms:
             bare.next_ms = min(bare.next_ms, deadline_ms)
         bare.pause_s = min(2 * bare.pause_s, LONGEST_PAUSE_S)
-        return self._book.held(symbol) == 0
+        return self._bench.book.held(symbol) == 0
 
     def _begun(self, symbol: str, held: Decimal, *, fresh: bool) -> _Bare:
         """The deadline of a position that was just found bare: from its fill, or from the end of the stop that it had."""
-        now_ms = self._clock.now_ms()
-        origin = None if fresh else find_origin(self._ledger, self._name, symbol, held)
+        now_ms = self._bench.clock.now_ms()
+        origin = None if fresh else find_origin(self._bench.ledger, self._bench.name, symbol, held)
         since_ms = now_ms if origin is None else min(uncovered_since_ms(origin), now_ms)
         bare = self._bare[symbol] = _Bare(since_ms, self._params.query_backoff_s)
         return bare
@@ -128,7 +101,7 @@ class Guard:
         """
         full = [
             stop
-            for stop in closing_stops(self._book.unfinished(), symbol, size)
+            for stop in closing_stops(self._bench.book.unfinished(), symbol, size)
             if stop.state is OrderState.OPEN and (_left(stop) == abs(size) or (stop.filled > 0 and _left(stop) >= abs(size)))
         ]
         if not full:
@@ -141,22 +114,22 @@ class Guard:
 
     async def _has_ended(self, stop: OrderRecord) -> bool:
         """Whether a stop that is being filled has come to its end at the venue without our being told."""
-        now_ms, deadline_ms = self._clock.now_ms(), round(self._params.stop_deadline_s * 1000)
+        now_ms, deadline_ms = self._bench.clock.now_ms(), round(self._params.stop_deadline_s * 1000)
         client_id = stop.intent.client_id
         if now_ms - self._filling_ms.setdefault(client_id, now_ms) < deadline_ms:
             return False
         self._filling_ms[client_id] = now_ms
-        settled = await self._executor.settle(stop, None, patience_s=0.0)
+        settled = await self._bench.executor.settle(stop, None, patience_s=0.0)
         if settled.filled > stop.filled:
-            await self._reconciler.book_fills(stop.intent.symbol)
-        self._book.changed()
+            await self._bench.reconciler.book_fills(stop.intent.symbol)
+        self._bench.book.changed()
         if settled.state.is_final:
             del self._filling_ms[client_id]
         return settled.state.is_final
 
     async def _place_stop(self, symbol: str, size: Decimal, planned: OrderIntent | None) -> bool:
         """Bring a stop of `size` on its way; whether that is hopeless (its price is crossed, or no price is known)."""
-        for record in closing_stops(self._book.unfinished(), symbol, size):
+        for record in closing_stops(self._bench.book.unfinished(), symbol, size):
             intent = record.intent
             if record.state is OrderState.OPEN:
                 continue
@@ -164,95 +137,99 @@ class Guard:
             if planned is not None and intent.client_id == planned.client_id:
                 if fits:
                     return await self._send(intent)
-                self._executor.abandon(intent, f"another size is held: {size}")
+                self._bench.executor.abandon(intent, f"another size is held: {size}")
                 continue
-            settled = await self._executor.settle(record, self._approve if fits else _unwanted, patience_s=0.0)
+            settled = await self._bench.executor.settle(record, self._bench.approve if fits else _unwanted, patience_s=0.0)
             if self._is_crossed(intent):
                 return True
             if settled.state in (OrderState.INTENT, OrderState.UNKNOWN) or (fits and settled.state is OrderState.OPEN):
                 return False  # its fate comes first: another one beside it would be one too many
-        origin = find_origin(self._ledger, self._name, symbol, size)
+        origin = find_origin(self._bench.ledger, self._bench.name, symbol, size)
         if origin is None or origin.stop_price is None:
             return True
-        now_ms, leg = self._clock.now_ms(), next_leg(STOP, origin.legs)
-        price = self._rules()[symbol].price(origin.stop_price)
-        intent = stop_order(self._name, origin.decision.id, leg, symbol, size, price, now_ms)
-        self._ledger.add_intents([intent], self._lease())
+        now_ms, leg = self._bench.clock.now_ms(), next_leg(STOP, origin.legs)
+        price = self._bench.rules()[symbol].price(origin.stop_price)
+        intent = stop_order(self._bench.name, origin.decision.id, leg, symbol, size, price, now_ms)
+        self._bench.commit(intent)
         return await self._send(intent)
 
     async def _send(self, intent: OrderIntent) -> bool:
         """Send a stop that was not sent yet; whether its price is crossed already."""
-        try:
-            order = self._approve(intent)
-        except NotApproved as error:
-            self._executor.abandon(intent, str(error))
-            return False
-        await self._executor.place(order, again=self._approve)
+        await self._bench.send(intent)
         return self._is_crossed(intent)
 
     def _is_crossed(self, intent: OrderIntent) -> bool:
-        crossed = intent.client_id in self._executor.crossed
-        self._executor.crossed.discard(intent.client_id)
+        crossed = intent.client_id in self._bench.executor.crossed
+        self._bench.executor.crossed.discard(intent.client_id)
         return crossed
 
     async def _close(self, symbol: str, size: Decimal, hopeless: bool) -> None:
         """Close what no stop covers, reduce-only, and take no new risk in the symbol for a while."""
-        exits = open_exits(self._book.unfinished(), symbol)
+        exits = open_exits(self._bench.book.unfinished(), symbol)
         for record in exits:
-            settled = await self._executor.settle(record, self._approve, patience_s=0.0)
-            await self._reconciler.book_fills_of(settled)
+            settled = await self._bench.executor.settle(record, self._bench.approve, patience_s=0.0)
+            await self._bench.reconciler.book_fills_of(settled)
         if exits:
             return  # the next pass sees what is left
-        covered = sum(
-            (_left(stop) for stop in closing_stops(self._book.unfinished(), symbol, size) if stop.state is OrderState.OPEN),
-            Decimal(0),
-        )
-        uncovered = self._rules()[symbol].quantity(max(abs(size) - covered, Decimal(0))).copy_sign(size)
-        origin = find_origin(self._ledger, self._name, symbol, size)
-        decision = newest_decision(self._ledger, self._name, symbol) if origin is None else origin.decision
+        uncovered = await self._uncovered(symbol, size)
+        origin = find_origin(self._bench.ledger, self._bench.name, symbol, size)
+        decision = newest_decision(self._bench.ledger, self._bench.name, symbol) if origin is None else origin.decision
         if uncovered == 0 or decision is None:
             return
         why = "its stop price is crossed or not known" if hopeless else f"not within {self._params.stop_deadline_s:g} s"
         self._pause(symbol, f"no protective stop rests for {uncovered} {symbol} ({why}): it is closed")
-        leg = next_leg(EXIT, self._ledger.orders(self._name, decision_id=decision.id))
-        intent = leg_order(self._name, decision.id, leg, symbol, -uncovered, self._clock.now_ms(), reduce_only=True)
-        self._ledger.add_intents([intent], self._lease())
-        try:
-            record = await self._executor.place(self._approve(intent), again=self._approve)
-        except NotApproved as error:
-            self._executor.abandon(intent, str(error))
-            return
-        await self._reconciler.book_fills_of(record)
+        leg = next_leg(EXIT, self._bench.ledger.orders(self._bench.name, decision_id=decision.id))
+        intent = leg_order(self._bench.name, decision.id, leg, symbol, -uncovered, self._bench.clock.now_ms(), reduce_only=True)
+        self._bench.commit(intent)
+        await self._bench.reconciler.book_fills_of(await self._bench.send(intent))
+
+    async def _uncovered(self, symbol: str, size: Decimal) -> Decimal:
+        """What no stop covers, signed base units; the venue is asked whether those that are known do rest there still."""
+        bench = self._bench
+        for stop in closing_stops(bench.book.unfinished(), symbol, size):
+            if stop.state is OrderState.OPEN:
+                settled = await bench.executor.settle(stop, None, patience_s=0.0)
+                if settled.filled > stop.filled:
+                    await bench.reconciler.book_fills(symbol)
+                bench.book.changed()
+        left = bench.rules()[symbol].quantity(bench.book.held(symbol))
+        if left * size <= 0:
+            return Decimal(0)  # another position than the one that was looked at: the next pass looks at it
+        resting = [stop for stop in closing_stops(bench.book.unfinished(), symbol, left) if stop.state is OrderState.OPEN]
+        covered = sum((_left(stop) for stop in resting), Decimal(0))
+        return bench.rules()[symbol].quantity(max(abs(left) - covered, Decimal(0))).copy_sign(left)
 
     def _pause(self, symbol: str, reason: str) -> None:
         """No new risk in the symbol for a while, and a person is told; once while such a pause is in force."""
-        now_ms = self._clock.now_ms()
-        if any(halt.symbol == symbol and halt.until_ms is not None for halt in self._ledger.halts(self._name, now_ms)):
+        now_ms = self._bench.clock.now_ms()
+        if any(
+            halt.symbol == symbol and halt.until_ms is not None for halt in self._bench.ledger.halts(self._bench.name, now_ms)
+        ):
             return
         until_ms = now_ms + round(self._params.unprotected_pause_s * 1000)
         if until_ms > now_ms:
-            self._ledger.set_halt(Halt(self._name, reason, now_ms, until_ms, symbol))
-        self._ledger.log(self._name, "protection", "warning", reason, now_ms)
+            self._bench.ledger.set_halt(Halt(self._bench.name, reason, now_ms, until_ms, symbol))
+        self._bench.log("warning", reason)
 
     async def _without_position(self, symbol: str, held: Decimal) -> None:
         """Nothing that a stop could protect: resting stops are cancelled; dust is noted once and not chased."""
         self._bare.pop(symbol, None)
         if held and self._dust.get(symbol) != held:
             message = f"{held} {symbol} is dust: below what the venue accepts as an order, neither protected nor closed"
-            self._ledger.log(self._name, "protection", "info", message, self._clock.now_ms())
+            self._bench.log("info", message)
         self._dust[symbol] = held
         await self._cancel(symbol, keep=None)
 
     async def _cancel(self, symbol: str, keep: OrderRecord | None) -> None:
         """Cancel the resting stops of a symbol but for one; where the venue does not answer, again a while later."""
-        others = [stop for stop in self._book.open_stops(symbol) if keep is None or stop.intent != keep.intent]
-        now_ms = self._clock.now_ms()
+        others = [stop for stop in self._bench.book.open_stops(symbol) if keep is None or stop.intent != keep.intent]
+        now_ms = self._bench.clock.now_ms()
         if not others or now_ms < self._cancel_ms.get(symbol, 0):
             return
         for stop in others:
-            if not (await self._executor.cancel(stop)).state.is_final:
+            if not (await self._bench.executor.cancel(stop)).state.is_final:
                 self._cancel_ms[symbol] = now_ms + round(LONGEST_PAUSE_S * 1000)
-        self._book.changed()
+        self._bench.book.changed()
 
 
 def _left(stop: OrderRecord) -> Decimal:

@@ -18,9 +18,10 @@ from shared.domain.money import ZERO
 from shared.domain.orders import Account, Fill, OrderKind, OrderRecord, OrderReport, OrderState
 from shared.domain.records import Halt
 from shared.ports import Clock, Exchange, Ledger
+from shared.trading.excess_report import ExcessReport
 from shared.trading.execution import Approve, Executor
 from shared.trading.execution_params import ExecutionParams
-from shared.trading.own_position import VENUE_CLIENT_IDS, OwnPosition
+from shared.trading.own_position import OwnPosition, is_venue_made
 
 LOOKS = 2
 """times that a difference has to be seen before it counts"""
@@ -66,6 +67,7 @@ class Reconciler:
         self._params = params or ExecutionParams()
         self._complete_ms: dict[str, int] = {}
         """by symbol: up to here every execution was asked for by REST"""
+        self.excess = ExcessReport(ledger, clock, book)
         self.own = OwnPosition(exchange, book, since_ms)
         """for when the ledger is away"""
         self.listening = False
@@ -162,10 +164,10 @@ class Reconciler:
 
     def booked(self, symbol: str, fills: Sequence[Fill]) -> list[Fill]:
         """Book executions that the venue has told, by REST or by stream; the new ones. Freezes where one is not ours."""
-        ours = [fill for fill in fills if self._is_ours(fill) or _is_venue_made(fill)]
+        ours = [fill for fill in fills if self._is_ours(fill) or is_venue_made(fill)]
         booked = self._ledger.add_fills(self._book, ours)
         for fill in booked:
-            if _is_venue_made(fill):
+            if is_venue_made(fill):
                 self._halt(symbol, f"the venue closed {fill.quantity} at {fill.price} by itself ({fill.client_id})")
         for fill in fills:
             if fill.foreign_fee:
@@ -182,8 +184,9 @@ class Reconciler:
 
     def listen(self, *, trusted: bool) -> None:
         """Whether the user stream is believed from now on; what it missed before is known by reconciliation."""
+        if trusted != self.listening:
+            self.unheard.clear()
         self.listening = trusted
-        self.unheard.clear()
 
     def heard(self, fill: Fill) -> None:
         """The user stream has told of an execution."""
@@ -225,12 +228,9 @@ class Reconciler:
         return [difference for difference in left if difference is not None]
 
     async def _settle_stops(self, symbol: str) -> None:
-        for record in self._stops(symbol):
-            await self._executor.settle(record, None, patience_s=self._params.answer_patience_s)
-
-    def _stops(self, symbol: str) -> list[OrderRecord]:
-        unfinished = self._ledger.orders(self._book, unfinished=True)
-        return [record for record in unfinished if record.intent.symbol == symbol and record.intent.kind is OrderKind.STOP]
+        for record in self._ledger.orders(self._book, unfinished=True):
+            if record.intent.symbol == symbol and record.intent.kind is OrderKind.STOP:
+                await self._executor.settle(record, None, patience_s=self._params.answer_patience_s)
 
     def _difference(self, symbol: str, account: Account) -> Difference | None:
         position = self._ledger.positions(self._book).get(symbol)
@@ -248,7 +248,3 @@ class Reconciler:
 
     def _is_halted(self, symbol: str, reason: str, now_ms: int) -> bool:
         return any(halt.symbol == symbol and halt.reason == reason for halt in self._ledger.halts(self._book, now_ms))
-
-
-def _is_venue_made(fill: Fill) -> bool:
-    return fill.client_id is not None and fill.client_id.startswith(VENUE_CLIENT_IDS)

@@ -1,6 +1,6 @@
 """What comes before everything else at each look, in stream and in schedule mode alike: nothing that is held stays unprotected.
 
-    breakers -> halts -> the emergency -> exits while the ledger is away -> exits taken over -> stops and slices, by symbol
+    halts -> the emergency -> exits while the ledger is away -> exits taken over -> stops and slices, by symbol -> breakers
 
 Each of these fails and is tried again by itself; only the venue's wish to be left alone holds all of them up. Nothing here
 waits for a reconciliation, a bar or a question that only serves the record.
@@ -11,8 +11,9 @@ from __future__ import annotations
 import asyncio
 
 from shared.domain.errors import LeaseLost
+from shared.domain.interval import HOUR_MS, format_ms
 from shared.domain.records import HaltKind
-from shared.trading.attempts import LEDGER, Attempts
+from shared.trading.attempts import LEDGER, VENUE, Attempts
 from shared.trading.guardian import Guardian
 from shared.trading.session import LivePorts, Session, SessionSpec
 from shared.trading.tape import Tape
@@ -32,26 +33,31 @@ class Safety:
         self._session = session
         self._attempts = attempts
         self._deadline_s = spec.params.execution.stop_deadline_s
-        self._next_bare_ms = 0
+        self._next_bare_ms = self._next_pause_ms = 0
         self._restless: set[str] = set()
         """symbols with something left to do"""
-        self.guardian = Guardian(ports, spec, session, tape)
+        self.guardian = Guardian(ports, spec, session, tape, attempts)
 
     async def look(self) -> None:
         """One pass. Raises `LeaseLost` and what is not ours."""
         attempts, guardian = self._attempts, self.guardian
+        self._count_failures()
+        self._pause_after_outage()
+        await attempts.when_due(LEDGER, self._look_at_halts)
+        await self._close_if_halted()
+        await self._without_ledger()
+        if attempts.due(LEDGER):
+            await attempts.when_due(EXITS, guardian.take_over_exits, longest_s=self._deadline_s / 2)
+            await self._protect()
+            if self._session.executor.doubts:
+                await attempts.when_due(DOUBTS, self._session.resolve_doubts, longest_s=self._deadline_s / 2)
+        await guardian.refresh_marks()
         for halt in guardian.mark():
             attempts.say("warning", f"halted: {halt.reason}")
-        self._count_failures()
-        await attempts.when_due(LEDGER, self._look_at_halts)
-        await attempts.when_due(EMERGENCY, guardian.run_emergency, longest_s=self._deadline_s / 2)
-        await self._without_ledger()
-        if not attempts.due(LEDGER):
-            return
-        await attempts.when_due(EXITS, guardian.take_over_exits, longest_s=self._deadline_s / 2)
-        await self._protect()
-        if self._session.executor.doubts:
-            await attempts.when_due(DOUBTS, self._session.resolve_doubts, longest_s=self._deadline_s / 2)
+            await self._close_if_halted()
+
+    async def _close_if_halted(self) -> None:
+        await self._attempts.when_due(EMERGENCY, self.guardian.run_emergency, longest_s=self._deadline_s / 2)
 
     async def after_message(self, symbol: str, client_id: str) -> None:
         """An order of `symbol` has moved: remainders are ordered, stops follow the position. Raises as `look`."""
@@ -69,12 +75,12 @@ class Safety:
 
     @property
     def unfinished(self) -> str:
-        """What must not be left alone, in one line; empty where all is protected, flat if it has to be, and known."""
+        """What must not be left alone, in one line; empty where all is protected, and flat if it has to be."""
         found = [f"{symbol} is held without its full stop" for symbol in self.bare]
         if not self.guardian.is_closed:
             found.append(f"the emergency is not over ({self.guardian.reason})")
-        if self._attempts.health.reason:
-            found.append(self._attempts.health.reason)
+        urgent = (LEDGER, EMERGENCY, EXITS, DOUBTS, *map(_protection, self._session.symbols))
+        found += [text for name, text in self._attempts.health.reasons.items() if name in urgent]
         return "; ".join(found)
 
     @property
@@ -129,9 +135,22 @@ class Safety:
     def _count_failures(self) -> None:
         """Too many failures that nobody explains halt the book and close its positions."""
         reason, self._attempts.too_many = self._attempts.too_many, ""
-        if reason:
+        if reason and self.guardian.emergency is None:
             bound = f"{self._params.operational_failures} failures within {self._params.operational_window_s:.0f} s"
-            self.guardian.halt(HaltKind.OPERATIONAL, f"{bound}, the last one: {reason}", None)
+            halt = f"{bound}, the last one: {reason}"
+            self.guardian.halt(HaltKind.OPERATIONAL, halt, None)
+            self._attempts.say("error", f"halted: {halt}")
+
+    def _pause_after_outage(self) -> None:
+        """Pause and tell a person where the venue has been away for too long."""
+        params, now_ms = self._params, self._clock.now_ms()
+        lasting_s = self._attempts.health.lasting_s(VENUE, now_ms)
+        if lasting_s <= params.outage_pause_s or now_ms < self._next_pause_ms:
+            return
+        self._next_pause_ms = until_ms = now_ms + round(params.outage_pause_hours * HOUR_MS)
+        reason = f"the venue has been away for {lasting_s:.0f} s"
+        self.guardian.halt(HaltKind.FROZEN, reason, until_ms)
+        self._attempts.say("error", f"{reason}: no new risk until {format_ms(until_ms)}")
 
 
 def _protection(symbol: str) -> str:

@@ -126,7 +126,7 @@ class _Request:
         """
         clock, safety = self._ports.clock, self.safety
         until_ms = clock.now_ms() + round(self._params.settle_s * 1000)
-        while True:
+        for _ in range(round(self._params.settle_s / LOOK_S)):  # counted, for a venue whose time stands still
             await safety.look()
             if not (safety.unfinished or safety.waiting) or clock.now_ms() >= until_ms:
                 break

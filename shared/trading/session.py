@@ -127,6 +127,7 @@ class Session:
     def follow_streams(self, *, trusted: bool) -> None:
         """Whether messages keep account and bars up to date from now on; without it every step asks by REST."""
         self._streaming = trusted
+        self.reconciler.listen(trusted=trusted)
         if not trusted:
             self.account.forget()
 
@@ -159,6 +160,7 @@ class Session:
             elif report.state is OrderState.OPEN:
                 self.reconciler.found_foreign(report)
             if message.fill is not None:
+                self.reconciler.heard(message.fill)
                 booked = self.reconciler.booked(message.fill.symbol, [message.fill])
         finally:
             self.book.changed()

@@ -72,6 +72,7 @@ class Settlement:
         self._reconciler.take_note()
         if full:
             self._reconciler.find_foreign_positions(self._symbols, account)
+            self._reconciler.excess.look(self._desk.rules)
         await self._settle_parts(PARTS if full else PARTS[:2])
 
     async def settle_rest(self) -> None:

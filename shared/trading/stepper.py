@@ -62,6 +62,7 @@ class Stepper:
         close_ms = bar.open_ms + self._interval.ms
         if not may_step:
             return
+        self.rescued = frozenset()
         if self.bars.came_late(bar.symbol, close_ms, self._clock.now_ms()):
             await self._step(close_ms, only=self.bars.undecided & {bar.symbol})
         elif self.bars.is_next(close_ms) and not self._session.board.missing(close_ms):

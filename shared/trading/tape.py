@@ -19,11 +19,14 @@ class Tape:
 
     def __init__(self, clock: Clock, fresh_ms: int) -> None:
         self._clock = clock
-        self._fresh_ms = fresh_ms
+        self.fresh_ms = fresh_ms
+        """age beyond which a price is not used"""
         self._quotes: dict[str, tuple[int, QuoteMessage]] = {}
         self._marks: dict[str, tuple[int, Decimal]] = {}
         self._heard_ms: dict[tuple[Channel, str], int] = {}
-        self._began_ms = clock.now_ms()
+        self._heard_marks: dict[str, Decimal] = {}
+        self.connected_ms = clock.now_ms()
+        """since when the stream could be heard"""
 
     def hear(self, message: BarMessage | QuoteMessage | MarkMessage) -> None:
         """Note what a message says, and that one came. An older quote changes nothing."""
@@ -35,19 +38,25 @@ class Tape:
                 self._quotes[message.symbol] = (now_ms, message)
         elif isinstance(message, MarkMessage):
             self._marks[message.symbol] = (now_ms, message.price)
+            self._heard_marks[message.symbol] = message.price
 
     def note_mark(self, symbol: str, price: Decimal) -> None:
-        """A mark price that the venue was asked for: it is as new as one that was heard, but proves nothing about the stream."""
+        """A mark price that the venue was asked for: as new as one that was heard, but no sign of life of the stream."""
         self._marks[symbol] = (self._clock.now_ms(), price)
+
+    def differs(self, symbol: str) -> bool:
+        """Whether the venue, asked since, has told another mark price than the last one that was heard."""
+        heard, newest = self._heard_marks.get(symbol), self._marks.get(symbol)
+        return heard is not None and newest is not None and newest[1] != heard
 
     def connected(self) -> None:
         """A connection was made: silence is counted from now on."""
-        self._began_ms = self._clock.now_ms()
+        self.connected_ms = self._clock.now_ms()
         self._heard_ms.clear()
 
     def heard_ms(self, channel: Channel, symbol: str) -> int:
         """When a channel last said something of a symbol, or the connection was made; on our clock."""
-        return self._heard_ms.get((channel, symbol), self._began_ms)
+        return self._heard_ms.get((channel, symbol), self.connected_ms)
 
     def silent_ms(self, channel: Channel, symbol: str) -> int:
         """How long a channel has said nothing of a symbol."""
@@ -71,4 +80,4 @@ class Tape:
         return self._marks
 
     def _is_fresh(self, heard_ms: int) -> bool:
-        return self._clock.now_ms() - heard_ms <= self._fresh_ms
+        return self._clock.now_ms() - heard_ms <= self.fresh_ms

@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any
 
 from shared.domain.errors import LeaseLost, LedgerError, LedgerUnavailable, OstError, VenueError
+from shared.domain.records import Heartbeat
 from shared.domain.stream import BarMessage, MarkMessage, QuoteMessage
 from shared.trading.analyst import Analyst
 from shared.trading.health import TraderState
@@ -26,6 +28,8 @@ from shared.trading.trader_params import TraderParams
 
 LEASE_PATIENCE = 1.5
 """Lives of a lease that a start waits for one that nobody renews"""
+FAREWELL_S = 2.0
+"""What the last words, and the closing of the streams, may take each: whoever ends a process grants it ten seconds in all"""
 
 
 class Trader:
@@ -91,11 +95,11 @@ class Trader:
         working = group.create_task(self._working(group), name="worker")
         stopping = self._help(group, self._told_to_stop(), "stop")
         await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
+        if not working.done() and self._session is not None:  # what waits for a lease has nothing to finish
             grace = self._help(group, self._ports.clock.sleep(self._params.stop_grace_s), "grace")
             await asyncio.wait({working, grace}, return_when=asyncio.FIRST_COMPLETED)
-            working.cancel()
-            await asyncio.wait({working})
+        working.cancel()
+        await asyncio.wait({working})
         for helper in self._helpers:
             helper.cancel()
         await self._farewell()
@@ -120,8 +124,6 @@ class Trader:
         self._help(group, self._tick(), "timer")
         while not self._stop.is_set():
             letter = await self._mailbox.take()
-            if self._stop.is_set() and isinstance(letter.message, BarMessage):
-                break  # the next process decides it
             await desk.handle(letter)
             if desk.wants_more:
                 self._mailbox.tick()
@@ -184,15 +186,21 @@ class Trader:
 
     def _beat_waiting(self) -> None:
         """A standby shows that it lives; where the ledger is down nobody could read it anyway."""
+        role = "standby" if self._waiting is TraderState.STANDBY else "trader"
+        words = {"state": self._waiting.value, "reason": ""}
         try:
-            self._ports.ledger.beat(LiveDesk.waiting_heartbeat(self._spec, self._waiting, self._ports.lease_clock.now_ms()))
+            self._ports.ledger.beat(
+                Heartbeat(self._spec.book, role, self._spec.holder, self._ports.lease_clock.now_ms(), words)
+            )
         except LedgerUnavailable:
             return
 
     async def _farewell(self) -> None:
         """The last words, and the lease given up."""
         if self._desk is not None:
-            await self._desk.end(self._stop_reason)
+            with suppress(TimeoutError):  # events that were not handed over wait in the ledger
+                async with asyncio.timeout(FAREWELL_S):
+                    await self._desk.end(self._stop_reason)
         await self._release()
 
     async def _release(self) -> None:
@@ -221,10 +229,9 @@ class Trader:
             self._ports.user_stream.close,
         ]
         for close in closers:
-            try:
-                await close()
-            except VenueError:  # the connection is gone, which was the wish
-                continue
+            with suppress(VenueError, TimeoutError):  # the connection is gone, which was the wish
+                async with asyncio.timeout(FAREWELL_S / len(closers)):
+                    await close()
 
 
 def _first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -1,26 +1,27 @@
 """Whether the streams are believed: notices, silence, contradictions, and the reconciliation that restores trust.
 
-A stream is judged by its data. Silence alone proves nothing: the venue is asked by REST whether anything was traded meanwhile,
-and only a stream that has missed it is dead. An order of ours that was executed without a word of the user stream is the same
-proof for that one. After a loss nothing is trusted before orders, positions, fills and funding were reconciled by REST.
+A stream is judged by its data (`silence.py`). An execution of ours that REST has told and the user stream has not is the proof
+that this one is dead. After a loss nothing is trusted before orders, positions and fills were reconciled by REST; what of a
+reconciliation decides about nothing that is traded now (funding, foreign orders, balance) fails and is tried again by itself.
 """
 
 from __future__ import annotations
 
-import asyncio
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from shared.domain.errors import VenueRejected
-from shared.domain.interval import Interval
-from shared.domain.stream import StreamNotice, StreamState
+from shared.domain.errors import ReconciliationError
+from shared.domain.stream import Channel, StreamNotice, StreamState
 from shared.ports import Clock
-from shared.trading.health import Health
+from shared.trading.attempts import VENUE, Attempts
 from shared.trading.mailbox import Source
 from shared.trading.session import LivePorts, Session
+from shared.trading.silence import MarketSilence
 from shared.trading.tape import Tape
 from shared.trading.trader_params import TraderParams
 
 STREAMS = (Source.MARKET, Source.USER)
+REST = "reconciliation"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,86 +30,82 @@ class Verdict:
 
     dead: Source | None = None
     reason: str = ""
+    channels: frozenset[Channel] = frozenset()
+    """of the market stream"""
 
 
 class Watchdog:
     """Watches the streams of one session."""
 
-    def __init__(self, ports: LivePorts, params: TraderParams, session: Session, tape: Tape, health: Health) -> None:
+    def __init__(self, ports: LivePorts, params: TraderParams, session: Session, tape: Tape, attempts: Attempts) -> None:
         self._ports = ports
         self._clock: Clock = ports.clock
         self._params = params
         self._session = session
         self._tape = tape
-        self._health = health
+        self._attempts = attempts
+        self._health = attempts.health
+        self._silence = MarketSilence(ports.clock, ports.market, params, session, tape)
         self._lost = set(STREAMS)
-        self._answer_due_ms: int | None = None
-        self._asked_ms = self._server_ms = 0
         self.resync_needed = False
         self.reconnects = 0
         for source in STREAMS:
-            health.ail(source.value, "not connected yet", self._clock.now_ms())
+            self._health.ail(source.value, "not connected yet", self._clock.now_ms())
 
     def on_notice(self, source: Source, notice: StreamNotice, heard_ms: int) -> None:
-        """A connection came, went, or was replaced."""
+        """A connection came, went, or was replaced; or a message could not be read."""
         if notice.state is StreamState.ROTATED:
             return  # the new connection was there before the old one went: nothing was missed
         if notice.state is StreamState.CONNECTED:
             self._lost.discard(source)
-            self._tape.heard_ms = self._clock.now_ms()
+            if source is Source.MARKET:
+                self._tape.connected()
             if heard_ms <= self._session.reconciled_ms:
                 self._believe()  # it stood before the last snapshot was asked for
             else:
                 self.resync_needed = True
             return
-        self.resync_needed = True
-        self._lost.add(source)
-        if source is Source.USER:
-            self._session.follow_streams(trusted=False)
-        self._health.ail(source.value, notice.detail or notice.state.value, self._clock.now_ms())
+        if notice.state is StreamState.UNREADABLE:
+            self._attempts.say("error", f"{source.value}: a message could not be read: {notice.detail}")
+        self._lose(source, notice.detail or notice.state.value)
 
-    def heard_user(self) -> None:
-        """The user stream has said something."""
-        self._answer_due_ms = None
-
-    def expects_user(self) -> None:
-        """Orders of ours were executed: the user stream has to say so."""
-        if self._answer_due_ms is None and Source.USER not in self._lost:
-            self._answer_due_ms = self._clock.now_ms() + round(self._params.silence_s * 1000)
+    def missed(self, symbols: Iterable[str]) -> None:
+        """The newest bars of `symbols` came by REST although the stream should have brought them."""
+        self._silence.missed(symbols)
 
     async def look(self) -> Verdict:
         """Judge both streams. Asks the venue only after a silence. Raises the `VenueError` tree."""
-        now_ms = self._clock.now_ms()
-        if self._answer_due_ms is not None and now_ms >= self._answer_due_ms:
-            self._answer_due_ms = None
-            return Verdict(Source.USER, "orders were executed without a word")
-        silence_ms = round(self._params.silence_s * 1000)
-        if Source.MARKET in self._lost or self._tape.silent_ms() < silence_ms or now_ms - self._asked_ms < silence_ms:
+        unheard = next(iter(self._session.reconciler.unheard.items()), None)
+        if unheard is not None and Source.USER not in self._lost:
+            (symbol, trade_id), since_ms = unheard
+            if self._clock.now_ms() - since_ms >= self._params.silence_s * 1000:
+                return Verdict(Source.USER, f"execution {trade_id} of {symbol} came without a word")
+        if Source.MARKET in self._lost:
             return Verdict()
-        self._asked_ms = now_ms
-        if await self._something_traded():
-            return Verdict(Source.MARKET, f"silent for {self._tape.silent_ms() / 1000:.0f} s while the venue trades")
-        return Verdict()
+        dead = await self._silence.look()
+        return Verdict() if dead is None else Verdict(Source.MARKET, dead.reason, dead.channels)
 
     async def reconnect(self, verdict: Verdict) -> None:
-        """Replace a connection that is not believed any more."""
+        """Replace a connection that is not believed any more; of the market stream the one of a channel, if it is only one."""
         if verdict.dead is None:
             return
         self.reconnects += 1
-        self._lost.add(verdict.dead)
-        self.resync_needed = True
-        self._health.ail(verdict.dead.value, verdict.reason, self._clock.now_ms())
+        self._lose(verdict.dead, verdict.reason)
         if verdict.dead is Source.USER:
-            self._session.follow_streams(trusted=False)
             await self._ports.user_stream.reconnect(verdict.reason)
         else:
-            await self._ports.market_stream.reconnect(verdict.reason)
+            channel = next(iter(verdict.channels)) if len(verdict.channels) == 1 else None
+            await self._ports.market_stream.reconnect(verdict.reason, channel)
 
     async def resync(self) -> None:
         """Reconcile where that is due; what is connected is trusted again afterwards. Raises the `VenueError` tree."""
         now_ms = self._clock.now_ms()
+        if not self._health.due(VENUE, now_ms):
+            return
         is_due = now_ms - self._session.reconciled_ms >= self._params.reconcile_s * 1000
-        if not (self.resync_needed or is_due) or not self._health.due("venue", now_ms):
+        if not (self.resync_needed or is_due):
+            if self._session.unsettled:
+                await self._attempts.errand(REST, self._settle_rest)
             return
         self.resync_needed = False
         try:
@@ -116,8 +113,22 @@ class Watchdog:
         except BaseException:
             self.resync_needed = True
             raise
-        self._health.recover("venue")
+        self._health.recover(VENUE)
         self._believe()
+
+    async def _settle_rest(self) -> None:
+        await self._session.settle_rest()
+        unsettled = self._session.unsettled
+        if unsettled:
+            raise ReconciliationError("; ".join(f"{part} failed: {reason}" for part, reason in unsettled.items()))
+
+    def _lose(self, source: Source, reason: str) -> None:
+        """A stream is not believed until it stands again and everything was reconciled."""
+        self.resync_needed = True
+        self._lost.add(source)
+        if source is Source.USER:
+            self._session.follow_streams(trusted=False)
+        self._health.ail(source.value, reason, self._clock.now_ms())
 
     def _believe(self) -> None:
         """What is connected is trusted."""
@@ -126,20 +137,3 @@ class Watchdog:
                 self._health.recover(source.value)
         if Source.USER not in self._lost:
             self._session.follow_streams(trusted=True)
-
-    async def _something_traded(self) -> bool:
-        """Whether a bar that opened after the last message has closed at the venue, with volume."""
-        before_ms, self._server_ms = self._server_ms, await self._session.exchange.server_time_ms()
-        if self._server_ms <= max(before_ms, self._tape.heard_ms):
-            return False  # time stands still there
-        symbols, heard_ms = self._session.symbols, self._tape.heard_ms
-        candles = await asyncio.gather(*(self._minutes(symbol, heard_ms, self._server_ms) for symbol in symbols))
-        return any(candles)
-
-    async def _minutes(self, symbol: str, since_ms: int, until_ms: int) -> bool:
-        market, interval = self._ports.market, Interval.M1
-        try:
-            bars = await market.candles(symbol, interval, interval.ceil(since_ms), until_ms)
-        except VenueRejected:  # a venue that keeps no minutes
-            return bool(self._session.board.missing(self._session.interval.floor(until_ms)))
-        return bool((bars.volume > 0).any())

@@ -36,7 +36,8 @@ QUICK = {
     "OST_STRATEGY__REBALANCE_BAND": "0.05",
     "OST_STRATEGY__STOP_ATR": "1.5",
     "OST_STRATEGY__MINIMUM_STOP": "0.004",
-    "OST_EXECUTION__RESEND_GRACE_S": "0.05",
+    "OST_EXECUTION__RESEND_GRACE_S": "1.6",  # the least that goes with an order window of 0.1 s
+    "OST_EXCHANGE__ORDER_WINDOW_MS": "100",
     "OST_VENUE__BASE_URL": "http://127.0.0.1:9",  # nothing listens there: no test depends on the network
     "OST_VENUE__PROBE_TIMEOUT_S": "2",
     "NO_COLOR": "1",

@@ -116,6 +116,9 @@ class Direct:
     def estimated_now_ms(self) -> int:
         return self._desk.now_ms
 
+    def venue_ms(self, own_ms: int) -> int:
+        return own_ms
+
 
 class Past:
     """Market data up to the present."""

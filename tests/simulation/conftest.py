@@ -28,7 +28,7 @@ from shared.trading.session import LivePorts
 
 ASSET = Asset("binanceusdm", "BTCUSDT")
 RULES = SymbolRules("BTCUSDT", Decimal("0.1"), Decimal("0.001"), Decimal("0.001"), Decimal(1000), Decimal(5))
-SPEC = WorldSpec(1, bars=1, quiet_bars=2, shape=CALM, habits=Habits())
+SPEC = WorldSpec(1, bars=0, quiet_bars=2, shape=CALM, habits=Habits())
 
 
 @dataclass

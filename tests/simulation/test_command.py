@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from cloudrun.simulation.long_runs import SEEDS, SOAK, note_run, noted_runs
 from cloudrun.simulation.report import page
 from cloudrun.simulation.runner import Tally, replay_command, run_all, tasks
 from cloudrun.simulation.scenarios import RANDOM, SCENARIOS
 from cloudrun.simulation.spec import Outcome
 from shared.cli.main import app
+from shared.domain.errors import StorageError
 
 PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
 
@@ -96,7 +98,8 @@ def test_seeds_are_counted_once_whatever_the_pieces():
 def test_the_page_has_a_row_for_every_scenario_and_names_violations():
     text = page(
         {name: Tally(name, seeds=10) for name in (*SCENARIOS, RANDOM)}
-        | {"maintenance": Tally("maintenance").with_([failing(3)])}
+        | {"maintenance": Tally("maintenance").with_([failing(3)])},
+        {},
     )
     for name in (*SCENARIOS, RANDOM):
         assert f"`{name}`" in text
@@ -104,10 +107,41 @@ def test_the_page_has_a_row_for_every_scenario_and_names_violations():
 
 
 def test_the_page_in_the_documentation_is_of_this_program():
-    expected = page({name: Tally(name, seeds=1) for name in (*SCENARIOS, RANDOM)})
+    expected = page({name: Tally(name, seeds=1) for name in (*SCENARIOS, RANDOM)}, noted_runs(PAGE.with_suffix(".json")))
     assert shape(PAGE.read_text(encoding="utf-8")) == shape(expected), (
         "run: ost simulate --seeds 1000 --report docs/reliability.md"
     )
+
+
+def test_the_page_shows_the_newest_long_runs_whichever_ran_last(tmp_path: Path):
+    written = tmp_path / "page.md"
+    written.write_text(page({}, {}), encoding="utf-8")
+    assert "one long life: not run yet" in written.read_text(encoding="utf-8")
+    file = written.with_suffix(".json")
+    seeds = {"date": "2026-11-20", "seeds": 10_000, "minutes": 18.2, "cores": 2, "violations": 0}
+    note_run(file, SEEDS, seeds | {"seeds": 9})
+    note_run(file, SEEDS, seeds)
+    life = {
+        "date": "2026-11-21",
+        "days": 30.0,
+        "minutes": 44.0,
+        "symbols": 5,
+        "growth": 0.021,
+        "tasks_most": 12,
+        "violations": 0,
+    }
+    note_run(file, SOAK, life)
+    assert written.read_text(encoding="utf-8") == page({}, noted_runs(file))
+    text = written.read_text(encoding="utf-8")
+    assert "2026-11-20: 10,000 in 18.2 minutes on 2 cores: no violations" in text
+    assert "30 simulated days of 5 symbols in 44.0 minutes: memory +2.1% after the first day" in text
+
+
+def test_figures_that_cannot_be_read_are_named(tmp_path: Path):
+    file = tmp_path / "page.json"
+    file.write_text("{", encoding="utf-8")
+    with pytest.raises(StorageError, match="cannot read"):
+        noted_runs(file)
 
 
 def test_the_documented_run_has_no_violation():

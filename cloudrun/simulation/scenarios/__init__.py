@@ -5,7 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from cloudrun.simulation.scenarios import account, orders, processes, risk, streams, venue
+from cloudrun.simulation.scenarios import (
+    account,
+    candles,
+    ledger,
+    orders,
+    processes,
+    protection,
+    refusals,
+    risk,
+    slices,
+    streams,
+    venue,
+)
 from cloudrun.simulation.scenarios.base import Scenario
 from cloudrun.simulation.seeds import world_of
 from cloudrun.simulation.sessions import program
@@ -15,9 +27,14 @@ from shared.domain.errors import UsageError
 
 _ALL = (
     *orders.SCENARIOS,
+    *refusals.SCENARIOS,
+    *protection.SCENARIOS,
+    *slices.SCENARIOS,
     *streams.SCENARIOS,
+    *candles.SCENARIOS,
     *venue.SCENARIOS,
     *processes.SCENARIOS,
+    *ledger.SCENARIOS,
     *account.SCENARIOS,
     *risk.SCENARIOS,
 )

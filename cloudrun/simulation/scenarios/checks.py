@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from cloudrun.simulation.acts import RESTING_BARS
 from cloudrun.simulation.faults import Effect
 from cloudrun.simulation.network import Sent
 from cloudrun.simulation.spec import BOOK
-from cloudrun.simulation.world import RESTING_BARS, World
+from cloudrun.simulation.world import World
 from shared.domain.orders import OrderKind, OrderRecord
 from shared.domain.records import Halt, HaltKind
 
@@ -116,13 +117,10 @@ def bare(world: World, longest_s: float = LONGEST_BARE_S) -> Iterator[str]:
 def unbooked(world: World) -> Iterator[str]:
     """Complains of executions of our orders that the ledger lacks."""
     account, booked = world.venue.desk.engine.core.account, {fill.trade_id for fill in world.ledger.fills(BOOK)}
-    missing = [t.id for t in account.trades if str(t.id) not in booked and _is_ours(world, account.orders[t.order_id].client_id)]
+    unknown = [trade for trade in account.trades if str(trade.id) not in booked]
+    missing = [trade.id for trade in unknown if world.ledger.order(account.orders[trade.order_id].client_id) is not None]
     if missing:
         yield f"executions {missing} are not booked"
-
-
-def _is_ours(world: World, client_id: str) -> bool:
-    return client_id not in world.watch.strangers and world.ledger.order(client_id) is not None
 
 
 def last_opinion_s(world: World) -> float:

@@ -1,7 +1,8 @@
-"""Failures of single orders: lost answers, refusals, parts."""
+"""Failures of single orders: lost answers, late executions, a venue that asks to wait, parts."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
@@ -11,15 +12,24 @@ import numpy as np
 from cloudrun.exchange.depth import Depth
 from cloudrun.simulation.faults import Effect, FaultPlan, Rule
 from cloudrun.simulation.network import EXECUTED, Sent
-from cloudrun.simulation.scenarios.base import Make, Scenario, calm_world, halts, order, struck
+from cloudrun.simulation.scenarios.base import Make, Scenario, calm_world
+from cloudrun.simulation.scenarios.checks import (
+    ORDER,
+    asked,
+    halts,
+    hit,
+    opened,
+    order,
+    struck,
+    unbooked,
+    undecided,
+    untold,
+)
 from cloudrun.simulation.spec import BOOK, WorldSpec
 from cloudrun.simulation.world import World
 from shared.domain.orders import OrderState
-from shared.domain.records import HaltKind
+from shared.domain.records import Halt, HaltKind
 
-ORDER, STOP = "POST /fapi/v1/order", "POST /fapi/v1/algoOrder"
-LONGEST_BARE_S = 30.0
-"""the deadline, a lost answer's time-out, and a look at the market"""
 UNKNOWN = (
     Effect.NO_ANSWER,
     Effect.CUT,
@@ -42,65 +52,71 @@ def hitting(match: str, *effects: Effect, times: int = 1) -> Make:
     return make
 
 
-def hit(world: World) -> list[Sent]:
-    """Orders that met a fault."""
-    return [sent for sent in world.network.sent if sent.method == "POST" and sent.effect is not Effect.NONE]
-
-
-def _settled(world: World) -> Iterator[str]:
-    """What was executed is booked; what was not is sent again under its id, or given up."""
+def settled(world: World) -> Iterator[str]:
+    """What was executed is booked; what was not is sent again under its id after two denials, or given up."""
     yield from struck(world)
+    yield from unbooked(world)
     for sent in hit(world):
         record = order(world, sent.client_id)
         if not record.state.is_final and record.state is not OrderState.OPEN:
             yield f"{sent.client_id} ({sent.effect}) is still {record.state}"
         if sent.effect in EXECUTED and record.state in (OrderState.ABANDONED, OrderState.REJECTED):
             yield f"{sent.client_id} was executed ({sent.effect}), the ledger calls it {record.state}"
+        again = [other for other in posted(world, sent.client_id) if other.at_s > sent.at_s]
+        if not again:
+            continue
+        if sent.effect in EXECUTED:
+            yield f"{sent.client_id} was executed ({sent.effect}) and sent again"
+        elif len(asked(world, "GET", sent.at_s, again[0].at_s, sent.client_id)) < 2:
+            yield f"{sent.client_id} ({sent.effect}) was sent again without two denials"
 
 
-def _refused_once(world: World) -> Iterator[str]:
-    """A refusal is final: the same order is not sent again."""
+def posted(world: World, client_id: str) -> list[Sent]:
+    """Each time an order was put on the wire."""
+    return asked(world, "POST", client_id=client_id)
+
+
+def _sent_while_fresh(world: World) -> Iterator[str]:
+    """What found no connection goes out later, or is given up because its bar is too old."""
     yield from struck(world)
     for sent in hit(world):
         record = order(world, sent.client_id)
-        if record.state is not OrderState.REJECTED:
-            yield f"{sent.client_id} was refused ({sent.effect}), the ledger calls it {record.state}"
-        times = sum(1 for other in world.network.sent if other.client_id == sent.client_id and other.method == "POST")
-        if times != 1:
-            yield f"{sent.client_id} was sent {times} times"
+        if record.state is OrderState.ABANDONED and "too long to be sent now" not in record.reason:
+            yield f"{sent.client_id} was given up while its bar was fresh: {record.reason}"
 
 
-def _not_hurried(world: World) -> Iterator[str]:
-    """Nothing is sent while the venue asks to wait; the refused order is not repeated blindly."""
+def _waited(world: World) -> Iterator[str]:
+    """The refused order is not repeated blindly (that nothing is sent meanwhile is an invariant), and trading goes on."""
     yield from struck(world)
+    yield from undecided(world)
     for sent in hit(world):
-        again = [other.at_s for other in world.network.sent if other.client_id == sent.client_id and other.at_s > sent.at_s]
-        if any(at_s - sent.at_s < 1.0 for at_s in again):
+        if any(other.at_s - sent.at_s < 1.0 for other in posted(world, sent.client_id) if other.at_s > sent.at_s):
             yield f"{sent.client_id} was sent again at once after {sent.effect}"
 
 
 def _frozen(world: World) -> Iterator[str]:
-    """What cannot be found out freezes its symbol, and nothing new is opened there."""
+    """What cannot be found out freezes its symbol, a person is told, and nothing new is opened there."""
     yield from struck(world)
-    if not halts(world, HaltKind.FROZEN):
-        yield "nothing was frozen although an order could not be looked up"
+    yield from untold(world, "could not be established")
+    for halt in (halt for halt in halts(world, HaltKind.FROZEN) if "could not be established" in halt.reason):
+        since_s = (halt.since_ms - world.spec.start_ms) / 1000
+        late = [sent for sent in opened(world, since_s) if order(world, sent.client_id).intent.symbol == halt.symbol]
+        if late:
+            yield f"{late[0].client_id} was sent although {halt.symbol} is frozen"
+        return
+    yield "nothing was frozen although an order could not be looked up"
 
 
 def _parts(world: World) -> Iterator[str]:
     trades = world.venue.desk.engine.core.account.trades
     if len({trade.order_id for trade in trades}) == len(trades):
         yield "no order was filled in parts"
-    booked = {fill.trade_id for fill in world.ledger.fills(BOOK)}
-    missing = [trade.id for trade in trades if str(trade.id) not in booked]
-    if missing:
-        yield f"executions {missing} are not booked"
+    yield from unbooked(world)
 
 
-def _protected_or_closed(world: World) -> Iterator[str]:
-    """Whatever fails: no position stays without a stop for much longer than the deadline."""
-    yield from struck(world)
-    if world.watch.longest_bare_s > LONGEST_BARE_S:
-        yield f"a position was without its stop for {world.watch.longest_bare_s:.0f} s"
+def _parts_settled(world: World) -> Iterator[str]:
+    yield from _parts(world)
+    yield from settled(world)
 
 
 def _in_parts(seed: int, rng: np.random.Generator) -> WorldSpec:
@@ -120,89 +136,69 @@ def _unanswerable(seed: int, rng: np.random.Generator) -> WorldSpec:
     return replace(calm_world(seed, rng, FaultPlan(rules=(lost, silent))), bars=12)
 
 
+async def _stop_risk(world: World) -> None:
+    """A person halts the book while an order is on its way: what is not known to be taken would be given up."""
+    await world.until(lambda: bool(hit(world)), 400.0)
+    await asyncio.sleep(float(np.random.default_rng([world.spec.seed, 31]).uniform(0.0, 3.0)))
+    world.ledger.set_halt(Halt(BOOK, "a person looks at something", world.clock.now_ms(), None, kind=HaltKind.FROZEN))
+
+
 SCENARIOS = (
     Scenario(
         "outcome-unknown",
         "Timeout, 5xx, -1006, -1007 or disconnect after an order was sent",
         "queried by client id; sent again only under the same id and after two denials; never doubled, never lost",
         hitting(ORDER, *UNKNOWN),
-        _settled,
+        settled,
+    ),
+    Scenario(
+        "late-execution",
+        "The venue executes an order seconds after the answer was lost",
+        "it counts as missing only when the venue can no longer take it: never given up and executed all the same",
+        hitting(ORDER, Effect.LATE),
+        settled,
+        (_stop_risk,),
     ),
     Scenario(
         "never-sent",
         "No connection to the venue when an order is to be sent",
-        "the intent stays, is looked up, and is sent while its bar is fresh, else given up",
+        "the intent stays and is sent under its id while its bar is fresh, else given up",
         hitting(ORDER, Effect.REFUSED, times=2),
-        struck,
+        _sent_while_fresh,
     ),
     Scenario(
         "duplicate-id",
         "The venue calls the client id a duplicate (-4116)",
         "the order exists: it is looked up and booked",
         hitting(ORDER, Effect.DUPLICATE),
-        _settled,
-    ),
-    Scenario(
-        "stop-outcome-unknown",
-        "The answer to a protective stop is lost",
-        "looked up by client id; the position is protected within the deadline or closed",
-        hitting(STOP, *UNKNOWN),
-        _protected_or_closed,
+        settled,
     ),
     Scenario(
         "throttled-order",
         "429 or 418 in answer to an order",
-        "no blind retry; nothing is sent until the venue's Retry-After is over",
+        "no blind retry; nothing is asked or sent until the venue's Retry-After is over; then trading goes on",
         hitting(ORDER, Effect.THROTTLED, Effect.BANNED),
-        _not_hurried,
+        _waited,
     ),
     Scenario(
         "unanswerable",
         "An order's fate cannot be established",
-        "after a bounded number of questions the symbol is frozen and a person is told",
+        "after a bounded number of questions the symbol is frozen, a person is told, nothing new is opened there",
         _unanswerable,
         _frozen,
     ),
     Scenario(
-        "margin-insufficient",
-        "Insufficient margin (-2019)",
-        "final for that order, never shrunk in a loop",
-        hitting(ORDER, Effect.MARGIN),
-        _refused_once,
-    ),
-    Scenario(
-        "filter-violated",
-        "Precision or filter (-1111, -1013, -4164)",
-        "final, a person is told, the venue's rules are asked for again",
-        hitting(ORDER, Effect.FILTER),
-        _refused_once,
-    ),
-    Scenario(
-        "reduce-only-rejected",
-        "reduceOnly rejected (-2022, -4118)",
-        "the position is read again; the books follow the venue, orphan stops are cancelled",
-        hitting(ORDER, Effect.REDUCE_ONLY),
-        struck,
-    ),
-    Scenario(
         "partial-fills",
         "Orders fill in parts, and their rest expires",
-        "position = sum of fills; the stop is resized to what is held; dust is recorded",
+        "position = sum of fills; the stop covers what is held",
         _in_parts,
         _parts,
     ),
     Scenario(
         "partial-fills-lost-answers",
         "Orders fill in parts while their answers are lost",
-        "nothing is booked twice, nothing is forgotten",
+        "nothing is booked twice, nothing is forgotten, no order that was executed is sent again",
         _parts_and_lost_answers,
-        struck,
-    ),
-    Scenario(
-        "stop-refused",
-        "A protective stop cannot be placed",
-        "the leg is closed when the deadline is over",
-        hitting(STOP, Effect.FILTER, times=1_000),
-        _protected_or_closed,
+        _parts_settled,
     ),
 )

@@ -11,12 +11,15 @@ import numpy as np
 from cloudrun.simulation.analyst import Habits
 from cloudrun.simulation.faults import Effect, FaultPlan, Rates, Rule, random_plan
 from cloudrun.simulation.market import MarketShape
-from cloudrun.simulation.scenarios.base import CALM, Scenario, calm_world, halts, is_flat, struck
+from cloudrun.simulation.scenarios.base import CALM, Scenario, calm_world
+from cloudrun.simulation.scenarios.checks import halts, is_flat, opened, unbooked, untold
 from cloudrun.simulation.spec import BOOK, WorldSpec
 from cloudrun.simulation.world import World
 from shared.domain.interval import Interval
 from shared.domain.records import Halt, HaltKind
 from shared.risk.params import RiskParams
+
+BY_HAND_S = 30.0
 
 
 def _losing(seed: int, rng: np.random.Generator) -> WorldSpec:
@@ -39,15 +42,45 @@ def _losing_on_a_bad_day(seed: int, rng: np.random.Generator) -> WorldSpec:
     return replace(spec, plan=plan, bars=12, shape=replace(spec.shape, trend=-0.03))
 
 
+async def _restart_after_latch(world: World) -> None:
+    """As soon as the book is latched its process is killed, at some step of the emergency or after it, and another starts."""
+    if not await world.until(lambda: any(halts(world, HaltKind.DRAWDOWN)), 500.0):
+        return
+    await asyncio.sleep(float(np.random.default_rng([world.spec.seed, 27]).choice([0.0, 0.1, 1.0, 30.0])))
+    for process in [process for process in world.processes if process.alive]:
+        world.story.tell(f"{process.name}: killed after the latch")
+        process.kill()
+
+
 def _flat_and_latched(world: World) -> Iterator[str]:
-    if not halts(world, HaltKind.DRAWDOWN):
-        yield "the maximum drawdown has not latched the book"
+    yield from _closed(world, HaltKind.DRAWDOWN)
+    yield from untold(world, "drawdown")
+
+
+def _latched_for_good(world: World) -> Iterator[str]:
+    yield from _flat_and_latched(world)
+    if len(world.processes) < 2:
+        yield "no other process has come after the latch"
+
+
+def _closed(world: World, kind: HaltKind) -> Iterator[str]:
+    """The halt stands, the book is flat, nothing of it rests, the emergency is recorded, and nothing was opened since."""
+    standing = halts(world, kind)
+    if not standing:
+        yield f"no {kind} halt is in force"
+        return
     if not is_flat(world):
         yield "positions are left after the emergency"
     if world.venue.desk.engine.core.account.open_algos:
         yield "stops are left after the emergency"
     if not any(record.finished_ms for record in world.ledger.emergencies(BOOK)):
         yield "the emergency is not recorded as finished"
+    began_ms = [record.started_ms for record in world.ledger.emergencies(BOOK)] or [halt.since_ms for halt in standing]
+    since_s = (min(began_ms) - world.spec.start_ms) / 1000
+    late = opened(world, since_s + world.spec.trader.tick_s)
+    if late:
+        yield f"{late[0].client_id} was sent after the halt"
+    yield from unbooked(world)
 
 
 async def _by_hand(world: World) -> None:
@@ -56,20 +89,23 @@ async def _by_hand(world: World) -> None:
     asked_s = world.loop.time()
     world.story.tell("a person asks for the emergency")
     world.ledger.set_halt(Halt(BOOK, "a person asked for it", world.clock.now_ms(), None, kind=HaltKind.MANUAL))
-    if not await world.until(lambda: is_flat(world), 30.0):
-        world.story.violate("positions are left 30 s after an emergency by hand")
+    if not await world.until(lambda: is_flat(world), BY_HAND_S):
+        world.story.violate(f"positions are left {BY_HAND_S:.0f} s after an emergency by hand")
     world.story.tell(f"flat after {world.loop.time() - asked_s:.1f} s")
 
 
 def _manual(world: World) -> Iterator[str]:
-    if not is_flat(world):
-        yield "positions are left after an emergency by hand"
+    yield from _closed(world, HaltKind.MANUAL)
 
 
 def _failing(seed: int, rng: np.random.Generator) -> WorldSpec:
     """Everything is refused, again and again, while the venue is there."""
     rules = (Rule("GET /fapi/v3/account", Effect.FILTER, skip=4, times=60),)
     return replace(calm_world(seed, rng, FaultPlan(rules=rules)), bars=8)
+
+
+def _given_up(world: World) -> Iterator[str]:
+    yield from _closed(world, HaltKind.OPERATIONAL)
 
 
 async def _lose_events(world: World) -> None:
@@ -111,21 +147,22 @@ SCENARIOS = (
     Scenario(
         "max-drawdown",
         "Maximum drawdown",
-        "on equity with open loss: emergency, latched, a restart does not clear it",
+        "on equity with open loss: emergency, latched, a person told; killed and restarted after it, nothing opens",
         _losing,
-        _flat_and_latched,
+        _latched_for_good,
+        (_restart_after_latch,),
     ),
     Scenario(
         "emergency-while-failing",
         "Emergency while the venue errors and the process is killed",
-        "idempotent; loops until flat; only then the stops are cancelled; every step recorded",
+        "idempotent; loops until flat; only then the stops are cancelled; recorded as finished; nothing opens after it",
         _losing_on_a_bad_day,
         _flat_and_latched,
     ),
     Scenario(
         "emergency-by-hand",
         "A person asks for the emergency protocol",
-        "flat within seconds, halted until a person resumes",
+        "flat within 30 s, then the stops are cancelled; halted until a person resumes: nothing opens",
         lambda s, r: calm_world(s, r),
         _manual,
         (_by_hand,),
@@ -133,9 +170,9 @@ SCENARIOS = (
     Scenario(
         "operational-failure",
         "The venue refuses everything again and again",
-        "after a number of failures: emergency protocol, halted until a person resumes",
+        "after a number of failures: emergency protocol, flat, halted until a person resumes: nothing opens",
         _failing,
-        struck,
+        _given_up,
     ),
     Scenario(
         "bus-down",
@@ -148,7 +185,7 @@ SCENARIOS = (
     Scenario(
         "real-models",
         "Everything at once, by chance, with the real models in the place of the script",
-        "the same decisions after every restart, the same invariants",
+        "decisions come from fitted models, and the same invariants hold",
         _real_models,
         _decided_by_models,
     ),

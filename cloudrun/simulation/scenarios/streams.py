@@ -1,4 +1,4 @@
-"""Failures of streams, candles and clocks."""
+"""Failures of streams: messages lost, doubled, out of order; channels and connections silent, broken off, rotated, expired."""
 
 from __future__ import annotations
 
@@ -9,52 +9,129 @@ from dataclasses import replace
 import numpy as np
 
 from cloudrun.simulation.faults import FaultPlan, Part, Rates, Window
-from cloudrun.simulation.market import MarketShape
-from cloudrun.simulation.scenarios.base import CALM, Make, Scenario, calm_world, struck
-from cloudrun.simulation.spec import BOOK, WorldSpec
+from cloudrun.simulation.scenarios.base import CALM, Check, Make, Scenario, calm_world
+from cloudrun.simulation.scenarios.checks import (
+    ACCOUNT,
+    RESTING_ORDERS,
+    asked,
+    bare,
+    idle,
+    opened,
+    struck,
+    told_at_s,
+    unbooked,
+    undecided,
+)
+from cloudrun.simulation.spec import WorldSpec
 from cloudrun.simulation.world import World
+
+SNAPSHOT_S = 20.0
+"""from a connection that is back to the snapshot by REST that restores trust in it"""
+PROBE_S = 150.0
+"""silence that is asked about, and a bar that closes at the venue meanwhile: the proof that a market stream is dead"""
+UNHEARD_S = 60.0
+"""an execution, the silence after it that proves the user stream dead, and a look"""
 
 
 def _disorderly(seed: int, rng: np.random.Generator) -> WorldSpec:
     return calm_world(seed, rng, FaultPlan(Rates(delay=0.3, repeat=0.3), until_s=300.0))
 
 
+def _all_booked_once(world: World) -> Iterator[str]:
+    """Each execution is booked, once (the position is the sum of its fills: an invariant), and trading goes on."""
+    yield from struck(world)
+    yield from unbooked(world)
+    yield from undecided(world)
+
+
 def _lossy(seed: int, rng: np.random.Generator) -> WorldSpec:
-    return calm_world(seed, rng, FaultPlan(Rates(drop=0.2, disconnect=0.02), until_s=300.0))
+    return calm_world(seed, rng, FaultPlan(Rates(drop=0.1), until_s=300.0))
+
+
+async def _break_off(world: World) -> None:
+    """Connections end, mostly while an order is on its way; each time everything is reconciled before they are believed."""
+    rng = np.random.default_rng([world.spec.seed, 12])
+    await asyncio.sleep(30.0)
+    for bar in range(1, 5):
+        await asyncio.sleep(max(0.0, 60.0 * bar + float(rng.choice([0.02, 0.08, 5.0, 20.0])) - world.loop.time()))
+        users, markets = list(world.venue.streams.user_links), list(world.venue.streams.market_links)
+        for user in users:
+            user.lose("the connection broke off (simulated)")
+        for market in markets:
+            market.lose("the connection broke off (simulated)")
+        lost_s = world.loop.time()
+        back = await world.until(lambda lost_s=lost_s: bool(asked(world, RESTING_ORDERS, lost_s)), SNAPSHOT_S)  # type: ignore[misc]
+        if users and not back:
+            world.story.violate(f"no snapshot was taken within {SNAPSHOT_S:.0f} s after the connections had broken off")
 
 
 def _silent(*parts: Part) -> Make:
+    """One of `parts` falls silent for longer than it takes to find out."""
+
     def make(seed: int, rng: np.random.Generator) -> WorldSpec:
-        start_s = float(rng.uniform(30.0, 200.0))
+        start_s = float(rng.uniform(30.0, 100.0))
         part = parts[int(rng.integers(len(parts)))]
-        window = Window(part, start_s, start_s + float(rng.uniform(60.0, 150.0)))
+        window = Window(part, start_s, start_s + PROBE_S + 30.0)
         return replace(calm_world(seed, rng, FaultPlan(windows=(window,))), bars=6)
 
     return make
 
 
-def _decided(world: World) -> Iterator[str]:
-    """The trader has found the silence out: later bars are decided and traded."""
-    decisions = world.ledger.decisions(BOOK)
-    last_ms = world.spec.start_ms + (world.spec.bars + 1) * world.spec.interval.ms
-    if not any(decision.bar_close_ms >= last_ms for decision in decisions):
-        yield "nothing was decided any more after the stream had failed"
+def _replaced(within_s: float) -> Check:
+    """The silence was found out in time, and trading went on."""
+
+    def check(world: World) -> Iterator[str]:
+        window = world.spec.plan.windows[0]
+        found_s = told_at_s(world, "is replaced")
+        if found_s is None or found_s > window.start_s + within_s:
+            yield f"{window.part} from {window.start_s:.0f} s on was not found out within {within_s:.0f} s (found: {found_s})"
+        yield from undecided(world)
+        yield from idle(world, window.end_s)
+
+    return check
 
 
 def _quiet_market(seed: int, rng: np.random.Generator) -> WorldSpec:
     """Bars without any trade: silence that is no failure."""
-    shape = replace(CALM, gap_rate=0.25)
-    return replace(calm_world(seed, rng), shape=shape, bars=8)
+    return replace(calm_world(seed, rng), symbols=("BTCUSDT",), shape=replace(CALM, gap_rate=0.25), bars=9)
+
+
+async def _hush(world: World) -> None:
+    """While nothing is traded the venue says nothing at all."""
+    hub, market = world.venue.streams, world.venue.desk.market.symbols[world.spec.symbols[0]]
+    interval = world.spec.interval
+
+    def silent(now_ms: int) -> bool:
+        bars = (interval.floor(now_ms - 1), interval.floor(now_ms))
+        return all(world.venue.desk.klines.bar(market, interval, open_ms, now_ms) is None for open_ms in bars)
+
+    hub.silent = silent
+
+
+def _left_alone(world: World) -> Iterator[str]:
+    """The venue was asked whether anything is traded, and no connection was replaced."""
+    if not asked(world, "GET /fapi/v1/time", 30.0):
+        yield "the venue was never asked whether it is quiet or the stream is dead"
+    if told_at_s(world, "is replaced") is not None:
+        yield "a quiet market was taken for a dead stream"
+    yield from idle(world, 60.0)
 
 
 def _rotating(seed: int, rng: np.random.Generator) -> WorldSpec:
     return replace(calm_world(seed, rng), rotate_after_s=float(rng.uniform(20.0, 70.0)))
 
 
-def _not_reconnected(world: World) -> Iterator[str]:
-    lost = [entry for entry in world.ledger.agent_log(BOOK, 1000) if "is replaced" in str(entry["message"])]
-    if lost:
-        yield f"a rotation was taken for a failure: {lost[0]['message']}"
+def _rotated(world: World) -> Iterator[str]:
+    """A rotation is no failure: nothing is missed, nothing is asked for again because of it."""
+    if told_at_s(world, "is replaced") is not None:
+        yield "a rotation was taken for a failure"
+    yield from undecided(world)
+    yield from unbooked(world)
+    yield from idle(world, 2 * world.spec.rotate_after_s)
+    snapshots = len(asked(world, RESTING_ORDERS, 30.0))
+    allowed = world.spec.end_s / world.spec.trader.reconcile_s + len(opened(world, 0.0))
+    if snapshots > allowed:
+        yield f"everything was reconciled {snapshots} times in a world in which nothing failed"
 
 
 def _expiring(seed: int, rng: np.random.Generator) -> WorldSpec:
@@ -62,129 +139,89 @@ def _expiring(seed: int, rng: np.random.Generator) -> WorldSpec:
     return calm_world(seed, rng, FaultPlan(key_expiries=at_s))
 
 
-async def _revise(world: World) -> None:
-    """Closed bars come again, altered."""
-    rng = np.random.default_rng([world.spec.seed, 11])
-    while True:
-        await asyncio.sleep(float(rng.uniform(10.0, 40.0)))
-        now_ms = world.venue.now_ms
-        for link in world.venue.streams.market_links:
-            for name in link.names:
-                for event in world.venue.streams.events(name, now_ms - world.spec.interval.ms, now_ms):
-                    if event["e"] == "kline" and event["k"]["x"]:
-                        altered = {**event["k"], "c": event["k"]["h"], "v": "1.5"}
-                        link.push({**event, "k": altered})
+def _snapshot_after(world: World) -> Iterator[str]:
+    for at_s in world.spec.plan.key_expiries:
+        if not (asked(world, RESTING_ORDERS, at_s, at_s + SNAPSHOT_S) and asked(world, ACCOUNT, at_s, at_s + SNAPSHOT_S)):
+            yield f"no snapshot was taken within {SNAPSHOT_S:.0f} s after the listen key had expired at {at_s:.1f} s"
+    yield from undecided(world)
+    yield from unbooked(world)
 
 
-def _late(seed: int, rng: np.random.Generator) -> WorldSpec:
-    return calm_world(seed, rng, FaultPlan(Rates(delay=0.5, drop=0.2), until_s=300.0))
+def _blind(seed: int, rng: np.random.Generator) -> WorldSpec:
+    return calm_world(seed, rng, FaultPlan(Rates(malformed=0.3), until_s=300.0))
 
 
-def _skewed(seed: int, rng: np.random.Generator) -> WorldSpec:
-    by_ms = int(rng.choice([-9000, -4000, -1500, 1500, 4000, 9000]))
-    return calm_world(seed, rng, FaultPlan(jumps=((float(rng.uniform(20.0, 200.0)), by_ms),)))
-
-
-def _far_off(seed: int, rng: np.random.Generator) -> WorldSpec:
-    by_ms = int(rng.choice([-60_000, 60_000, 3_600_000]))
-    return calm_world(seed, rng, FaultPlan(jumps=((70.0, by_ms),)))
-
-
-def _nothing_placed(world: World) -> Iterator[str]:
-    account, since_ms = world.venue.desk.engine.core.account, world.spec.start_ms + 75_000
-    triggered = {algo.order_id for algo in account.algos.values()}
-    late = [row.client_id for row in account.orders.values() if row.created_ms > since_ms and row.id not in triggered]
-    late += [row.client_id for row in account.algos.values() if row.created_ms > since_ms]
-    if late:
-        yield f"{late[0]} was placed with a clock that is wrong by more than the limit"
-
-
-def _frozen_bars(seed: int, rng: np.random.Generator) -> WorldSpec:
-    shape = MarketShape(sigma=0.001, jump_rate=0.0, gap_rate=0.05, frozen_rate=0.15)
-    return replace(calm_world(seed, rng), symbols=("BTCUSDT", "ETHUSDT", "SOLUSDT"), shape=shape, bars=8)
+def _looked(world: World) -> Iterator[str]:
+    yield from _all_booked_once(world)
+    yield from bare(world)
+    if told_at_s(world, "read") is None:
+        yield "nobody was told of messages that cannot be read"
 
 
 SCENARIOS = (
     Scenario(
         "disorderly-messages",
         "Duplicate or out-of-order messages",
-        "fills keyed by symbol and trade id, cumulative quantities, states only move forward",
+        "fills keyed by symbol and trade id, cumulative quantities, states only move forward; every bar is decided",
         _disorderly,
-        struck,
+        _all_booked_once,
     ),
     Scenario(
         "lost-messages",
         "Messages are lost, connections break off",
-        "orders and positions are reconciled by REST before the stream is believed again",
+        "orders and positions are reconciled by REST within 20 s, before the stream is believed again; nothing is missing",
         _lossy,
-        struck,
+        _all_booked_once,
+        (_break_off,),
     ),
     Scenario(
         "stale-market-stream",
         "The market stream is silently stale",
-        "found out by its data and a REST probe; reconnected, backfilled; no entries meanwhile",
+        "found out by its data and a REST probe within 150 s; reconnected, backfilled; every bar is decided",
         _silent(Part.MARKET_STREAM, Part.STREAMS),
-        _decided,
+        _replaced(PROBE_S),
+    ),
+    Scenario(
+        "stale-channel",
+        "Bars fall silent while quotes and mark prices go on",
+        "each channel is watched: found out within 150 s, reconnected, backfilled; every bar is decided",
+        _silent(Part.BARS),
+        _replaced(PROBE_S),
     ),
     Scenario(
         "stale-user-stream",
         "The user stream is silently stale",
-        "an execution without a word proves it; reconnected and reconciled",
+        "an execution without a word proves it within 60 s; reconnected and reconciled",
         _silent(Part.USER_STREAM),
-        _decided,
+        _replaced(60.0 + UNHEARD_S),
+    ),
+    Scenario(
+        "malformed-messages",
+        "Messages of the user stream cannot be read",
+        "a person is told, and what they were about is asked for by REST: nothing is missing",
+        _blind,
+        _looked,
     ),
     Scenario(
         "quiet-market",
-        "Nothing is traded for a while",
-        "told from a dead stream; bars that do not exist are not decided",
+        "Nothing is traded and nothing is said for a while",
+        "a REST probe tells it from a dead stream: no connection is replaced, and trading goes on",
         _quiet_market,
+        _left_alone,
+        (_hush,),
     ),
     Scenario(
         "rotated-connection",
         "A connection at its 24 h limit",
-        "rotated with overlap before it; nothing is missed, nothing is doubled",
+        "rotated with overlap before it; nothing is missed, nothing is doubled, nothing needs to be reconciled",
         _rotating,
-        _not_reconnected,
+        _rotated,
     ),
     Scenario(
         "listen-key-expired",
         "The listen key has expired",
-        "a new key, then a snapshot of orders and positions before events are trusted",
+        "a new key, then a snapshot of orders and positions within 20 s before events are trusted",
         _expiring,
-        _decided,
-    ),
-    Scenario(
-        "revised-candle",
-        "A closed candle comes again with other prices",
-        "one decision for each bar: the first word stands",
-        lambda seed, rng: calm_world(seed, rng),
-        acts=(_revise,),
-    ),
-    Scenario(
-        "late-candle",
-        "Candles come late or not at all",
-        "fetched by REST after a short patience; too old is recorded and not traded",
-        _late,
-        struck,
-    ),
-    Scenario(
-        "clock-skew",
-        "The machine's clock jumps by seconds (-1021)",
-        "the venue's time is taken over, the request is sent once more",
-        _skewed,
-        _decided,
-    ),
-    Scenario(
-        "clock-far-off",
-        "The machine's clock is wrong by more than the limit",
-        "the venue refuses the first request, nothing is placed any more, a person is told",
-        _far_off,
-        _nothing_placed,
-    ),
-    Scenario(
-        "frozen-bars",
-        "A symbol's bars freeze or are missing",
-        "frozen bars are not data; one dead symbol does not block the others",
-        _frozen_bars,
+        _snapshot_after,
     ),
 )

@@ -10,16 +10,55 @@ import numpy as np
 
 from cloudrun.simulation.analyst import Habits
 from cloudrun.simulation.faults import Effect, FaultPlan, Part, Rule, Window
-from cloudrun.simulation.scenarios.base import Scenario, calm_world, halts, struck
+from cloudrun.simulation.scenarios.base import Scenario, calm_world
+from cloudrun.simulation.scenarios.checks import (
+    ORDER,
+    RESTING_ORDERS,
+    asked,
+    halts,
+    idle,
+    opened,
+    struck,
+    undecided,
+    untold,
+)
 from cloudrun.simulation.spec import BOOK, WorldSpec
 from cloudrun.simulation.world import World
 from shared.domain.interval import MINUTE_MS
+
+BACK_S = 60.0
+"""from the venue's return to the reconciliation: the longest pause between two attempts, a look, and a streams' connection"""
+MANY_ORDERS = 20
+"""stops and exits that may meet a venue in maintenance in three minutes"""
 
 
 def _maintenance(seed: int, rng: np.random.Generator) -> WorldSpec:
     start_s = float(rng.uniform(30.0, 130.0))
     window = Window(Part.VENUE, start_s, start_s + float(rng.uniform(20.0, 170.0)))
-    return replace(calm_world(seed, rng, FaultPlan(windows=(window,))), bars=6)
+    return replace(calm_world(seed, rng, FaultPlan(windows=(window,))), bars=7)
+
+
+def _degraded(world: World) -> Iterator[str]:
+    """While the venue is away nobody tries to open anything but what had just been decided; afterwards all is reconciled."""
+    yield from struck(world)
+    window = world.spec.plan.windows[0]
+    tried = asked(world, "POST", window.start_s, window.end_s)
+    if len(tried) > MANY_ORDERS:
+        yield f"{len(tried)} orders were thrown at a venue that is away"
+    known_s = window.start_s + world.spec.tick_s + 1.0  # by then the streams have broken off
+    entries = {sent.client_id for sent in opened(world, known_s, window.end_s)}
+    if entries:
+        yield f"{sorted(entries)[0]} was to open something while the venue was known to be away"
+    yield from _reconciled(world)
+
+
+def _reconciled(world: World) -> Iterator[str]:
+    """On return: everything is reconciled, missed bars are recorded, trading goes on."""
+    end_s = world.spec.plan.windows[0].end_s
+    if not asked(world, RESTING_ORDERS, end_s, end_s + BACK_S):
+        yield f"nothing was reconciled within {BACK_S:.0f} s of the return at {end_s:.0f} s"
+    yield from undecided(world)
+    yield from idle(world, end_s)
 
 
 def _long_maintenance(seed: int, rng: np.random.Generator) -> WorldSpec:
@@ -29,38 +68,55 @@ def _long_maintenance(seed: int, rng: np.random.Generator) -> WorldSpec:
 
 
 def _paused(world: World) -> Iterator[str]:
-    logged = world.ledger.agent_log(BOOK, 1000)
-    if not any("has been away" in str(entry["message"]) for entry in logged) and not halts(world):
+    yield from untold(world, "has been away")
+    if not any("has been away" in halt.reason and halt.until_ms for halt in halts(world)):
         yield "an outage of more than 15 minutes has not paused trading"
-
-
-def _nothing_while_down(world: World) -> Iterator[str]:
-    yield from struck(world)
-    window = world.spec.plan.windows[0]
-    opened = [s for s in world.network.sent if s.effect is Effect.MAINTENANCE and s.method == "POST"]
-    if len(opened) > 20:
-        yield f"{len(opened)} orders were thrown at a venue in maintenance from {window.start_s:.0f} s on"
+    if opened(world, world.spec.plan.windows[0].end_s):
+        yield "something was opened in the pause after a long outage"
 
 
 def _banned(seed: int, rng: np.random.Generator) -> WorldSpec:
     effect = Effect.BANNED if rng.random() < 0.5 else Effect.THROTTLED
-    return calm_world(seed, rng, FaultPlan(rules=(Rule("GET /fapi", effect, skip=int(rng.integers(8, 40)), times=2),)))
+    rule = Rule("GET /fapi", effect, skip=int(rng.integers(8, 40)), times=2)
+    return replace(calm_world(seed, rng, FaultPlan(rules=(rule,))), bars=7)
+
+
+def _goes_on(world: World) -> Iterator[str]:
+    """That nothing is asked or sent before Retry-After is over is an invariant; here: everything goes on afterwards."""
+    yield from struck(world)
+    yield from undecided(world)
+    yield from idle(world, 300.0)
 
 
 def _no_network(seed: int, rng: np.random.Generator) -> WorldSpec:
     start_s = float(rng.choice([59.0, 60.03, 60.06, 61.0, 90.0])) + 60.0 * int(rng.integers(0, 2))
     window = Window(Part.NETWORK, start_s, start_s + float(rng.uniform(3.0, 120.0)))
-    return replace(calm_world(seed, rng, FaultPlan(windows=(window,))), bars=6)
+    return replace(calm_world(seed, rng, FaultPlan(windows=(window,))), bars=7)
 
 
-def _wrong_leverage(seed: int, rng: np.random.Generator) -> WorldSpec:
-    return calm_world(seed, rng, FaultPlan(rules=(Rule("POST /fapi/v1/leverage", Effect.LEVERAGE, times=10_000),)))
+_SETTINGS = ("/fapi/v1/leverage", "/fapi/v1/positionSide/dual", "/fapi/v1/marginType")
+
+
+def _wrong_settings(seed: int, rng: np.random.Generator) -> WorldSpec:
+    rules = (Rule(f"POST {_SETTINGS[0]}", Effect.LEVERAGE, times=10_000),) if seed % 3 == 0 else ()
+    return replace(calm_world(seed, rng, FaultPlan(rules=rules)), bars=2)
+
+
+async def _set_wrongly(world: World) -> None:
+    """The leverage cannot be changed; or the account is in hedge mode, or isolated, and stays so whatever one sets."""
+    if world.spec.seed % 3 == 1:
+        world.venue.altered["/fapi/v1/accountConfig"] = lambda answer: {**answer, "dualSidePosition": True}
+    elif world.spec.seed % 3 == 2:
+        world.venue.altered["/fapi/v1/symbolConfig"] = lambda rows: [{**row, "marginType": "ISOLATED"} for row in rows]
 
 
 def _never_traded(world: World) -> Iterator[str]:
-    yield from struck(world)
+    if not asked(world, f"POST {_SETTINGS[world.spec.seed % 3]}"):
+        yield "nobody has tried to set the account as configured"
     if world.network.sent:
         yield f"{world.network.sent[0].client_id} was sent although the account is not set as configured"
+    if asked(world, ORDER):
+        yield "an order was sent"
 
 
 async def _delist(world: World) -> None:
@@ -87,31 +143,38 @@ SCENARIOS = (
     Scenario(
         "maintenance",
         "Venue maintenance, 503",
-        "DEGRADED: no entries, stops rest, back-off, reconciled on return",
+        "no entries, stops rest, back-off; within 60 s of its return everything is reconciled, and trading goes on",
         _maintenance,
-        _nothing_while_down,
+        _degraded,
     ),
     Scenario(
         "long-maintenance",
         "Venue away for more than 15 minutes",
-        "trading pauses and a person is told",
+        "trading pauses, nothing is opened on its return, and a person is told",
         _long_maintenance,
         _paused,
     ),
-    Scenario("no-network", "The network is away", "as maintenance; open questions are answered when it is back", _no_network),
+    Scenario(
+        "no-network",
+        "The network is away",
+        "open questions are answered within 60 s of its return, missed bars are recorded, trading goes on",
+        _no_network,
+        _reconciled,
+    ),
     Scenario(
         "banned",
         "429 or 418: the address is banned for a while",
-        "Retry-After is honoured, then everything goes on",
+        "nothing is asked or sent until Retry-After is over, then everything goes on",
         _banned,
-        struck,
+        _goes_on,
     ),
     Scenario(
         "wrong-settings",
-        "Position mode, margin type or leverage not as configured",
+        "Position mode, margin type or leverage not as configured, and not to be changed",
         "refused at start: nothing is ever sent",
-        _wrong_leverage,
+        _wrong_settings,
         _never_traded,
+        (_set_wrongly,),
     ),
     Scenario(
         "delisting", "A symbol is delisted", "closed before the date; the others go on", _delisted, _closed_before, (_delist,)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from shared.adapters.exchange.connection import Connection, connect
     from shared.adapters.exchange.market import CcxtMarketData
     from shared.adapters.exchange.params import PAPER_CONNECTION, ConnectionParams, StreamParams
+    from shared.adapters.exchange.pauses import SharedPauses
     from shared.adapters.exchange.probe import Probe, probe_venue
     from shared.adapters.exchange.streams import CcxtMarketStream, CcxtUserStream
     from shared.adapters.exchange.trading import CcxtExchange
@@ -26,6 +27,7 @@ __all__ = [
     "Connection",
     "ConnectionParams",
     "Probe",
+    "SharedPauses",
     "StreamParams",
     "connect",
     "probe_venue",
@@ -40,6 +42,7 @@ _MODULES = {
     "Connection": "connection",
     "ConnectionParams": "params",
     "Probe": "probe",
+    "SharedPauses": "pauses",
     "StreamParams": "params",
     "connect": "connection",
     "probe_venue": "probe",

@@ -1,10 +1,11 @@
 """The request budget of one egress address: a token bucket of Binance's request weight, shared by concurrent calls.
 
 The bucket holds `limit` tokens and refills at limit / 60 s; a request of weight w takes w and waits for them where they are
-missing, in order of arrival. The venue's own count (`X-MBX-USED-WEIGHT-1M`) can only lower it: other processes behind the same
-address spend too. A 429 or 418 blocks every call until its Retry-After is over; nothing is sent meanwhile. Without a limit
-(`None`, the paper exchange) only blocks hold requests back. Time comes from the clock; a clock that stands still while one
-waits (lockstep) is credited with the waits.
+missing, in order of arrival. The bucket is this process's; what all processes behind the address have spent comes with each
+answer: the venue's own count (`X-MBX-USED-WEIGHT-1M`) can only lower it. A 429 or 418 blocks every call until its Retry-After
+is over; nothing is sent meanwhile, and other processes that trade are told through the ledger (`pauses.py`; commands that only
+fetch market data hear of it with their first request). Without a limit (`None`, the paper exchange) only blocks hold requests
+back. Time comes from the clock; a clock that stands still while one waits (lockstep) is credited with the waits.
 """
 
 from __future__ import annotations

@@ -22,6 +22,7 @@ from shared.adapters.exchange.client import CURRENT_REPLY, HttpReply, make_clien
 from shared.adapters.exchange.endpoints import SERVER_TIME, Endpoint
 from shared.adapters.exchange.errors import CLOCK_SKEW, TIME_REFUSED, AccessBlocked, translate
 from shared.adapters.exchange.params import ConnectionParams
+from shared.adapters.exchange.pauses import HEED_MS, SharedPauses
 from shared.adapters.exchange.payloads import well_formed
 from shared.domain.errors import ClockRefused, OutcomeUnknown, RateLimited, VenueError, VenueRejected, VenueUnreachable
 from shared.ports import Clock
@@ -39,10 +40,12 @@ def connect(
     demo: bool = False,
     api_key: str | None = None,
     secret: str | None = None,
+    pauses: SharedPauses | None = None,
 ) -> Connection:
     """A connection to `venue`, to another server that speaks like it (`base_url`) or to its test venue (`demo`).
 
-    Nothing is sent yet. One connection serves `CcxtMarketData` and `CcxtExchange` alike, and so shares its budget.
+    Nothing is sent yet. One connection serves `CcxtMarketData` and `CcxtExchange` alike, and so shares its budget; `pauses` are
+    what other processes of this address were told to wait.
     Raises `ConfigError` for an unsupported venue.
     """
     params = params or ConnectionParams()
@@ -55,23 +58,32 @@ def connect(
         timeout_s=params.timeout_s,
         receive_window_ms=params.receive_window_ms,
     )
-    return Connection(client, clock, rng, params)
+    return Connection(client, clock, rng, params, pauses)
 
 
 class Connection:
     """A ccxt client with a budget, a clock and manners."""
 
-    def __init__(self, client: Any, clock: Clock, rng: np.random.Generator, params: ConnectionParams) -> None:
+    def __init__(
+        self,
+        client: Any,
+        clock: Clock,
+        rng: np.random.Generator,
+        params: ConnectionParams,
+        pauses: SharedPauses | None = None,
+    ) -> None:
         self._client = client
         self._clock = clock
         self._rng = rng
         self._params = params
+        self._pauses = pauses
+        self._heeded_ms: int | None = None
         self._offset_ms = 0
         self._seen_ms = 0
         granted = params.weight_per_minute
         self.budget = RequestBudget(clock, granted and granted * params.weight_share, params.wait_limit_s)
         self._ccxt_error: type[Exception] = load_module("ccxt.base.errors").BaseError
-        client.nonce = self._signing_time_ms
+        client.nonce = self.estimated_now_ms
 
     async def read(self, endpoint: Endpoint, parameters: Mapping[str, Any] | None = None) -> Any:
         """The decoded answer (dict or list). Raises `VenueUnreachable` or `VenueRejected`."""
@@ -110,7 +122,11 @@ class Connection:
 
     def estimated_now_ms(self) -> int:
         """The venue's clock as far as known, without asking it."""
-        return self._clock.now_ms() + self._offset_ms
+        return self.venue_ms(self._clock.now_ms())
+
+    def venue_ms(self, own_ms: int) -> int:
+        """What the venue's clock showed, as far as known, when ours showed `own_ms`."""
+        return own_ms + self._offset_ms
 
     async def close(self) -> None:
         """Release connections."""
@@ -120,6 +136,7 @@ class Connection:
         self, endpoint: Endpoint, parameters: Mapping[str, Any], ask: Callable[[], Awaitable[Answer]]
     ) -> Answer:
         """What `ask` answers in the end; no longer than `read_limit_s`, then the last failure is raised."""
+        self._heed_pauses()
         failures: list[BaseException | None] = []
         retrying = AsyncRetrying(
             sleep=self._clock.sleep,
@@ -139,6 +156,15 @@ class Connection:
             told = f"{endpoint.action}: no answer within {self._params.read_limit_s:g} s"
             raise (failures[-1] if failures else None) or VenueUnreachable(told) from None
         raise AssertionError("unreachable: the last attempt either returns or raises")
+
+    def _heed_pauses(self) -> None:
+        """Wait for what others were told to wait for. Only questions look: an order is not kept waiting by the ledger."""
+        now_ms = self._clock.now_ms()
+        if self._pauses is None or (self._heeded_ms is not None and now_ms - self._heeded_ms < HEED_MS):
+            return
+        self._heeded_ms = now_ms
+        if (wait_ms := self._pauses.until_ms() - self.estimated_now_ms()) > 0:
+            self.budget.block(wait_ms / 1000)
 
     async def _exchange(self, endpoint: Endpoint, parameters: Mapping[str, Any]) -> Any:
         """Read; where the venue refuses the timestamp, take its time and read once more."""
@@ -194,6 +220,8 @@ class Connection:
             failure: VenueError = translate(error, reply, endpoint.action, changes=changes, now_ms=self._clock.now_ms())
             if isinstance(failure, RateLimited):
                 self.budget.block(failure.retry_after_s)
+                if self._pauses is not None:
+                    self._pauses.note(self.estimated_now_ms() + round(1000 * self.budget.blocked_s))
             # The cause names the signed URL; it stays out of tracebacks and logs.
             raise failure from None
         finally:
@@ -203,9 +231,6 @@ class Connection:
             message = f"{endpoint.action}: the answer is no JSON (HTTP {reply.status}); is something between us and the venue?"
             raise OutcomeUnknown(message) if changes else VenueUnreachable(message)
         return answer
-
-    def _signing_time_ms(self) -> int:
-        return self._clock.now_ms() + self._offset_ms
 
     def _pause_s(self, state: RetryCallState) -> float:
         """Doubling pause with jitter; a block is waited for by the budget instead."""

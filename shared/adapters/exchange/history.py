@@ -1,14 +1,14 @@
 """What happened on the account: executions with the client ids of their orders, and funding payments.
 
 Binance's trade list names the venue's order id only. The client id is remembered when an order is sent or found; after a
-restart it is looked up once in the venue's order lists, where a stop's client id is joined through the order that it placed
-(`actualOrderId`). Invariant: an execution without a client id here has none that the venue would tell (a foreign order's id
-is reported as it is, so that reconciliation can see that it is foreign).
+restart, or many orders later, it is looked up once in the venue's order lists, where a stop's client id is joined through the
+order that it placed (`actualOrderId`). Invariant: an execution without a client id here has none that the venue would tell (a
+foreign order's id is reported as it is, so that reconciliation can see that it is foreign).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from shared.adapters.exchange import payloads
@@ -19,6 +19,8 @@ from shared.domain.orders import Fill, OrderReport
 from shared.domain.records import FundingPayment
 
 PAGE = 1000
+REMEMBERED = 2_000
+"""orders whose client id is kept"""
 WINDOW_MS = 7 * DAY_MS
 """Binance answers at most seven days of executions or orders at once."""
 LONG_AGO_MS = 183 * DAY_MS
@@ -35,15 +37,17 @@ class AccountHistory:
     def remember(self, report: OrderReport, order: Mapping[str, Any]) -> None:
         """Keep the client id under which `order`, an answer of the venue, was sent."""
         if "orderId" in order:
-            self._client_ids[str(order["orderId"])] = report.client_id
+            self._keep({str(order["orderId"]): report.client_id})
 
     async def fills(self, symbol: str, since_ms: int) -> list[Fill]:
         """Executions of `symbol` at or after `since_ms`, oldest first."""
         trades = await self._trades(symbol, since_ms)
-        unknown = [trade for trade in trades if str(trade["orderId"]) not in self._client_ids]
-        if unknown:
-            await self._look_up(symbol, unknown)
-        return [payloads.read_fill(trade, self._client_ids.get(str(trade["orderId"]))) for trade in trades]
+        numbers = dict.fromkeys(str(trade["orderId"]) for trade in trades)
+        client_ids = {number: self._client_ids[number] for number in numbers if number in self._client_ids}
+        if len(client_ids) < len(numbers):
+            client_ids |= await self._look_up(symbol, [trade for trade in trades if str(trade["orderId"]) not in client_ids])
+            self._keep(client_ids)
+        return [payloads.read_fill(trade, client_ids.get(str(trade["orderId"]))) for trade in trades]
 
     async def funding_paid(self, since_ms: int) -> list[FundingPayment]:
         """Funding payments at or after `since_ms`, oldest first."""
@@ -56,6 +60,11 @@ class AccountHistory:
                 break
             since_ms = max(payment.time_ms for payment in fresh)
         return sorted(payments.values(), key=lambda payment: (payment.time_ms, payment.id))
+
+    def _keep(self, client_ids: Mapping[str, str]) -> None:
+        self._client_ids |= client_ids
+        while len(self._client_ids) > REMEMBERED:
+            del self._client_ids[next(iter(self._client_ids))]
 
     async def _trades(self, symbol: str, since_ms: int) -> list[Mapping[str, Any]]:
         """Raw executions: the first page by time, what follows by trade id."""
@@ -80,29 +89,31 @@ class AccountHistory:
             if page or since_ms > now_ms:
                 return page, len(page) < PAGE and since_ms > now_ms
 
-    async def _look_up(self, symbol: str, trades: Iterable[Mapping[str, Any]]) -> None:
-        """Learn the client ids of the orders behind `trades` from the venue's order lists."""
-        trades = list(trades)
+    async def _look_up(self, symbol: str, trades: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+        """The client ids of the orders behind `trades`, from the venue's order lists, by order id."""
+        client_ids: dict[str, str] = {}
         wanted = {str(trade["orderId"]) for trade in trades}
         order_id = min(int(trade["orderId"]) for trade in trades)
         newest = max(int(trade["orderId"]) for trade in trades)
         while order_id <= newest:
             page = await self._connection.read(ALL_ORDERS, {"symbol": symbol, "orderId": order_id, "limit": PAGE})
             found = {str(entry["orderId"]): str(entry["clientOrderId"]) for entry in page}
-            self._client_ids |= {number: client_id for number, client_id in found.items() if number in wanted}
+            client_ids |= {number: client_id for number, client_id in found.items() if number in wanted}
             if len(page) < PAGE:
                 break
             order_id = max(int(number) for number in found) + 1
         # A stop can rest long before it triggers: the list is asked from a week before the first of these executions.
         since_ms = min(int(trade["time"]) for trade in trades) - WINDOW_MS
-        await self._look_up_stops(symbol, wanted, since_ms)
+        return client_ids | await self._look_up_stops(symbol, wanted, since_ms)
 
-    async def _look_up_stops(self, symbol: str, wanted: set[str], since_ms: int) -> None:
+    async def _look_up_stops(self, symbol: str, wanted: set[str], since_ms: int) -> dict[str, str]:
+        client_ids: dict[str, str] = {}
         now_ms = self._connection.estimated_now_ms()
         while since_ms <= now_ms:
             window = {"symbol": symbol, "startTime": since_ms, "endTime": since_ms + WINDOW_MS - 1, "limit": PAGE}
             for entry in await self._connection.read(ALL_STOPS, window):
                 order_id = payloads.triggered_order_id(entry)
                 if order_id in wanted and order_id is not None:
-                    self._client_ids[order_id] = str(entry["clientAlgoId"])
+                    client_ids[order_id] = str(entry["clientAlgoId"])
             since_ms += WINDOW_MS
+        return client_ids

@@ -39,8 +39,8 @@ class ConnectionParams:
     """largest accepted difference between our clock and the venue's; `None` for a venue with simulated time"""
 
     def __post_init__(self) -> None:
-        positive = ("timeout_s", "backoff_s", "backoff_limit_s", "wait_limit_s", "read_limit_s", "trader_read_s", "order_answer_s")
-        for name in positive:
+        waits = ("timeout_s", "backoff_s", "backoff_limit_s", "wait_limit_s", "read_limit_s", "trader_read_s", "order_answer_s")
+        for name in waits:
             if getattr(self, name) <= 0:
                 raise ConfigError(f"exchange.{name} must be positive, found {getattr(self, name)}")
         if self.weight_per_minute is not None and self.weight_per_minute <= 0:

@@ -38,6 +38,8 @@ _STATES = {
 }
 NEVER_MS = 4_102_444_800_000
 """2100-01-01: a delivery from then on is none"""
+WALLET_CURRENCY = "USDT"
+"""what the wallet is told in, whatever a generated market calls its symbols"""
 _PRICE_DIGITS = Decimal("1e-8")
 
 
@@ -114,31 +116,42 @@ def _read_position(entry: Json) -> VenuePosition:
 def read_order(payload: Json, client_id: str | None = None) -> OrderReport:
     """An order; `client_id` is the stop that placed it, where one did."""
     venue_client_id = str(payload["clientOrderId"])
-    average = Decimal(payload.get("avgPrice") or 0)
+    average, filled = Decimal(payload.get("avgPrice") or 0), Decimal(payload["executedQty"])
+    state = read_state(payload["status"], venue_client_id)
     return OrderReport(
         client_id=client_id or venue_client_id,
         symbol=payload["symbol"],
-        state=read_state(payload["status"], venue_client_id),
-        filled=Decimal(payload["executedQty"]),
+        state=state,
+        filled=filled,
         venue_id=str(payload["orderId"]),
         average_price=average if average > 0 else None,
         updated_ms=int(payload.get("updateTime") or 0),
         fill_client_id=venue_client_id if client_id not in (None, venue_client_id) else None,
+        left=_left(payload, "origQty", filled, state),
     )
+
+
+def _left(payload: Json, size: str, filled: Decimal, state: OrderState) -> Decimal | None:
+    """What the order may still execute, signed; `None` where the answer does not name its side or size."""
+    if not (payload.get("side") and payload.get(size)):
+        return None
+    return ZERO if state.is_final else (Decimal(payload[size]) - filled) * Side(payload["side"].lower()).sign
 
 
 @well_formed("stop")
 def read_stop(payload: Json) -> OrderReport:
     """An algo order that has not placed its order, or whose order is not known yet."""
     client_id = str(payload["clientAlgoId"])
+    state = read_state(payload["algoStatus"], client_id)
     return OrderReport(
         client_id=client_id,
         symbol=payload["symbol"],
-        state=read_state(payload["algoStatus"], client_id),
+        state=state,
         filled=ZERO,
         venue_id=str(payload["algoId"]),
         updated_ms=int(payload.get("updateTime") or payload.get("createTime") or 0),
         reason=str(payload.get("failReason") or ""),
+        left=_left(payload, "quantity", ZERO, state),
     )
 
 
@@ -159,8 +172,9 @@ def read_kind(payload: Json) -> OrderKind:
 
 @well_formed("execution")
 def read_fill(payload: Json, client_id: str | None) -> Fill:
-    """A `userTrades` entry. Raises `MalformedData` where the fee is in another currency than the quote."""
+    """A `userTrades` entry."""
     symbol = payload["symbol"]
+    fee, foreign_fee = read_fee(symbol, payload["commission"], payload.get("commissionAsset"))
     return Fill(
         symbol=symbol,
         trade_id=str(payload["id"]),
@@ -169,20 +183,22 @@ def read_fill(payload: Json, client_id: str | None) -> Fill:
         side=Side(payload["side"].lower()),
         quantity=Decimal(payload["qty"]),
         price=Decimal(payload["price"]),
-        fee=quote_fee(symbol, str(payload["id"]), Decimal(payload["commission"]), payload.get("commissionAsset")),
+        fee=fee,
         time_ms=int(payload["time"]),
         maker=_truth(payload["maker"]),
+        foreign_fee=foreign_fee,
     )
 
 
-def quote_fee(symbol: str, trade_id: str, fee: Decimal, currency: str | None) -> Decimal:
-    """`fee`, where it was paid in the quote currency of `symbol`. Raises `MalformedData` where it was not."""
-    if currency and fee and not symbol.split("_")[0].endswith(currency):
-        raise MalformedData(
-            f"{symbol}: execution {trade_id} paid its fee in {currency}, expected the quote currency; "
-            f"switch off fee payment in {currency} at the venue"
-        )
-    return fee
+def read_fee(symbol: str, amount: str, currency: str | None) -> tuple[Decimal, str]:
+    """(fee in the quote currency of `symbol` or the wallet's, fee in another one in words): one of the two is nothing.
+
+    The execution itself is read in either case: what is held, protected and closed does not depend on who was paid for it.
+    """
+    fee = Decimal(amount)
+    if currency and fee and currency != WALLET_CURRENCY and not symbol.split("_")[0].endswith(currency):
+        return ZERO, f"{decimal_text(fee)} {currency}"
+    return fee, ""
 
 
 @well_formed("funding payment")

@@ -1,7 +1,8 @@
-"""How the account must be set before anything is traded: one-way mode, cross margin, the wanted leverage.
+"""How the account must be set before anything is traded: fees in quote currency, one-way mode, cross margin, leverage.
 
 The settings are read first and changed only where they differ, so that an account that is ready is only read; "no need to
-change" is success. Then they are read back: a venue that still says otherwise raises `ReconciliationError`.
+change" is success. Then they are read back: a venue that still says otherwise raises `ReconciliationError`. Fees in BNB are
+left to a person to switch off: the discount is the account's, for everything that is traded on it.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from shared.adapters.exchange import payloads
 from shared.adapters.exchange.connection import Connection
 from shared.adapters.exchange.endpoints import (
     ACCOUNT_CONFIG,
+    FEE_BURN,
     SET_LEVERAGE,
     SET_MARGIN_TYPE,
     SET_POSITION_MODE,
@@ -27,6 +29,7 @@ CROSS = "CROSSED"
 
 async def prepare_account(connection: Connection, symbols: Sequence[str], leverage: int) -> None:
     """Bring the account and `symbols` to one-way mode, cross margin and `leverage`. Raises `ReconciliationError`."""
+    await _check_fees(connection)
     if await _hedge_mode(connection):
         await _set(connection, SET_POSITION_MODE, {"dualSidePosition": "false"})
     wrong = await _differing(connection, symbols, leverage)
@@ -43,6 +46,18 @@ async def prepare_account(connection: Connection, symbols: Sequence[str], levera
         found = ", ".join(f"{symbol} {margin} {current}x" for symbol, (margin, current) in still_wrong.items())
         raise ReconciliationError(
             f"the venue still says {found}; expected {CROSS} margin and {leverage}x leverage: set it there"
+        )
+
+
+async def _check_fees(connection: Connection) -> None:
+    """Raise `ReconciliationError` where fees would be paid in another currency than the wallet is told in."""
+    answer = await connection.read(FEE_BURN)
+    with payloads.well_formed(FEE_BURN.action):
+        burns = str(answer["feeBurn"]).lower() == "true"
+    if burns:
+        raise ReconciliationError(
+            "the account pays its futures fees in BNB, and the books are kept in the quote currency; switch the BNB fee "
+            'discount of USD-M futures off at the venue ("Using BNB for fees", or POST /fapi/v1/feeBurn with feeBurn=false)'
         )
 
 

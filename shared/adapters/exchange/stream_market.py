@@ -1,7 +1,8 @@
 """Bars, quotes and mark prices of several symbols: the `MarketStream` port (`streams.py` says why it is made so).
 
 Binance serves quotes on another path than bars and mark prices, so there is a socket for each path; they are told as one:
-connected while all of them are. Invariant: closed bars are never dropped; of what only shows the present, the newest is kept.
+connected while all of them are, LOST naming the one that went. A socket that is not believed is replaced alone, by a channel
+that it serves. Invariant: closed bars are never dropped; of what only shows the present, the newest is kept.
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ from shared.adapters.exchange.stream_reading import CLOSED, Malformed, read_safe
 from shared.adapters.exchange.stream_socket import open_session
 from shared.domain.errors import VenueUnreachable
 from shared.domain.interval import Interval
-from shared.domain.stream import BarMessage, MarketMessage, StreamNotice, StreamState
+from shared.domain.stream import BarMessage, Channel, MarketMessage, StreamNotice, StreamState
 from shared.ports import Clock
 
-_CHANNELS = ("kline", "bookTicker", "markPrice")
+_CHANNELS = {"kline": Channel.BARS, "bookTicker": Channel.QUOTES, "markPrice": Channel.MARKS}
 
 
 class CcxtMarketStream:
@@ -48,6 +49,8 @@ class CcxtMarketStream:
         self._malformed = Malformed("market stream")
         self._session: aiohttp.ClientSession | None = None
         self._connections: dict[str, StreamConnection] = {}
+        self._serving: dict[Channel, str] = {}
+        """address of the socket that serves a channel"""
         self._missing: set[str] = set()
         self._told: StreamState | None = None
 
@@ -63,6 +66,7 @@ class CcxtMarketStream:
         for address, channels in self._addresses.market(_CHANNELS).items():
             names = [f"{symbol.lower()}@{suffixes[channel]}" for channel in channels for symbol in symbols]
             self._connections[address] = self._connection(self._session, address, channels, names)
+            self._serving |= {_CHANNELS[channel]: address for channel in channels}
             self._missing.add(address)
         try:
             async with asyncio.TaskGroup() as opening:
@@ -79,10 +83,11 @@ class CcxtMarketStream:
         """
         return await self._inbox.next()
 
-    async def reconnect(self, reason: str) -> None:
-        """Drop the connections; new ones are made in the background. LOST and CONNECTED tell of it."""
-        for connection in self._connections.values():
-            connection.drop(reason)
+    async def reconnect(self, reason: str, channel: Channel | None = None) -> None:
+        """Drop the connection that serves `channel`, or all: new ones are made by themselves. LOST and CONNECTED tell of it."""
+        for address, connection in self._connections.items():
+            if channel is None or self._serving[channel] == address:
+                connection.drop(reason)
 
     async def close(self) -> None:
         """Release the connections."""

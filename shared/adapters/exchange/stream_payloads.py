@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from shared.adapters.exchange.payloads import Json, quote_fee, read_state, well_formed
+from shared.adapters.exchange.payloads import Json, read_fee, read_state, well_formed
 from shared.domain.errors import MalformedData
 from shared.domain.interval import Interval
 from shared.domain.money import ZERO
@@ -26,6 +26,8 @@ UNUSED = frozenset(
     {"ACCOUNT_CONFIG_UPDATE", "MARGIN_CALL", "GRID_UPDATE", "STRATEGY_UPDATE", "CONDITIONAL_ORDER_TRIGGER_REJECT", KEY_EXPIRED}
 )
 """User events that are known and not told: settings are read back at start, margin and equity are watched by risk control."""
+TOLD = frozenset({"ORDER_TRADE_UPDATE", "TRADE_LITE", "ALGO_UPDATE", "ACCOUNT_UPDATE"})
+"""User events that are told"""
 STOPS_REMEMBERED = 1_000
 
 _INTERVALS = {interval.value: interval for interval in Interval}
@@ -186,16 +188,18 @@ class UserReader:
 
 
 def _read_fill(order: Json, client_id: str) -> Fill:
-    symbol, trade_id = order["s"], str(order["t"])
+    symbol = order["s"]
+    fee, foreign_fee = read_fee(symbol, order.get("n") or "0", order.get("N"))
     return Fill(
         symbol=symbol,
-        trade_id=trade_id,
+        trade_id=str(order["t"]),
         client_id=client_id,
         venue_order_id=str(order["i"]),
         side=Side(order["S"].lower()),
         quantity=Decimal(order["l"]),
         price=Decimal(order["L"]),
-        fee=quote_fee(symbol, trade_id, Decimal(order.get("n") or 0), order.get("N")),
+        fee=fee,
         time_ms=int(order["T"]),
         maker=bool(order["m"]),
+        foreign_fee=foreign_fee,
     )

@@ -2,7 +2,8 @@
 
 The listen key belongs to the account, and every process of the account shares it: it is prolonged, and never deleted, because
 deleting it would end the stream of a standby that has just taken over. Invariant: after KEY_EXPIRED come LOST and CONNECTED
-with another key; what happened in between is not on the stream and has to be fetched.
+with another key; what happened in between is not on the stream and has to be fetched. So has what an unreadable message
+said: UNREADABLE tells of it, and CONNECTED follows at once.
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ from shared.adapters.exchange.payloads import Json
 from shared.adapters.exchange.stream_addresses import StreamAddresses
 from shared.adapters.exchange.stream_connection import Consumer, StreamConnection, Subscription
 from shared.adapters.exchange.stream_inbox import Inbox
-from shared.adapters.exchange.stream_payloads import KEY_EXPIRED, UserReader, kind_of
-from shared.adapters.exchange.stream_reading import CLOSED, Malformed, read_safely
+from shared.adapters.exchange.stream_payloads import KEY_EXPIRED, TOLD, UserReader, kind_of
+from shared.adapters.exchange.stream_reading import CLOSED, NO_EVENT, Malformed, read_safely
 from shared.adapters.exchange.stream_socket import open_session
-from shared.domain.errors import VenueError, VenueRejected, VenueUnreachable
+from shared.domain.errors import MalformedData, VenueError, VenueRejected, VenueUnreachable
 from shared.domain.stream import StreamNotice, StreamState, UserMessage
 from shared.ports import Clock
 
@@ -135,7 +136,13 @@ class CcxtUserStream:
         self._inbox.barrier(StreamNotice(state, detail, self._clock.now_ms()))
 
     def _receive(self, text: str) -> None:
-        read_safely(text, self._take, self._malformed)
+        read_safely(text, self._take, self._malformed, self._unreadable)
+
+    def _unreadable(self, kind: str, error: MalformedData, is_first: bool) -> None:
+        """Something may have happened that nobody was told. An event of a kind that is not known is looked into once."""
+        if is_first or kind in TOLD or kind == NO_EVENT:
+            self._notify(StreamState.UNREADABLE, f"user stream: a message could not be read: {error}")
+            self._notify(StreamState.CONNECTED, "user stream")
 
     def _take(self, event: Json) -> None:
         if kind_of(event) == KEY_EXPIRED:

@@ -2,8 +2,9 @@
 
 One order is one request. Stops go through the venue's algo-order service under the same deterministic client ids; a triggered
 stop is reported with the state and fills of the order that it placed. Invariants: quantities and prices leave as exact decimal
-strings; a change is sent once (`Connection.change`) and ends in one of three outcomes; a duplicate client id means that the
-order is there.
+strings; a change is sent once (`Connection.change`) and ends in one of three outcomes; an order is signed with the time of its
+approval, so that it dies at the venue where its sender was held up on the way; a duplicate client id means that the order is
+there.
 """
 
 from __future__ import annotations
@@ -71,9 +72,11 @@ class CcxtExchange:
     async def send(self, order: ApprovedOrder) -> OrderReport:
         """Place an order in one request; a duplicate client id is looked up and reported."""
         intent = order.intent
-        is_stop = intent.kind is OrderKind.STOP
+        parameters = _order_parameters(intent)
+        if order.approved_ms is not None:
+            parameters["timestamp"] = str(self._connection.venue_ms(order.approved_ms))
         try:
-            answer = await self._connection.change(SEND_STOP if is_stop else SEND_ORDER, _order_parameters(intent))
+            answer = await self._connection.change(SEND_STOP if intent.kind is OrderKind.STOP else SEND_ORDER, parameters)
         except VenueRejected as error:
             if not _is_duplicate(error):
                 raise

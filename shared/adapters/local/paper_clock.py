@@ -21,7 +21,7 @@ TOLERANCE_S = 0.25
 _PATIENCE = ("stop_deadline_s", "resend_grace_s", "query_backoff_s", "query_bound_s", "answer_patience_s")
 _BETWEEN_BARS = (
     "tick_s", "silence_s", "reconcile_s", "rules_refresh_s", "heartbeat_s", "quote_fresh_s", "backoff_s", "backoff_max_s",
-    "outage_pause_s", "operational_window_s", "stop_grace_s",
+    "outage_pause_s", "operational_window_s", "stop_grace_s", "settle_s",
 )  # fmt: skip
 _LONGEST_PATIENCE = 0.1
 """Share of a bar that is waited for late symbols at most: beyond `max_decision_age` nothing is traded"""

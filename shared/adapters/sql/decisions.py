@@ -1,23 +1,26 @@
-"""Decisions and the intents committed with them, in one transaction under the lease."""
+"""Decisions and the intents committed with them, in one transaction under the lease.
+
+It is the last thing before an order is sent, so nothing of it is asked and waited for: whatever stands against the commit (the
+decision is there already, the lease is lost) is an error of one of its statements, and `is_there` finds out afterwards which.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import fields
-from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Insert, RowMapping, bindparam, func, select
+from sqlalchemy import Connection, Insert, RowMapping, bindparam, func, insert, select
 
-from shared.adapters.sql import leases, orders
+from shared.adapters.sql import account, leases, orders
 from shared.adapters.sql.models import DecisionRow, IntentRow, OrderRow
-from shared.adapters.sql.statements import insert_all, insert_into, insert_missing, row_by_id, table
+from shared.adapters.sql.statements import insert_all, insert_missing, row_by_id, table, unread
 from shared.domain.asset import Asset
 from shared.domain.decision import Action, Approval, Decision, Vote
 from shared.domain.errors import UsageError
 from shared.domain.interval import Interval
 from shared.domain.orders import OrderIntent
-from shared.domain.records import Lease
+from shared.domain.records import EquityPoint, Lease
 from shared.domain.regime import Regime, RegimeProbabilities
 
 _TABLE = table(DecisionRow)
@@ -26,21 +29,30 @@ _VOTE = tuple(field.name for field in fields(Vote))
 _APPROVAL = tuple(field.name for field in fields(Approval))
 
 
-def commit(connection: Connection, decision: Decision, intents: Sequence[OrderIntent], lease: Lease) -> bool:
-    """Store a decision with its intents; False where it is already there. Raises `LeaseLost`, or `UsageError` for an
-    intent or a lease of something else.
+def commit(
+    connection: Connection, decision: Decision, intents: Sequence[OrderIntent], lease: Lease, point: EquityPoint | None
+) -> None:
+    """Store a decision with its intents and the equity point that they were sized with.
+
+    Raises `UsageError` for an intent or a lease of something else; a transaction that cannot be committed ends with a
+    `LedgerError`.
     """
     strangers = [i.client_id for i in intents if (i.book, i.decision_id) != (decision.book, decision.id)]
     if strangers or lease.book != decision.book:
         wrong = " ".join(strangers) or f"the lease of book {lease.book}"
         raise UsageError(f"decision {decision.id} of book {decision.book} was given what belongs to another one: {wrong}")
-    row = {**_row(decision), "lease_token": lease.token, "lease_book": lease.book, "lease_holder": lease.holder}
-    if connection.execute(_committing(connection.dialect.name), row).rowcount != 1:
-        leases.check(connection, lease)
-        return False
+    row = {**_row(decision), "held_token": lease.token, "held_book": lease.book, "held_by": lease.holder}
+    connection.execute(unread(_COMMITTING), row)
     insert_all(connection, IntentRow, [orders.intent_row(intent, n) for n, intent in enumerate(intents)])
     insert_all(connection, OrderRow, [orders.new_order_row(intent) for intent in intents])
-    return True
+    if point is not None:
+        account.record_equity(connection, decision.book, point)
+
+
+def is_there(connection: Connection, decision: Decision, lease: Lease) -> bool:
+    """Whether a decision could not be committed because it is there already. Raises `LeaseLost` where that was the reason."""
+    leases.check(connection, lease)
+    return connection.execute(select(_TABLE.c.id).where(_TABLE.c.id == decision.id)).one_or_none() is not None
 
 
 def add_intents(connection: Connection, intents: Sequence[OrderIntent], lease: Lease) -> list[OrderIntent]:
@@ -79,16 +91,18 @@ def _add_intent(connection: Connection, intent: OrderIntent) -> bool:
     return True
 
 
-@cache
-def _committing(dialect: str) -> Insert:
-    """A new decision's row, if the lease is held to the end of the transaction: both in one statement."""
-    held = select(*(bindparam(column.name, type_=column.type) for column in _TABLE.c)).where(
-        leases.LEASES.c.book == bindparam("lease_book"),
-        leases.LEASES.c.holder == bindparam("lease_holder"),
-        leases.LEASES.c.token == bindparam("lease_token"),
+def _made_committing() -> Insert:
+    """A new decision's row. The token comes from the lease's row, held to the end of the transaction; none is an error."""
+    held = select(leases.LEASES.c.token).where(
+        leases.LEASES.c.book == bindparam("held_book"),
+        leases.LEASES.c.holder == bindparam("held_by"),
+        leases.LEASES.c.token == bindparam("held_token"),
     )
-    names = [column.name for column in _TABLE.c]
-    return insert_into(dialect, DecisionRow).from_select(names, held.with_for_update(read=True)).on_conflict_do_nothing()
+    values: dict[str, Any] = {name: bindparam(name, type_=column.type) for name, column in _TABLE.c.items()}
+    return insert(_TABLE).values({**values, "lease_token": held.with_for_update(read=True).scalar_subquery()})
+
+
+_COMMITTING = _made_committing()
 
 
 def _row(decision: Decision) -> dict[str, Any]:

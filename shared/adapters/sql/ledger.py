@@ -17,6 +17,7 @@ from shared.adapters.sql.engine import PATIENT, Patience, close_engine, label, m
 from shared.adapters.sql.migrate import migrate as migrate_engine
 from shared.domain.asset import Asset
 from shared.domain.decision import Decision
+from shared.domain.errors import LedgerError, LedgerUnavailable
 from shared.domain.events import Event
 from shared.domain.interval import Interval
 from shared.domain.orders import Fill, OrderIntent, OrderRecord, OrderReport, Position
@@ -78,10 +79,21 @@ class SqlLedger(Ledger):
         with writing(self.engine) as connection:
             leases.release(connection, lease)
 
-    def commit_decision(self, decision: Decision, intents: Sequence[OrderIntent], lease: Lease) -> bool:
+    def commit_decision(
+        self, decision: Decision, intents: Sequence[OrderIntent], lease: Lease, point: EquityPoint | None = None
+    ) -> bool:
         """Store a decision and its intents; see the port. Raises `UsageError` for intents of another decision."""
-        with writing(self.engine) as connection:
-            return decisions.commit(connection, decision, intents, lease)
+        try:
+            with writing(self.engine) as connection:
+                decisions.commit(connection, decision, intents, lease, point)
+        except LedgerUnavailable:
+            raise
+        except LedgerError:
+            with writing(self.engine) as connection:
+                if decisions.is_there(connection, decision, lease):
+                    return False
+            raise
+        return True
 
     def add_intents(self, intents: Sequence[OrderIntent], lease: Lease) -> list[OrderIntent]:
         """Store further intents of stored decisions; see the port. Raises `UsageError` for intents of another book."""

@@ -25,7 +25,7 @@ DRIVER = "postgresql+ost_pg8000"
 DEFERRED = "ost_deferred"
 """Execution option of a statement whose outcome nobody reads: it may be sent together with the next one, or with COMMIT."""
 
-_FRESH_S = 1.0
+_FRESH_S = 10.0
 """How long after an answer a connection is believed to live without being asked."""
 
 _LOST = ("57P", "08")

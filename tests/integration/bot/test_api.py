@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from flask.testing import FlaskClient
@@ -17,9 +17,11 @@ from shared.adapters.local.clock import SystemClock
 from shared.adapters.sql import SqlLedger, open_ledger
 from shared.config.load import load
 from shared.config.settings import Settings
+from shared.domain.errors import LeaseLost, NotAtRest, OstError, UsageError
 from shared.domain.interval import format_ms
 from shared.domain.orders import Fill, Side
 from shared.domain.records import EquityPoint, Halt, HaltKind, Heartbeat
+from shared.ports import Ledger
 from tests.integration.bot.conftest import paper_exchange
 
 BOOK = "paper-1h"
@@ -159,11 +161,52 @@ def test_a_step_is_a_whole_step_and_the_same_again_changes_nothing(
         quick = {"OST_REGIME__TRAIN_BARS": "500", "OST_UNIVERSE__SYMBOLS": "BTCUSDT"}
         schedule = settings(tmp_path, OST_BOT__MODE="schedule", **{**quick, "OST_VENUE__BASE_URL": url})
         client = create_app(schedule, ledger).test_client()
-        first, again = client.post("/step"), client.post("/step")
+        first, again, tended = client.post("/step"), client.post("/step"), client.post("/tend")
     assert first.status_code == again.status_code == 200, first.text
     assert [row["id"] for row in first.json["decisions"]] == [row["id"] for row in again.json["decisions"]]
     assert len(ledger.decisions(BOOK)) == 1
+    assert (tended.status_code, tended.json) == (200, {"book": BOOK, "at_rest": True})
     assert client.get("/readyz").status_code == 200
+
+
+def test_it_is_not_ready_while_its_trader_holds_something_bare(client: FlaskClient, ledger: SqlLedger) -> None:
+    words = {"state": "trading", "steps": 7, "bare": ["BTCUSDT"]}
+    ledger.beat(Heartbeat(BOOK, "trader", "host:1:a", SystemClock().now_ms(), words))
+    assert client.get("/readyz").json["reason"] == "held without a full stop: BTCUSDT"
+    assert f'ost_unprotected_positions{{book="{BOOK}",holder="host:1:a",role="trader"}} 1.0' in client.get("/metrics").text
+
+
+def test_in_schedule_mode_it_is_ready_as_the_last_request_has_left_it(tmp_path: Path, ledger: SqlLedger) -> None:
+    client = create_app(settings(tmp_path, OST_BOT__MODE="schedule"), ledger).test_client()
+    assert client.get("/readyz").status_code == 200
+    for symbols, status in ((["BTCUSDT"], 503), ([], 200)):
+        words = {"state": "degraded" if symbols else "trading", "bare": symbols}
+        ledger.beat(Heartbeat(BOOK, "schedule", "requests", SystemClock().now_ms(), words))
+        assert client.get("/readyz").status_code == status
+
+
+def test_the_look_between_bars_is_for_schedule_mode_and_needs_the_token(
+    client: FlaskClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert client.post("/tend").status_code == 404
+    monkeypatch.setenv("OST_BOT_TOKEN", "right")
+    scheduled = create_app(settings(tmp_path, OST_BOT__MODE="schedule")).test_client()
+    assert scheduled.post("/tend").status_code == 401
+    answer = scheduled.post("/tend", headers={"Authorization": "Bearer right"})
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "10")
+
+
+@pytest.mark.parametrize(("error", "status"), [(NotAtRest("bare"), 503), (LeaseLost("taken"), 409), (UsageError("past"), 400)])
+def test_what_is_to_be_asked_for_again_says_so(tmp_path: Path, error: OstError, status: int) -> None:
+    class Refusing:
+        """A ledger with which every request ends as the error says."""
+
+        def __getattr__(self, name: str) -> Any:
+            raise error
+
+    client = create_app(settings(tmp_path, OST_BOT__MODE="schedule"), cast(Ledger, Refusing())).test_client()
+    answer = client.get("/status")
+    assert (answer.status_code, answer.headers.get("Retry-After")) == (status, "10" if status == 503 else None)
 
 
 def _text(time_ms: int) -> str:

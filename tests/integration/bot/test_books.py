@@ -14,8 +14,8 @@ from shared.adapters.local.clock import SystemClock
 from shared.adapters.sql import SqlLedger, open_ledger
 from shared.config.settings import LIVE_CONFIRMATION
 from shared.domain.orders import Fill, Side
-from shared.domain.records import Halt, Heartbeat
-from tests.integration.bot.conftest import NOBODY
+from shared.domain.records import EquityPoint, Halt, Heartbeat
+from tests.integration.bot.conftest import NOBODY, Imposter
 from tests.integration.bot.test_refusals import KEYS, refused, testnet
 
 Run = Callable[..., Result]
@@ -52,6 +52,17 @@ def test_a_start_that_is_refused_begins_no_book(ost: Run, exchange_now: str, led
     refused(ost("live", environment=testnet(exchange_now, OST_BINANCE_API_KEY="revoked")), "-2015")
     with closing(open_ledger("sqlite:///var/ledger.sqlite")) as opened:
         assert opened.books() == []
+
+
+def test_a_book_that_was_refused_at_the_venue_is_not_taken_for_the_one_that_trades(
+    ost: Run, imposter: Imposter, ledger: Open
+) -> None:
+    with ledger() as opened:
+        begun(opened, "traded", url=NOBODY)
+        opened.record_equity("traded", EquityPoint(SystemClock().now_ms(), Decimal(99), Decimal(99), Decimal(99)))
+    imposter.answer("POST", "/fapi/v1/leverage", 400, {"code": -4028, "msg": "Leverage 7 is not valid"})
+    refused(ost("live", environment=testnet(imposter.url, OST_RUN__LEVERAGE="7")), "-4028")
+    assert "traded" in ost("status").stdout.splitlines()[1]
 
 
 def test_a_start_that_is_refused_begins_no_book_on_an_exchange_of_its_own(
@@ -175,7 +186,7 @@ def test_the_book_that_is_traded_now_comes_first_then_one_that_holds(ost: Run, l
     with ledger() as opened:
         opened.beat(Heartbeat("a", "trader", "h", SystemClock().now_ms(), {"state": "trading"}))
     assert "trading, testnet" in ost("status").stdout
-    assert ost("export").exit_code == 0
+    refused(ost("export"), "the book a has decided nothing yet")
     stopped = {"state": "stopping"}
     with ledger() as opened:
         opened.beat(Heartbeat("a", "trader", "h", SystemClock().now_ms(), stopped))
@@ -186,6 +197,7 @@ def test_an_emergency_never_guesses(ost: Run, ledger: Open) -> None:
     with ledger() as opened:
         begun(opened, "a", url=NOBODY)
         begun(opened, "b", url=NOBODY)
+        opened.record_equity("a", EquityPoint(SystemClock().now_ms(), Decimal(99), Decimal(99), Decimal(99)))
         hold(opened, "b")
     refused(ost("emergency", "--reason", "panic", "--yes"), "2 books could be meant", "b (holds 0.5 BTCUSDT)", "--book", code=2)
     with ledger() as opened:

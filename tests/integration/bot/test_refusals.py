@@ -123,6 +123,11 @@ def test_a_leverage_that_the_venue_refuses(ost: Run, imposter: Imposter) -> None
     refused(result, "-4028", "leverage")
 
 
+def test_an_account_that_pays_its_fees_in_another_currency(ost: Run, imposter: Imposter) -> None:
+    imposter.answer("GET", "/fapi/v1/feeBurn", 200, {"feeBurn": True})
+    refused(ost("live", environment=testnet(imposter.url)), "fees in BNB", "switch the BNB fee discount")
+
+
 def test_an_account_in_hedge_mode_that_cannot_be_changed(ost: Run, imposter: Imposter) -> None:
     imposter.edit("GET", "/fapi/v1/accountConfig", lambda body: {**body, "dualSidePosition": True})
     imposter.answer("POST", "/fapi/v1/positionSide/dual", 400, {"code": -4068, "msg": "Position side cannot be changed."})

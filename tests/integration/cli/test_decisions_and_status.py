@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
+from shared.adapters.local.clock import SystemClock
 from shared.adapters.sql import SqlLedger, open_ledger
 from shared.cli.main import app
 from shared.domain.decision import Action, Decision
 from shared.domain.interval import HOUR_MS
 from shared.domain.orders import OrderReport, OrderState
-from shared.domain.records import EquityPoint, Halt, RegimeState
+from shared.domain.records import EquityPoint, Halt, Heartbeat, RegimeState
 from shared.domain.regime import Regime, RegimeProbabilities
 
 PLAN = {
@@ -220,7 +221,11 @@ def test_the_newest_decisions_are_listed_oldest_first(book: Book) -> None:
     assert [row["id"] for row in answer("decisions", "list", "--traded")["decisions"]] == ids[:1]
     assert [row["id"] for row in answer("decisions", "list", "--symbol", "btcusdt", "--limit", "1")["decisions"]] == ids[3:]
     text = ost("decisions", "list").stdout
-    assert all(identity[:10] in text for identity in ids)  # what `decisions show` needs, in a table of 80 columns
+    assert all(identity[:10] in text for identity in ids)
+    narrow = CliRunner().invoke(app, ["decisions", "list"], env={"COLUMNS": "80"}).stdout
+    rows = [line.split() for line in narrow.splitlines() if line.startswith("│")]
+    assert [row[1] for row in rows] == [identity[:10] for identity in ids]  # whole, as `decisions show` needs it
+    assert all("BTCUSDT" in row for row in rows)
 
 
 def test_a_symbol_or_book_that_is_not_there_is_refused(book: Book) -> None:
@@ -262,6 +267,35 @@ def test_status_shows_account_positions_stops_regimes_and_warnings(book: Book) -
     text = ost("status").stdout
     for expected in ("GENERATED market, not real prices: seed 7", "8.00%", "104000.0", "drawdown 8.0% [beyond] 5%", "unknown"):
         assert expected in text
+
+
+def test_the_state_of_a_live_book_is_that_of_its_process(ledger: SqlLedger) -> None:
+    ledger.register_book("live", 1, {"symbols": ["BTCUSDT"], "interval": "1h", "mode": "testnet", "live": True})
+    now_ms = SystemClock().now_ms()
+    assert answer("status")["status"]["state"] == "stopped"
+    ledger.beat(Heartbeat("live", "trader", "a", now_ms, {"state": "degraded"}))
+    ledger.beat(Heartbeat("live", "standby", "b", now_ms, {"state": "standby"}))
+    assert answer("status")["status"]["state"] == "degraded"
+    ledger.beat(Heartbeat("live", "trader", "a", now_ms + 1, {"state": "stopping"}))
+    assert answer("status")["status"]["state"] == "standby"
+    ledger.beat(Heartbeat("live", "standby", "b", now_ms, {"state": "stopping"}))
+    assert "stopped, testnet" in ost("status").stdout
+    ledger.beat(Heartbeat("live", "schedule", "c", now_ms - HOUR_MS, {"state": "trading"}))
+    assert answer("status")["status"]["state"] == "scheduled"
+
+
+def test_generated_prices_are_called_so_once(ledger: SqlLedger) -> None:
+    ledger.register_book("b", 1, {**PLAN, "market": "GENERATED market (seed 7)"})
+    line = next(line for line in ost("status").stdout.splitlines() if "market" in line)
+    assert "GENERATED market (seed 7), not real prices" in line
+    assert line.count("GENERATED") == 1
+
+
+def test_old_data_are_dated_in_days(ledger: SqlLedger) -> None:
+    ledger.register_book("live", 1, {"symbols": ["BTCUSDT"], "interval": "1h", "mode": "testnet", "live": True})
+    bar_ms = SystemClock().now_ms() - 70 * 24 * HOUR_MS
+    ledger.record_equity("live", EquityPoint(bar_ms, Decimal(10), Decimal(10), Decimal(10)))
+    assert "(70 days ago)" in ost("status").stdout
 
 
 def test_a_latched_book_and_a_position_without_stop_need_a_person(book: Book) -> None:

@@ -182,3 +182,16 @@ def test_an_export_of_a_range(ost: Ost, tmp_path: Path) -> None:
     with Path(files[0]["file"]).open(encoding="utf-8") as file:
         assert tuple(next(csv.reader(file))) == REGISTER_FIELDS
     assert ost("export", "--from", "2025-07-02", "--to", "2025-07-01").exit_code == 2
+
+
+def test_an_export_says_where_the_files_are(ost: Ost, tmp_path: Path) -> None:
+    ended = ost("export", "--out", tmp_path / "exports")
+    assert f"the book {BOOK}, written to {tmp_path / 'exports'}" in ended.stderr.replace("\n", "")
+
+
+def test_nothing_is_exported_before_the_first_decision(ost: Ost, root: Path, tmp_path: Path) -> None:
+    with closing(ledger(root)) as opened:
+        opened.register_book("fresh-1h", START_MS, {"symbols": ["BTCUSDT"], "interval": "1h"})
+    ended = ost("export", "--book", "fresh-1h", "--out", tmp_path / "exports")
+    assert (ended.exit_code, "has decided nothing yet" in ended.stderr) == (1, True)
+    assert not (tmp_path / "exports").exists()

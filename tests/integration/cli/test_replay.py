@@ -15,6 +15,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from shared.adapters.local.bucket import FolderBucket
+from shared.adapters.sql import open_ledger
 from shared.calibration.ml import models_of, train_all
 from shared.calibration.ml_params import MlParams
 from shared.cli.main import app
@@ -288,3 +289,36 @@ def test_what_cannot_be_replayed_is_said_in_one_line(
     assert code == expected
     assert words in found["error"]
     assert "Traceback" not in found["error"]
+
+
+# ---------------------------------------------------------------- books of `ost live`
+
+
+def test_a_live_book_comes_out_again_from_its_own_candles(folder: Path) -> None:
+    once = ["live", "--once", "--json", "--data", str(folder / "market"), "--symbols", ",".join(SYMBOLS)]
+    steps = [json.loads(CliRunner().invoke(app, once).stdout) for _ in range(3)]
+    book = steps[0]["book"]
+    assert len({step["bar_close_ms"] for step in steps}) == 3
+    result = CliRunner().invoke(app, ["replay", "--book", book, "--json"])
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert (found["identical"], found["decisions"], found["exact"], found["bars"]) == (True, 6, 6, 3)
+
+
+def test_a_venues_candles_have_to_be_fetched_before_a_replay(folder: Path) -> None:
+    with closing(open_ledger(f"sqlite:///{folder / 'var' / 'ledger.sqlite'}")) as ledger:
+        plan = {"symbols": ["BTCUSDT"], "venue": "elsewhere", "interval": "1h", "mode": "testnet", "market": "x", "live": True}
+        ledger.register_book("testnet-1h", END_MS, plan)
+    result = CliRunner().invoke(app, ["replay", "--book", "testnet-1h"])
+    assert result.exit_code == 1
+    assert "ost backfill --interval 1h --symbols BTCUSDT --since 2024-" in " ".join(result.stderr.split())
+
+
+def test_a_live_book_without_its_folder_says_which(folder: Path) -> None:
+    once = ["live", "--once", "--json", "--data", str(folder / "market"), "--symbols", "BTCUSDT"]
+    book = json.loads(CliRunner().invoke(app, once).stdout)["book"]
+    shutil.rmtree(folder / "var" / "live" / book)
+    shutil.rmtree(folder / "var" / "lake" / "raw")
+    result = CliRunner().invoke(app, ["replay", "--book", book])
+    assert result.exit_code == 1
+    assert f"live/{book}/market" in "".join(result.stderr.split("\n"))

@@ -43,9 +43,20 @@ def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SqlLedge
 def test_the_table_shows_each_day() -> None:
     result = ost()
     assert result.exit_code == 0, result.output
-    assert "slippage of live-1" in result.stdout
+    assert "slippage and fees of live-1" in result.stdout
     assert "2026-11-20" in result.stdout
     assert "2026-11-21" in result.stdout
+
+
+def test_no_cell_is_broken_on_a_narrow_terminal(ledger: SqlLedger) -> None:
+    fill = Fill("1000PEPEUSDT", "9", "o-9", "1", Side.BUY, Decimal(9_999), Decimal(100), Decimal("0.05"), DAY)
+    ledger.add_fills("live-1", [fill])
+    result = CliRunner().invoke(app, ["slippage"], env={"COLUMNS": "80"})
+    rows = [line for line in result.stdout.splitlines() if line.startswith("│")]
+    assert [line.split()[1] for line in rows] == ["2026-11-20", "2026-11-20", "2026-11-21"]
+    assert "1000PEPEUSDT" in rows[0]
+    assert "999,900.00" in rows[0]
+    assert "1 orders have no recorded arrival" in result.stdout
 
 
 def test_one_day_as_json() -> None:

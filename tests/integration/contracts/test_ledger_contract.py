@@ -128,6 +128,20 @@ class TestDecisions:
             ledger.commit_decision(decision, [intent, intent], lease)
         assert ledger.decision(decision.id) is None
 
+    def test_the_equity_that_it_was_sized_with_is_stored_with_it_or_not_at_all(
+        self, ledger: Ledger, lease: Lease, make: Any
+    ) -> None:
+        point = EquityPoint(make.start_ms, Decimal(1000), Decimal(1000), Decimal(1000))
+        decision, other = make.decision(), make.decision(1)
+        with pytest.raises(LeaseLost):
+            ledger.commit_decision(decision, [], replace(lease, token=9), point)
+        with pytest.raises(LedgerError, match="refuses a row"):
+            ledger.commit_decision(decision, [make.intent(decision)] * 2, lease, point)
+        assert ledger.equity("b") == []
+        assert ledger.commit_decision(decision, [make.intent(decision)], lease, point)
+        assert ledger.commit_decision(other, [], lease)
+        assert ledger.equity("b") == [point]
+
     def test_a_unique_prefix_is_enough(self, ledger: Ledger, lease: Lease, make: Any) -> None:
         first, second = make.decision(0, id="d-abcd"), make.decision(1, id="d-abce")
         for decision in (first, second):
@@ -586,3 +600,12 @@ class TestJournal:
     def test_quality_reports_are_stored(self, ledger: Ledger) -> None:
         ledger.record_quality(BTC, Interval.H1, {"gaps": [[1, 2]], "rows": 5}, 7)
         ledger.record_quality(BTC, Interval.H1, {"gaps": []}, 7)
+
+
+class TestVenuePauses:
+    def test_the_latest_pause_of_a_venue_is_known_to_everybody(self, ledger: Ledger) -> None:
+        assert ledger.pause_until_ms("binanceusdm") == 0
+        for until_ms in (500, 900, 700):
+            ledger.note_pause("binanceusdm", until_ms)
+        assert ledger.pause_until_ms("binanceusdm") == 900
+        assert ledger.pause_until_ms("elsewhere") == 0

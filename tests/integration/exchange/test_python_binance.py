@@ -97,3 +97,17 @@ async def test_its_user_socket_tells_of_its_orders(client: Any, venue: Any) -> N
                     filled = event["o"]
     assert (filled["s"], filled["z"]) == ("BTCUSDT", "0.002")
     assert "ACCOUNT_UPDATE" in kinds
+
+
+async def test_fees_can_be_paid_in_another_currency_and_leave_the_wallet_alone(client: Any, venue: Any) -> None:
+    assert await client.futures_v1_get_fee_burn() == {"feeBurn": False}
+    assert (await client.futures_v1_post_fee_burn(feeBurn="true"))["code"] == 200
+    assert await client.futures_v1_get_fee_burn() == {"feeBurn": True}
+    await client.futures_create_order(symbol="BTCUSDT", side="BUY", type="MARKET", quantity="0.010")
+    [trade] = await client.futures_account_trades(symbol="BTCUSDT")
+    assert (trade["commissionAsset"], Decimal(trade["commission"]) > 0) == ("BNB", True)
+    assert Decimal((await client.futures_account())["totalWalletBalance"]) == 10_000
+    assert await client.futures_income_history() == []
+    with pytest.raises(binance.exceptions.BinanceAPIException) as refused:
+        await client.futures_v1_post_fee_burn()
+    assert refused.value.code == -1102

@@ -5,13 +5,16 @@ import re
 import socket
 import time
 import traceback
+from dataclasses import replace
 from decimal import Decimal
 
 import numpy as np
 import pytest
 
 from shared.adapters.exchange import CcxtExchange, ConnectionParams, connect, probe_venue
-from shared.domain.errors import OutcomeUnknown, RateLimited, VenueRejected, VenueUnreachable
+from shared.adapters.exchange.params import in_trader as trader_params
+from shared.adapters.local.clock import SystemClock
+from shared.domain.errors import ClockRefused, OutcomeUnknown, RateLimited, VenueRejected, VenueUnreachable
 from shared.domain.money import SymbolRules
 from shared.domain.orders import OrderIntent, OrderKind, OrderState, Side
 from shared.risk.approval import OrderContext, approve
@@ -43,12 +46,13 @@ def unused_port() -> int:
         return int(probe_socket.getsockname()[1])
 
 
-def connect_to(base_url, clock, **params):
+def connect_to(base_url, clock, *, in_trader=False, **params):
+    made = ConnectionParams(**params)
     return connect(
         "binanceusdm",
         clock,
         np.random.default_rng(1),
-        ConnectionParams(**params),
+        trader_params(made) if in_trader else made,
         base_url=base_url,
         api_key="the-api-key",
         secret="the-api-secret",
@@ -74,11 +78,13 @@ async def test_an_order_that_may_have_arrived_is_unknown_and_not_sent_again(venu
 
 
 async def test_an_order_without_answer_in_time_is_unknown(venue, clock):
-    connection = connect_to(venue.base_url, clock, timeout_s=0.2)
     venue.replies["POST /fapi/v1/order"] = "hang"
-    with pytest.raises(OutcomeUnknown, match="without an answer"):
-        await CcxtExchange(connection).send(ORDER)
-    await connection.close()
+    for limit in ("timeout_s", "order_answer_s"):
+        connection, before = connect_to(venue.base_url, clock, **{limit: 0.2}), time.monotonic()
+        with pytest.raises(OutcomeUnknown, match="without an answer"):
+            await CcxtExchange(connection).send(ORDER)
+        assert time.monotonic() - before < 2
+        await connection.close()
 
 
 async def test_a_refused_connection_means_not_sent(clock):
@@ -108,25 +114,72 @@ async def test_too_many_requests_on_a_send_is_no_retry_and_blocks_the_next_send(
     assert (await exchange.send(ORDER)).state is OrderState.FILLED
 
 
-async def test_a_refused_timestamp_is_corrected_and_the_order_sent_once_more(venue, clock, script):
+SKEWED = (400, {"code": -1021, "msg": "Timestamp for this request is outside of the recvWindow."})
+STOP_ORDER = approve(
+    OrderIntent(
+        *("oabc-stop-1", "b", "d", "stop", "BTCUSDT", Side.SELL, OrderKind.STOP, Decimal("0.12"), 0),
+        stop_price=Decimal(45_000),
+        reduce_only=True,
+    ),
+    replace(CONTEXT, held=Decimal("0.12")),
+)
+
+
+@pytest.mark.parametrize("code", [-1021, -5028, -4188])
+@pytest.mark.parametrize("path", ["POST /fapi/v1/order", "POST /fapi/v1/algoOrder", "DELETE /fapi/v1/order"])
+async def test_a_change_that_is_refused_for_its_time_is_not_sent_again_by_the_wire(venue, clock, code, path):
     ahead_ms = 4_000
     venue.replies["GET /fapi/v1/time"] = lambda _: (200, {"serverTime": round(time.time() * 1000) + ahead_ms})
-    skewed = (400, {"code": -1021, "msg": "Timestamp for this request is outside of the recvWindow."})
-    venue.replies["POST /fapi/v1/order"] = script([skewed, FILLED])
+    venue.replies[path] = (400, {"code": code, "msg": "Timestamp for this request is outside of the recvWindow."})
     connection = connect_to(venue.base_url, clock)
-    assert (await CcxtExchange(connection).send(ORDER)).state is OrderState.FILLED
-    assert venue.paths() == ["POST /fapi/v1/order", "GET /fapi/v1/time", "POST /fapi/v1/order"]
+    exchange = CcxtExchange(connection)
+    change = {
+        "POST /fapi/v1/order": lambda: exchange.send(ORDER),
+        "POST /fapi/v1/algoOrder": lambda: exchange.send(STOP_ORDER),
+        "DELETE /fapi/v1/order": lambda: exchange.cancel(ORDER.intent),
+    }[path]
+    with pytest.raises(ClockRefused, match="nothing was done"):
+        await change()
+    assert venue.paths() == [path, "GET /fapi/v1/time"]
+    with pytest.raises(ClockRefused):
+        await change()
     first, second = (int(request.parameters["timestamp"]) for request in (venue.asked[0], venue.asked[2]))
-    assert abs(second - first - ahead_ms) < 1000
+    assert abs(second - first - ahead_ms) < 1000  # the venue's time was taken
     await connection.close()
 
 
-async def test_a_timestamp_refused_twice_is_final(venue, exchange):
-    venue.replies["POST /fapi/v1/order"] = (400, {"code": -1021, "msg": "Timestamp outside of the recvWindow."})
+async def test_a_read_that_is_refused_for_its_time_is_signed_anew_once(venue, exchange, script):
+    venue.replies["GET /fapi/v1/order"] = script([SKEWED, FILLED])
+    found = await exchange.find(ORDER.intent)
+    assert (found.state, venue.paths()) == (
+        OrderState.FILLED,
+        ["GET /fapi/v1/order", "GET /fapi/v1/time", "GET /fapi/v1/order"],
+    )
+    venue.replies["GET /fapi/v1/order"] = SKEWED
     with pytest.raises(VenueRejected) as caught:
-        await exchange.send(ORDER)
+        await exchange.find(ORDER.intent)
     assert caught.value.code == -1021
-    assert venue.paths().count("POST /fapi/v1/order") == 2
+
+
+async def test_orders_and_cancellations_die_at_the_venue_sooner_than_a_late_question(venue, clock):
+    venue.replies |= {"POST /fapi/v1/order": FILLED, "DELETE /fapi/v1/order": FILLED, "GET /fapi/v1/order": FILLED}
+    connection = connect_to(venue.base_url, clock, order_window_ms=1_500, receive_window_ms=7_000)
+    exchange = CcxtExchange(connection)
+    await exchange.send(ORDER)
+    await exchange.cancel(ORDER.intent)
+    await exchange.find(ORDER.intent)
+    assert [request.parameters["recvWindow"] for request in venue.asked] == ["1500", "1500", "7000"]
+    await connection.close()
+
+
+async def test_an_order_is_signed_with_the_time_of_its_approval_on_the_venues_clock(venue, exchange, connection, clock):
+    ahead_ms = 3_000
+    venue.replies["GET /fapi/v1/time"] = lambda _: (200, {"serverTime": round(time.time() * 1000) + ahead_ms})
+    venue.replies["POST /fapi/v1/order"] = FILLED
+    await exchange.server_time_ms()
+    approved_ms = clock.now_ms() - 20_000  # and then its process was held up
+    await exchange.send(approve(ORDER.intent, replace(CONTEXT, approved_ms=approved_ms)))
+    assert abs(int(venue.asked[-1].parameters["timestamp"]) - approved_ms - ahead_ms) < 100
 
 
 async def test_a_clock_too_far_off_does_not_trade_until_it_is_right_again(venue, exchange):
@@ -135,9 +188,23 @@ async def test_a_clock_too_far_off_does_not_trade_until_it_is_right_again(venue,
     await exchange.server_time_ms()
     with pytest.raises(VenueRejected, match=r"clock is \+60\.0 s off the venue's"):
         await exchange.send(ORDER)
-    assert "POST /fapi/v1/order" not in venue.paths()
     venue.replies["GET /fapi/v1/time"] = lambda _: (200, {"serverTime": round(time.time() * 1000)})
+    with pytest.raises(ClockRefused, match="not sent"):  # time has passed over the question: the caller decides anew
+        await exchange.send(ORDER)
+    assert "POST /fapi/v1/order" not in venue.paths()
     assert (await exchange.send(ORDER)).state is OrderState.FILLED
+
+
+async def test_failed_attempts_to_learn_the_time_do_not_shift_it(venue, clock, script):
+    def right(_):
+        return 200, {"serverTime": clock.now_ms()}
+
+    venue.replies["GET /fapi/v1/time"] = script([(503, "busy"), (503, "busy"), right])
+    connection = connect_to(venue.base_url, clock, backoff_s=4.0)
+    await connection.now_ms()
+    assert sum(clock.waits) > 2
+    assert abs(connection.estimated_now_ms() - clock.now_ms()) < 200
+    await connection.close()
 
 
 async def test_a_venue_with_simulated_time_is_not_called_skewed(venue, clock):
@@ -147,6 +214,50 @@ async def test_a_venue_with_simulated_time_is_not_called_skewed(venue, clock):
     exchange = CcxtExchange(connection)
     assert await exchange.server_time_ms() == 1_735_689_600_000
     assert (await exchange.send(ORDER)).state is OrderState.FILLED
+    await connection.close()
+
+
+async def test_in_a_trader_a_question_without_answer_ends_soon(venue, clock):
+    connection = connect_to(venue.base_url, clock, in_trader=True, trader_read_s=0.2)
+    venue.replies |= {"GET /fapi/v3/account": "hang", "GET /fapi/v1/time": "hang", "POST /fapi/v1/order": SKEWED}
+    before = time.monotonic()
+    with pytest.raises(VenueUnreachable, match=r"account: no answer within 0\.2 s"):
+        await CcxtExchange(connection).account()
+    with pytest.raises(VenueUnreachable, match=r"server time: no answer within 0\.2 s"):
+        await CcxtExchange(connection).send(ORDER)
+    assert time.monotonic() - before < 2
+    assert venue.paths() == ["GET /fapi/v3/account", "POST /fapi/v1/order", "GET /fapi/v1/time"]
+    await connection.close()
+
+
+async def test_in_a_trader_a_question_is_repeated_while_there_is_time_and_then_says_what_was_wrong(venue):
+    connection = connect_to(venue.base_url, SystemClock(), in_trader=True, trader_read_s=0.5, backoff_s=0.05, read_attempts=50)
+    venue.replies["GET /fapi/v3/account"] = (503, "maintenance")
+    with pytest.raises(VenueUnreachable, match="HTTP 503"):
+        await CcxtExchange(connection).account()
+    assert len(venue.asked) > 1
+    await connection.close()
+
+
+async def test_in_a_trader_a_wait_that_the_venue_asks_for_is_told_at_once_and_not_slept(venue, clock):
+    connection = connect_to(venue.base_url, clock, in_trader=True)
+    venue.replies["GET /fapi/v3/account"] = (418, {"code": -1003, "msg": "banned"}, {"Retry-After": "60"})
+    for _ in range(2):
+        with pytest.raises(RateLimited) as caught:
+            await CcxtExchange(connection).account()
+        assert 55 < caught.value.retry_after_s <= 60
+    assert (venue.paths(), clock.waits) == (["GET /fapi/v3/account"], [])
+    await connection.close()
+
+
+async def test_in_a_trader_a_used_up_budget_is_told_at_once_and_not_slept(venue, clock):
+    connection = connect_to(venue.base_url, clock, in_trader=True, weight_per_minute=60, weight_share=1.0)
+    venue.replies["GET /fapi/v3/account"] = {}
+    connection.budget.observe({"X-MBX-USED-WEIGHT-1M": "60"})
+    with pytest.raises(RateLimited) as caught:
+        await CcxtExchange(connection).account()
+    assert 4 < caught.value.retry_after_s <= 5
+    assert (venue.asked, clock.waits) == ([], [])
     await connection.close()
 
 

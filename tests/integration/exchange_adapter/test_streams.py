@@ -20,7 +20,7 @@ from shared.adapters.exchange.stream_socket import open_session
 from shared.adapters.local.clock import SystemClock
 from shared.domain.errors import ConfigError, VenueRejected, VenueUnreachable
 from shared.domain.interval import Interval
-from shared.domain.stream import BarMessage, OrderMessage, QuoteMessage, StreamNotice, StreamState
+from shared.domain.stream import BarMessage, Channel, OrderMessage, QuoteMessage, StreamNotice, StreamState
 
 pytestmark = pytest.mark.timeout(20)
 QUICK = StreamParams(heartbeat_s=5, backoff_s=0.01, backoff_limit_s=0.05, timeout_s=2)
@@ -301,6 +301,45 @@ async def test_orders_come_out_of_the_envelope_of_combined_streams(
     await stream.open()
     assert (await first(stream, OrderMessage)).report.client_id == "mine"
     await stream.close()
+
+
+async def test_what_an_unreadable_message_said_has_to_be_fetched(
+    talkative: TalkativeVenue, venue: Any, connection: Connection
+) -> None:
+    venue.replies["POST /fapi/v1/listenKey"] = {"listenKey": "k"}
+    order = {"e": "ORDER_TRADE_UPDATE", "E": 3, "o": {}}
+    hedge = {"e": "ACCOUNT_UPDATE", "E": 3, "a": {"m": "ORDER", "P": [{"s": "BTCUSDT", "ps": "LONG", "pa": "1", "ep": "1"}]}}
+    news = {"e": "SOMETHING_NEW", "E": 3}
+    says = [order, TRADE, order, hedge, news, news, {"e": "MARGIN_CALL"}]
+    talkative.says = {"private": ["no json", *map(json.dumps, says)]}
+    stream = CcxtUserStream(connection, SystemClock(), np.random.default_rng(1), QUICK, base_url=talkative.base_url)
+    await stream.open()
+    heard = [await stream.next() for _ in range(12)]
+    told = [message.state if isinstance(message, StreamNotice) else type(message) for message in heard]
+    unreadable = [StreamState.UNREADABLE, StreamState.CONNECTED]
+    assert told == [StreamState.CONNECTED, *2 * unreadable, OrderMessage, *3 * unreadable]  # the second SOMETHING_NEW is none
+    assert "hedge mode" in " ".join(message.detail for message in heard if isinstance(message, StreamNotice))
+    await stream.close()
+
+
+async def test_the_connection_of_one_channel_is_replaced_alone(talkative: TalkativeVenue, market: CcxtMarketStream) -> None:
+    await market.open(["BTCUSDT"], Interval.M1)
+    assert (await first(market, StreamNotice)).state is StreamState.CONNECTED
+    opened = sorted(talkative.opened)
+    for channel, path, words in (
+        (Channel.QUOTES, "/public/ws", "bookTicker"),
+        (Channel.BARS, "/market/ws", "kline, markPrice"),
+        (Channel.MARKS, "/market/ws", "kline, markPrice"),
+    ):
+        await market.reconnect("no data", channel)
+        lost, back = [await first(market, StreamNotice) for _ in range(2)]
+        assert (lost.state, lost.detail, back.state) == (
+            StreamState.LOST,
+            f"market stream ({words}): no data",
+            StreamState.CONNECTED,
+        )
+        opened = sorted([*opened, path])
+        assert sorted(talkative.opened) == opened
 
 
 @pytest.mark.parametrize(

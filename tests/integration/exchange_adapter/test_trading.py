@@ -194,6 +194,7 @@ async def test_open_orders_name_regular_and_algo_orders_with_their_kind(venue, e
         ("oabc-entry-1", OrderState.OPEN, OrderKind.LIMIT),
         ("oabc-stop-1", OrderState.OPEN, OrderKind.STOP),
     ]
+    assert [report.left for report, _ in reports] == [Decimal("0.110"), Decimal("-0.120")]
 
 
 async def test_the_account_is_one_request_and_its_prices_follow_from_notional(venue, exchange):
@@ -289,13 +290,24 @@ async def test_executions_since_ever_are_not_asked_for_week_by_week(venue, excha
     assert venue.paths() == ["GET /fapi/v1/userTrades"]
 
 
-async def test_a_fee_in_another_currency_is_not_booked_as_quote(venue, exchange, connection):
+async def test_a_fee_in_another_currency_is_not_booked_as_quote_and_hides_no_execution(venue, exchange, connection):
     now = connection.estimated_now_ms()
-    venue.replies["GET /fapi/v1/userTrades"] = [trade(1, 7, now, commissionAsset="BNB")]
+    venue.replies["GET /fapi/v1/userTrades"] = [trade(1, 7, now, commission="0.00010000", commissionAsset="BNB")]
     venue.replies["GET /fapi/v1/allOrders"] = [order_body(orderId=7)]
     venue.replies["GET /fapi/v1/allAlgoOrders"] = []
-    with pytest.raises(MalformedData, match="switch off fee payment in BNB"):
-        await exchange.fills("BTCUSDT", now - 1000)
+    [fill] = await exchange.fills("BTCUSDT", now - 1000)
+    assert (fill.quantity, fill.fee, fill.foreign_fee) == (Decimal("0.060"), 0, "0.0001 BNB")
+
+
+async def test_client_ids_that_were_forgotten_are_looked_up_again(venue, exchange, connection, monkeypatch):
+    monkeypatch.setattr("shared.adapters.exchange.history.REMEMBERED", 2)
+    now = connection.estimated_now_ms()
+    venue.replies["GET /fapi/v1/userTrades"] = [trade(number, 100 + number, now) for number in range(5)]
+    venue.replies["GET /fapi/v1/allOrders"] = [order_body(orderId=100 + n, clientOrderId=f"oabc-{n}") for n in range(5)]
+    venue.replies["GET /fapi/v1/allAlgoOrders"] = []
+    for _ in range(2):
+        fills = await exchange.fills("BTCUSDT", now - 1000)
+        assert [fill.client_id for fill in fills] == [f"oabc-{number}" for number in range(5)]
 
 
 async def test_funding_payments_are_paged_without_repetition(venue, exchange):
@@ -317,7 +329,9 @@ class Settings:
 
     def __init__(self, venue, *, hedge="false", margin="ISOLATED", leverage=20, stubborn=False) -> None:
         self.hedge, self.margin, self.leverage, self.stubborn = hedge, margin, leverage, stubborn
+        self.fee_burn = False
         venue.replies |= {
+            "GET /fapi/v1/feeBurn": lambda _: (200, {"feeBurn": self.fee_burn}),
             "GET /fapi/v1/accountConfig": lambda _: (200, {"dualSidePosition": self.hedge == "true"}),
             "GET /fapi/v1/symbolConfig": lambda _: (
                 200,
@@ -345,6 +359,17 @@ async def test_prepare_sets_what_differs_and_reads_it_back(venue, exchange):
     venue.asked.clear()
     await exchange.prepare(["BTCUSDT"], 3)
     assert not [path for path in venue.paths() if path.startswith("POST")]
+
+
+async def test_prepare_refuses_an_account_that_pays_its_fees_in_another_currency(venue, exchange):
+    settings = Settings(venue)
+    settings.fee_burn = True
+    with pytest.raises(ReconciliationError, match=r"pays its futures fees in BNB.*switch the BNB fee discount.*off"):
+        await exchange.prepare(["BTCUSDT"], 3)
+    assert not [path for path in venue.paths() if path.startswith("POST")]
+    venue.replies["GET /fapi/v1/feeBurn"] = {}
+    with pytest.raises(MalformedData, match="currency of fees"):
+        await exchange.prepare(["BTCUSDT"], 3)
 
 
 async def test_prepare_takes_no_need_to_change_for_success(venue, exchange):

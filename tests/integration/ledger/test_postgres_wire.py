@@ -91,11 +91,12 @@ class TestRoundTrips:
             intents = [make.intent(decision), make.intent(decision, "stop")]
             report = OrderReport(intents[0].client_id, "BTCUSDT", OrderState.FILLED, Decimal("0.01"))
             fill = make.fill(bar + 1, "0.010", client_id=intents[0].client_id)
+            point = EquityPoint(bar, Decimal(1), Decimal(1), Decimal(1))
             actions = {
                 "renew": lambda: ledger.acquire_lease("b", "me", 10**9, bar),
                 "state": lambda: ledger.book_state("b", bar),
-                "equity": lambda: ledger.record_equity("b", EquityPoint(bar, Decimal(1), Decimal(1), Decimal(1))),
-                "commit": lambda: ledger.commit_decision(decision, intents, lease),
+                "equity": lambda: ledger.record_equity("b", point),
+                "commit": lambda: ledger.commit_decision(decision, intents, lease, point),
                 "advance": lambda: ledger.advance_order(report),
                 "fills": lambda: ledger.add_fills("b", [fill]),
                 "waiting": ledger.unpublished_events,
@@ -109,9 +110,9 @@ class TestRoundTrips:
 
         counter = trips(ledger)
         step(0), step(1)
-        assert step(2) == {"renew": 2, "state": 4, "equity": 1, "commit": 2, "advance": 2, "fills": 4, "waiting": 1}
+        assert step(2) == {"renew": 2, "state": 4, "equity": 1, "commit": 1, "advance": 2, "fills": 4, "waiting": 1}
 
-    def test_a_fenced_writer_is_found_out_by_the_same_statement(self, ledger: SqlLedger, make: Any) -> None:
+    def test_a_fenced_writer_is_found_out_by_its_own_commit(self, ledger: SqlLedger, make: Any) -> None:
         lease = ledger.acquire_lease("b", "me", 0, 0)
         assert lease is not None
         assert ledger.acquire_lease("b", "you", 1000, 5000) == Lease("b", "you", 2, 6000)

@@ -37,6 +37,7 @@ from shared.domain.records import FundingPayment
 from shared.domain.stream import (
     AccountMessage,
     BarMessage,
+    Channel,
     MarketMessage,
     MarkMessage,
     OrderMessage,
@@ -44,6 +45,7 @@ from shared.domain.stream import (
     StreamNotice,
     StreamState,
     UserMessage,
+    channel_of,
 )
 from shared.risk.approval import ApprovedOrder
 from shared.strategy.params import StrategyParams
@@ -79,10 +81,14 @@ class Stream:
 
     clock: LoopClock
     reconnects: list[str] = field(default_factory=list)
+    channels: list[Channel | None] = field(default_factory=list)
+    """what each of them was about"""
     queue: asyncio.Queue[Any] = field(default_factory=asyncio.Queue)
     opened: bool = False
     closed: bool = False
     silent: bool = False
+    muted: set[tuple[Channel, str]] = field(default_factory=set)
+    """of these channels and symbols nothing is told"""
 
     async def open(self, *_: Any) -> None:
         self.opened = True
@@ -91,15 +97,17 @@ class Stream:
     async def next(self) -> Any:
         return await self.queue.get()
 
-    async def reconnect(self, reason: str) -> None:
+    async def reconnect(self, reason: str, channel: Channel | None = None) -> None:
         self.reconnects.append(reason)
+        self.channels.append(channel)
         self.notice(StreamState.LOST, reason)
 
     async def close(self) -> None:
         self.closed = True
 
     def say(self, message: MarketMessage | UserMessage) -> None:
-        if self.opened and not self.silent:
+        is_price = isinstance(message, BarMessage | QuoteMessage | MarkMessage)
+        if self.opened and not self.silent and not (is_price and (channel_of(message), message.symbol) in self.muted):
             self.queue.put_nowait(message)
 
     def notice(self, state: StreamState, detail: str = "") -> None:
@@ -225,7 +233,10 @@ class Venue:
 
     async def open_orders(self) -> Sequence[tuple[OrderReport, OrderKind]]:
         await self._asked("open orders")
-        return [(self.orders[client_id], OrderKind.STOP) for client_id in self.stops]
+        return [
+            (replace(self.orders[client_id], left=intent.quantity * intent.side.sign), OrderKind.STOP)
+            for client_id, intent in self.stops.items()
+        ]
 
     async def fills(self, symbol: str, since_ms: int) -> list[Fill]:
         await self._asked(f"fills {symbol}")
@@ -321,9 +332,18 @@ class World:
 
         return run_virtual(main(), VirtualLoop())
 
-    def bar(self, symbol: str, open_ms: int, price: float = 100.0, *, silent: bool = False, closed: bool = True) -> BarMessage:
+    def bar(
+        self,
+        symbol: str,
+        open_ms: int,
+        price: float = 100.0,
+        *,
+        silent: bool = False,
+        closed: bool = True,
+        volume: float = 10.0,
+    ) -> BarMessage:
         """A bar that closes at `price`, kept by the venue and told by the stream."""
-        row = [float(open_ms), 100.0, max(100.0, price) + 1, min(100.0, price) - 1, price, 10.0]
+        row = [float(open_ms), 100.0, max(100.0, price) + 1, min(100.0, price) - 1, price, volume]
         self.venue.bars[symbol].append(row)
         message = BarMessage(symbol, M1, open_ms, *row[1:], closed, open_ms + M1.ms)  # type: ignore[arg-type]
         if not silent:
@@ -334,7 +354,8 @@ class World:
         """Live up to `seconds` after the start: bars close on the minute, quotes and marks come each second."""
         loop = asyncio.get_running_loop()
         while loop.time() < seconds:
-            await asyncio.sleep(min(1.0 - loop.time() % 1.0 or 1.0, seconds - loop.time()))
+            to_next_s = 1.0 - loop.time() % 1.0
+            await asyncio.sleep(max(0.001, min(to_next_s, seconds - loop.time())))  # less would not move the clock
             now_ms = self.clock.now_ms()
             for symbol in self.symbols:
                 price = self.venue.prices[symbol]

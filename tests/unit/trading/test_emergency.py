@@ -23,6 +23,7 @@ from shared.domain.decision import Action, Decision
 from shared.domain.errors import (
     LeaseLost,
     LedgerUnavailable,
+    MalformedData,
     NothingToReduce,
     OutcomeUnknown,
     RateLimited,
@@ -38,6 +39,7 @@ from shared.domain.regime import Regime, RegimeProbabilities
 from shared.risk.approval import ApprovedOrder
 from shared.trading.emergency import EmergencyProtocol
 from shared.trading.execution_params import ExecutionParams
+from shared.trading.own_position import OwnPosition
 
 BOOK = "b"
 START_MS = parse_date_ms("2025-07-01")
@@ -70,6 +72,7 @@ class Venue:
     filled_share: Decimal = Decimal(1)
     requests: int = 0
     kill_at: int = 2**62
+    unreadable: bool = False
 
     async def _asked(self) -> str:
         await asyncio.sleep(0.01)
@@ -151,6 +154,8 @@ class Venue:
 
     async def fills(self, symbol: str, since_ms: int) -> list[Fill]:
         await self._asked()
+        if self.unreadable:
+            raise MalformedData("execution: the venue's answer is not as documented")
         return [fill for fill in self.executions if fill.symbol == symbol and fill.time_ms >= since_ms]
 
 
@@ -203,7 +208,7 @@ class World:
             venue.reports[limit.client_id] = report(limit, OrderState.OPEN, ZERO)
             self.real.advance_order(venue.reports[limit.client_id])
 
-    def protocol(self) -> EmergencyProtocol:
+    def protocol(self, own: OwnPosition | None = None) -> EmergencyProtocol:
         ledger: Any = self.ledger
         venue: Any = self.venue
         return EmergencyProtocol(
@@ -217,11 +222,12 @@ class World:
             exits=FileExitJournal(self.path / "exits.jsonl"),
             params=ExecutionParams(query_bound_s=3.0, query_backoff_s=0.1, resend_grace_s=0.5),
             tell=self.heard.append,
+            own=own,
         )
 
-    def run(self, **options: Any) -> EmergencyRecord:
+    def run(self, own: OwnPosition | None = None, **options: Any) -> EmergencyRecord:
         async def main() -> EmergencyRecord:
-            return await self.protocol().run(HALT, **options)
+            return await self.protocol(own).run(HALT, **options)
 
         return run_virtual(main(), VirtualLoop())
 
@@ -379,6 +385,53 @@ def test_patience_lets_the_caller_go_on_and_the_next_run_continues(folder: Path)
     assert first.id == last.id
     assert last.finished_ms is not None
     assert "continued" not in " ".join(last.steps)
+
+
+def test_a_book_whose_executions_cannot_be_read_is_flattened_by_what_its_orders_have_filled(folder: Path) -> None:
+    world = World(folder, Venue(unreadable=True, foreign={"BTCUSDT": Decimal(7)}), entry=False)
+    more = intent("BTCUSDT", "more", Decimal("0.5"))
+    world.real.add_intents([more], world.lease)
+    world.venue.fill(more, more.quantity)
+    world.real.advance_order(report(more, OrderState.FILLED, more.quantity))
+    assert world.held() == [Decimal("1.5"), Decimal(-2)]  # the last fill could not be booked
+    record = world.run()
+    assert record.finished_ms is not None
+    assert [world.venue.held(symbol) for symbol in SYMBOLS] == [Decimal(7), ZERO]
+    assert not world.venue.resting
+    assert any("the executions of BTCUSDT: execution" in text for text in world.texts())
+
+
+def test_without_ledger_and_executions_what_was_noted_last_is_closed_and_it_is_not_called_flat_before_the_ledger_is_back(
+    folder: Path,
+) -> None:
+    world = World(folder, Venue(unreadable=True), entry=False)
+    venue: Any = world.venue
+    own = OwnPosition(venue, BOOK, START_MS)
+    own.note(world.real, START_MS)
+    world.ledger.down = 2**62
+    record = world.run(patience_s=3.0, own=own)
+    assert record.finished_ms is None
+    assert [world.venue.held(symbol) for symbol in SYMBOLS] == [ZERO, ZERO]
+    assert len(world.venue.resting) == 2
+    assert len(FileExitJournal(folder / "exits.jsonl").pending()) == 2
+
+
+def test_a_venue_that_asks_to_be_left_alone_is_not_waited_for_beyond_the_patience_and_not_asked_before(folder: Path) -> None:
+    world = World(folder, Venue(faults=["limited"]), entry=False)
+
+    async def main() -> list[float]:
+        protocol, loop = world.protocol(), asyncio.get_running_loop()
+        await protocol.run(HALT, patience_s=2.0)
+        ended, requests = loop.time(), world.venue.requests
+        await protocol.run(HALT, patience_s=2.0)
+        assert world.venue.requests == requests
+        await asyncio.sleep(3.0)
+        record = await protocol.run(HALT, patience_s=2.0)
+        assert record.finished_ms is not None
+        return [ended, loop.time()]
+
+    ended, _ = run_virtual(main(), VirtualLoop())
+    assert ended < 1.0
 
 
 def test_while_the_ledger_is_away_exits_go_through_the_journal(folder: Path) -> None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from shared.domain.errors import OutcomeUnknown, VenueRejected, VenueUnreachable
+from shared.domain.decision import Action
+from shared.domain.errors import OutcomeUnknown, VenueRejected, VenueUnreachable, WouldTrigger
+from shared.domain.ids import client_order_id
+from shared.domain.interval import HOUR_MS
 from shared.domain.money import SymbolRules
 from shared.domain.orders import OrderIntent, OrderRecord, OrderReport, OrderState
 from shared.domain.records import EquityPoint, Halt, Lease
@@ -17,6 +22,7 @@ from shared.trading.execution import Executor
 from shared.trading.execution_params import ExecutionParams
 from shared.trading.follow_up import FollowUp
 from shared.trading.legs import remainder
+from shared.trading.move import HALTS_FRESH_MS, Move
 from shared.trading.order_desk import OrderDesk
 from shared.trading.params import SystemParams
 from shared.trading.reconciliation import Reconciler
@@ -33,12 +39,15 @@ class Tended:
     """The order desk of one process on a scripted exchange."""
 
     desk: Any
+    on_check: Callable[[], None] = lambda: None
+    """what happens while the lease is looked at"""
+    execution: ExecutionParams = PARAMS.execution
     book: BookState = field(init=False)
     follow_up: FollowUp = field(init=False)
     orders: OrderDesk = field(init=False)
 
     def __post_init__(self) -> None:
-        desk, execution = self.desk, PARAMS.execution
+        desk, execution = self.desk, self.execution
         self.book = BookState(desk.ledger, desk.book)
         executor = Executor(desk.exchange, desk.ledger, desk.clock, desk.book, execution)
         reconciler = Reconciler(desk.exchange, desk.ledger, desk.clock, executor, desk.book, desk.start_ms, execution)
@@ -50,7 +59,7 @@ class Tended:
             rules={SYMBOL: RULES},
             params=PARAMS,
             max_age_ms=MAX_AGE_MS,
-            check_lease=lambda: None,
+            check_lease=lambda: self.on_check(),
             lease=self.lease,
             clock=desk.clock,
             equity=lambda: Decimal(10_000),
@@ -72,12 +81,13 @@ class Tended:
         assert lease is not None
         return lease
 
-    def committed(self, *intents: OrderIntent) -> None:
+    def committed(self, *intents: OrderIntent, action: Action = Action.OPEN, bar: int = 0) -> None:
         """A decision of 10,000 of equity at 100 that wants what its market orders add up to, on what is held."""
         desk = self.desk
         legs = [intent for intent in intents if intent.stop_price is None]
         wanted = desk.held() + sum((intent.quantity * intent.side.sign for intent in legs), Decimal(0))
-        decision = replace(desk.decision(), stop_price=90.0, approved_fraction=float(wanted) / 100)
+        stop_price = 90.0 if wanted > 0 else 110.0
+        decision = replace(desk.decision(bar), stop_price=stop_price, approved_fraction=float(wanted) / 100, action=action)
         desk.ledger.record_equity(
             desk.book, EquityPoint(decision.bar_close_ms, Decimal(10_000), Decimal(10_000), Decimal(10_000))
         )
@@ -87,6 +97,24 @@ class Tended:
     async def tend(self, seconds: float = 0.0) -> bool:
         self.desk.clock.set(self.desk.clock.now_ms() + round(1000 * seconds))
         return bool(await self.desk.finished(self.follow_up.tend([SYMBOL])))
+
+    def stopped_out(self, trade_id: int) -> None:
+        """The stop that rests is executed at the venue, and the user stream says so."""
+        desk = self.desk
+        [stop] = self.book.open_stops()
+        fill = desk.fill(trade_id, str(stop.intent.quantity * stop.intent.side.sign), stop.intent.client_id)
+        desk.exchange.executions.append(fill)
+        desk.ledger.advance_order(desk.report(stop.intent))
+        desk.ledger.add_fills(desk.book, [fill])
+        self.book.changed()
+
+    async def carried_out(self, *intents: OrderIntent, action: Action = Action.OPEN, bar: int = 0) -> None:
+        """A decision is committed and its first orders are sent."""
+        self.committed(*intents, action=action, bar=bar)
+        decided, all_decided = self.desk.decision(bar), asyncio.Event()
+        all_decided.set()
+        move = Move(SYMBOL, intents, Decimal(10_000), Decimal(100), decided.bar_close_ms)
+        await self.desk.finished(self.orders.carry_out(move, all_decided))
 
     def states(self) -> dict[str, str]:
         """State of every order by leg."""
@@ -139,6 +167,114 @@ async def test_a_halt_ends_the_slices_that_were_not_sent(desk: Any, tended: Tend
         "slice2": "abandoned",
         "slice3": "abandoned",
     }
+
+
+async def test_a_stop_that_was_executed_ends_the_slices_and_nothing_is_opened_again(desk: Any, tended: Tended) -> None:
+    await tended.carried_out(*sliced(desk))
+    await tended.tend(1)
+    assert desk.held() == 1
+    tended.stopped_out(5)
+    await tended.tend(1)
+    for _ in range(5):
+        await tended.tend(10)
+    assert desk.held() == 0
+    assert (tended.states()["slice2"], tended.states()["slice3"]) == ("abandoned", "abandoned")
+    assert desk.ledger.order(sliced(desk)[2].client_id).reason.startswith("a stop or an exit has moved the position by -1")
+
+
+async def test_an_exit_for_want_of_a_stop_ends_the_slices(desk: Any, tended: Tended) -> None:
+    tended.committed(*sliced(desk))
+    await desk.finished(tended.orders.send_slice(sliced(desk)[0]))
+    desk.exchange.on_send.append(WouldTrigger("crossed"))
+    await tended.tend(1)
+    assert (desk.held(), tended.states()["exit"]) == (0, "filled")
+    desk.exchange.on_find += [None, None]
+    for _ in range(5):
+        await tended.tend(10)
+    assert (desk.held(), tended.states()["slice2"], tended.states()["slice3"]) == (0, "abandoned", "abandoned")
+
+
+async def test_a_stop_of_the_old_position_ends_the_slices_of_a_reversal(desk: Any, tended: Tended) -> None:
+    await tended.carried_out(desk.intent(quantity="1"), desk.intent("stop", "1"))
+    desk.clock.set(desk.start_ms + HOUR_MS)
+    parts = slices(desk.intent(quantity="-3", bar=1), RULES, Decimal(300), PARAMS.execution, desk.start_ms + 2 * HOUR_MS)
+    parts = tuple(replace(part, created_ms=desk.start_ms + HOUR_MS) for part in parts)
+    await tended.carried_out(*parts, action=Action.REVERSE, bar=1)
+    assert desk.held() == 0
+    [stop] = [record.intent for record in desk.ledger.orders(desk.book) if record.intent.leg == "stop"]
+    fill = desk.fill(5, "-1", stop.client_id)  # it was executed before it could be cancelled
+    desk.exchange.executions.append(fill)
+    desk.ledger.add_fills(desk.book, [fill])
+    tended.book.changed()
+    await tended.tend(1)
+    for _ in range(5):
+        await tended.tend(10)
+    assert desk.held() == -1
+    assert [tended.states()[leg] for leg in ("slice1", "slice2", "slice3")] == ["filled", "abandoned", "abandoned"]
+
+
+async def test_slices_wait_while_something_is_not_trusted(desk: Any, tended: Tended) -> None:
+    await tended.carried_out(*sliced(desk))
+    tended.orders.held_back = "the user stream is lost"
+    await tended.tend(12)
+    assert (desk.held(), tended.states()["slice2"]) == (1, "intent")
+    tended.orders.held_back = ""
+    await tended.tend(1)
+    assert (desk.held(), tended.states()["slice2"]) == (2, "filled")
+
+
+async def test_a_reversal_beside_its_stop_is_brought_back_to_what_was_decided_at_once(desk: Any, tended: Tended) -> None:
+    await tended.carried_out(desk.intent(quantity="1"), desk.intent("stop", "1"))
+    desk.clock.set(desk.start_ms + HOUR_MS)
+    market, stop = desk.intent(quantity="-2", bar=1), desk.intent("stop", "-1", bar=1, stop_price=Decimal(110))
+    resting = tended.book.open_stops()[0].intent
+    desk.exchange.executions.append(desk.fill(2, "-1", resting.client_id))  # while the order is on its way; nobody was told
+    await tended.carried_out(market, stop, action=Action.REVERSE, bar=1)
+    assert desk.held() == -1
+    [trim] = [record for record in desk.ledger.orders(desk.book) if record.intent.leg == "trim"]
+    assert (trim.state.value, trim.intent.quantity, trim.intent.reduce_only) == ("filled", 1, True)
+    assert trim.intent.client_id == client_order_id(desk.book, desk.decision(1).id, "trim")
+
+
+async def test_a_stop_that_is_known_only_later_is_made_up_for_as_soon_as_it_is(desk: Any, tended: Tended) -> None:
+    await tended.carried_out(desk.intent(quantity="1"), desk.intent("stop", "1"))
+    desk.clock.set(desk.start_ms + HOUR_MS)
+    market, stop = desk.intent(quantity="-2", bar=1), desk.intent("stop", "-1", bar=1, stop_price=Decimal(110))
+    [resting] = tended.book.open_stops()
+    desk.exchange.on_cancel.append(VenueUnreachable("refused"))
+    await tended.carried_out(market, stop, action=Action.REVERSE, bar=1)
+    assert desk.held() == -1
+    fill = desk.fill(2, "-1", resting.intent.client_id)
+    desk.exchange.executions.append(fill)
+    desk.ledger.advance_order(desk.report(resting.intent))
+    desk.ledger.add_fills(desk.book, [fill])
+    tended.book.changed()
+    for _ in range(5):
+        await tended.tend(1)
+    assert (desk.held(), tended.states()["trim"]) == (-1, "filled")
+
+
+async def test_a_reversal_that_went_as_decided_is_left_alone(desk: Any, tended: Tended) -> None:
+    await tended.carried_out(desk.intent(quantity="1"), desk.intent("stop", "1"))
+    desk.clock.set(desk.start_ms + HOUR_MS)
+    market, stop = desk.intent(quantity="-2", bar=1), desk.intent("stop", "-1", bar=1, stop_price=Decimal(110))
+    await tended.carried_out(market, stop, action=Action.REVERSE, bar=1)
+    for _ in range(3):
+        assert await tended.tend(1)
+    assert desk.held() == -1
+    assert "trim" not in tended.states()
+
+
+async def test_what_a_partial_fill_left_is_not_ordered_after_a_stop(desk: Any, tended: Tended) -> None:
+    market = desk.intent()
+    tended.committed(market)
+    stop = desk.intent("stop", "0.4")
+    desk.ledger.add_intents([stop], tended.lease())
+    desk.ledger.advance_order(desk.report(stop))
+    desk.ledger.advance_order(desk.report(market, OrderState.EXPIRED, filled=Decimal("0.4")))
+    desk.exchange.executions += [desk.fill(0, "0.4", market.client_id), desk.fill(1, "-0.4", stop.client_id)]
+    await desk.finished(tended.follow_up.finished(market.client_id))
+    assert (desk.held(), desk.exchange.sent) == (0, [])
 
 
 async def test_a_newer_bar_ends_the_slices_of_the_older_decision_only(desk: Any, tended: Tended) -> None:
@@ -211,6 +347,21 @@ async def test_an_order_that_never_reached_the_venue_is_sent_again_with_pauses_w
     assert (sent_by[-1], desk.held()) == (3, 1)
 
 
+async def test_an_approval_bears_the_instant_before_anything_was_asked(desk: Any, tended: Tended) -> None:
+    """The venue refuses what was signed with it and leaves late: also from a process that was stopped in the middle."""
+    market = desk.intent()
+    tended.committed(market)
+    tended.on_check = lambda: desk.clock.set(desk.start_ms + 5000)
+    move = Move(SYMBOL, (market,), Decimal(10_000), Decimal(100), desk.start_ms)
+    assert tended.orders.approved(market, move).approved_ms == desk.start_ms
+
+
+async def test_a_halt_binds_before_the_ledger_has_it(desk: Any, tended: Tended) -> None:
+    tended.orders.unwritten.append(Halt(desk.book, "drawdown", desk.start_ms, None))
+    await tended.carried_out(desk.intent())
+    assert (desk.exchange.sent, tended.states()) == ([], {"market": "abandoned"})
+
+
 @pytest.mark.parametrize(
     ("state", "filled", "quantity", "why_not"),
     [
@@ -247,3 +398,31 @@ def test_remainders_are_bounded(desk: Any) -> None:
         legs.append(OrderRecord(further, OrderState.EXPIRED, further.quantity / 2))
     assert names == ["rest-market", "rest-rest-market"]
     assert "2 further orders were tried" in reason
+
+
+@pytest.mark.parametrize(("later_ms", "is_sent"), [(HALTS_FRESH_MS, True), (HALTS_FRESH_MS + 1, False)])
+async def test_an_order_goes_out_under_the_halts_it_was_decided_under_only_in_the_same_breath(
+    desk: Any, tended: Tended, later_ms: int, is_sent: bool
+) -> None:
+    intent = desk.intent()
+    tended.committed(intent)
+    close_ms = tended.desk.decision().bar_close_ms
+    move = Move(SYMBOL, (intent,), Decimal(10_000), Decimal(100), close_ms, (), desk.clock.now_ms())
+    desk.ledger.set_halt(Halt(desk.book, "by hand", desk.start_ms, None))
+    desk.clock.set(desk.clock.now_ms() + later_ms)
+    record = await desk.finished(tended.orders.send(intent, move))
+    assert (record.state is not OrderState.ABANDONED) == is_sent
+
+
+async def test_the_stop_of_an_entry_that_was_not_booked_in_time_goes_out_under_its_own_id(desk: Any) -> None:
+    """A process was killed when it knew that its entry was filled and had not booked the execution."""
+    tended = Tended(desk, execution=replace(PARAMS.execution, resend_grace_s=0.05))
+    entry, stop = desk.intent(), desk.intent("stop")
+    tended.committed(entry, stop)
+    desk.ledger.advance_order(desk.report(entry))
+    desk.exchange.executions.append(desk.fill(1, "1", entry.client_id))
+    desk.exchange.on_find.extend([None, None])  # the stop never arrived
+    assert tended.book.open_questions()  # what a step asks first: the position is not booked yet
+    await desk.finished(tended.orders.settle(await desk.exchange.account(), resting=False))
+    assert tended.states() == {"market": "filled", "stop": "open"}
+    assert desk.exchange.sent == [stop.client_id]

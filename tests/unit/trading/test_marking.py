@@ -29,10 +29,20 @@ def marks(desk: Any) -> Marks:
 def test_a_point_stands_from_its_first_time(desk: Any, marks: Marks) -> None:
     first, _ = marks.at_close(desk.start_ms, account(1000))
     again, _ = marks.at_close(desk.start_ms, account(900))
-    assert first == again
+    assert first == again == marks.unstored
+    marks.store()
+    marks.store()
+    assert marks.unstored is None
     assert desk.ledger.equity(desk.book) == [first]
     later, _ = Marks(desk.ledger, desk.book, RiskParams()).at_close(desk.start_ms, account(800))
     assert later == first
+
+
+def test_a_point_that_no_decision_took_along_is_stored_before_the_next_one(desk: Any, marks: Marks) -> None:
+    first, _ = marks.at_close(desk.start_ms, account(1000))
+    assert desk.ledger.equity(desk.book) == []
+    marks.at_close(desk.start_ms + HOUR_MS, account(1000))
+    assert desk.ledger.equity(desk.book) == [first]
 
 
 def test_a_bar_that_is_past_is_refused(desk: Any, marks: Marks) -> None:
@@ -52,6 +62,7 @@ def test_a_breaker_that_trips_is_stored_and_told_at_once(desk: Any, marks: Marks
 def test_between_bars_a_level_trips_once_and_nothing_is_stored(desk: Any, marks: Marks) -> None:
     assert marks.between_bars(desk.start_ms, account(100), []) == []  # nothing to compare with yet
     marks.at_close(desk.start_ms, account(1000))
+    marks.store()
     tripped = marks.between_bars(desk.start_ms + 1000, account(890), [])
     assert tripped
     assert all(halt.kind is HaltKind.PAUSE for halt in tripped)
@@ -63,6 +74,7 @@ def test_between_bars_a_level_trips_once_and_nothing_is_stored(desk: Any, marks:
 def test_after_a_resume_drawdown_is_measured_from_there(desk: Any, marks: Marks) -> None:
     marks.at_close(desk.start_ms, account(1000))
     marks.at_close(desk.start_ms + HOUR_MS, account(700))
+    marks.store()
     desk.ledger.rebase_peak(desk.book, desk.start_ms + HOUR_MS + 1)
     desk.ledger.lift_halts(desk.book, "a person", "looked at it", desk.start_ms + HOUR_MS + 1)
     point, in_force = marks.at_close(desk.start_ms + 2 * HOUR_MS, account(690))
@@ -74,6 +86,7 @@ def test_the_exposure_is_known_after_the_trades(desk: Any, marks: Marks) -> None
     from dataclasses import replace
 
     point, _ = marks.at_close(desk.start_ms, account(1000))
+    marks.store()
     marks.exposed(replace(point, exposure=D(500)))
     assert desk.ledger.last_equity(desk.book).exposure == D(500)
     assert marks.last is not None

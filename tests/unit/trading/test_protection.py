@@ -20,6 +20,7 @@ from shared.trading.book import BookState
 from shared.trading.execution import Executor
 from shared.trading.protection import Guard
 from shared.trading.reconciliation import Reconciler
+from shared.trading.workbench import Workbench
 
 SYMBOL = "BTCUSDT"
 RULES = SymbolRules(SYMBOL, Decimal("0.1"), Decimal("0.001"), Decimal("0.001"), Decimal(1000), Decimal(5))
@@ -43,18 +44,18 @@ class Watched:
         reconciler = Reconciler(
             desk.exchange, desk.ledger, desk.clock, self.executor, desk.book, desk.start_ms - 86_400_000, desk.params
         )
-        self.guard = Guard(
+        bench = Workbench(
             ledger=desk.ledger,
             clock=desk.clock,
             name=desk.book,
             book=self.book,
             executor=self.executor,
             reconciler=reconciler,
-            params=desk.params,
             rules=lambda: {SYMBOL: self.rules},
             approve=self.approve,
             lease=self.lease,
         )
+        self.guard = Guard(bench, desk.params)
 
     def lease(self) -> Lease:
         lease = self.desk.ledger.acquire_lease(self.desk.book, "test", 60_000, self.desk.clock.now_ms())
@@ -130,6 +131,20 @@ async def test_a_grown_position_gets_its_new_stop_before_the_old_one_is_cancelle
     assert await watched.protect()
     assert watched.stops() == [("stop2", Decimal("1.5"))]
     assert (cancelled_when_sent, desk.exchange.cancelled) == ([0], [old.client_id])
+
+
+async def test_a_stop_that_was_executed_without_a_word_does_not_count_as_cover(desk: Any, watched: Watched) -> None:
+    old = entered(desk)
+    await watched.protect(old)
+    # A slice came to the venue after the stop had been executed; only executions were read, not the order of the stop.
+    fills = [desk.fill(1, "-1", old.client_id), desk.fill(2, "0.4", desk.intent().client_id)]
+    desk.exchange.executions += fills
+    desk.ledger.add_fills(desk.book, fills)
+    desk.exchange.on_send.append(WouldTrigger("crossed"))
+    desk.exchange.on_find.append(desk.report(old))
+    await watched.protect()
+    assert desk.held() == 0
+    assert [record.intent.leg for record in desk.ledger.orders(desk.book) if record.filled == Decimal("0.4")] == ["exit"]
 
 
 async def test_a_stop_that_is_refused_until_the_deadline_closes_the_position_and_pauses_the_symbol(

@@ -26,6 +26,14 @@ async def settled(desk: Any, held: str) -> Any:
     return await desk.finished(desk.reconciler.settle_positions(["BTCUSDT"], desk.account(held)))
 
 
+async def settled_orders(desk: Any) -> None:
+    """Settle twice, with the grace period between the two denials of an order past in the meantime."""
+    reconciler = desk.reconciler
+    for _ in range(2):
+        await reconciler.settle_orders(lambda intent: desk.approved(intent, str(desk.held())), resting=True)
+        desk.clock.set(desk.clock.now_ms() + round(1000 * desk.params.resend_grace_s))
+
+
 async def test_equal_positions_ask_for_nothing(desk: Any) -> None:
     await bought(desk)
     assert await settled(desk, "1") == []
@@ -135,8 +143,7 @@ async def test_the_fills_of_an_entry_are_booked_before_its_stop_is_sent_again(de
     desk.exchange.executions.append(desk.fill(1, "1", market.client_id))
     desk.exchange.on_send.append(desk.report(stop, OrderState.OPEN))
     # The stop is only approved where the ledger holds what it protects.
-    work = desk.reconciler.settle_orders(lambda intent: desk.approved(intent, str(desk.held())), resting=True)
-    await desk.finished(work)
+    await settled_orders(desk)
     assert desk.exchange.sent == [stop.client_id]
     assert desk.ledger.order(stop.client_id).state is OrderState.OPEN
 
@@ -148,8 +155,7 @@ async def test_an_entry_that_is_known_as_filled_is_booked_before_its_stop_is_sen
     desk.exchange.executions.append(desk.fill(1, "1", market.client_id))
     desk.exchange.on_find += [None, None]
     desk.exchange.on_send.append(desk.report(stop, OrderState.OPEN))
-    work = desk.reconciler.settle_orders(lambda intent: desk.approved(intent, str(desk.held())), resting=True)
-    await desk.finished(work)
+    await settled_orders(desk)
     assert desk.held() == 1
     assert desk.exchange.sent == [stop.client_id]
 
@@ -188,3 +194,32 @@ async def test_a_foreign_fill_that_a_person_has_seen_to_does_not_freeze_the_symb
     desk.exchange.executions.append(desk.fill(61, "1", "web_z"))
     await desk.reconciler.book_fills("BTCUSDT")
     assert len(desk.halted()) == 1
+
+
+async def test_what_a_believed_stream_has_not_told_is_remembered_until_it_is_heard(desk: Any) -> None:
+    reconciler, intent = desk.reconciler, desk.intent()
+    desk.committed(intent)
+    first, second = desk.fill(1, "0.4", intent.client_id), desk.fill(2, "0.6", intent.client_id)
+    desk.exchange.executions.append(first)
+    await reconciler.book_fills("BTCUSDT")
+    assert reconciler.unheard == {}  # nobody listens
+    reconciler.listen(trusted=True)
+    desk.exchange.executions.append(second)
+    await reconciler.book_fills("BTCUSDT")
+    reconciler.listen(trusted=True)  # a reconciliation is no word of the stream
+    assert list(reconciler.unheard) == [("BTCUSDT", "2")]
+    reconciler.heard(first)
+    assert list(reconciler.unheard) == [("BTCUSDT", "2")]
+    reconciler.heard(second)
+    assert reconciler.unheard == {}
+
+
+async def test_a_fee_in_another_currency_is_booked_and_freezes_the_symbol_with_its_amount(desk: Any) -> None:
+    intent = desk.intent()
+    desk.committed(intent)
+    desk.exchange.executions.append(desk.fill(1, "1", intent.client_id, fee=Decimal(0), foreign_fee="0.0001 BNB"))
+    await desk.reconciler.book_fills("BTCUSDT")
+    assert desk.held() == 1
+    [(symbol, reason)] = desk.halted()
+    assert symbol == "BTCUSDT"
+    assert "the fee 0.0001 BNB of execution 1 is not in the books" in reason

@@ -163,7 +163,7 @@ def test_executions_without_a_word_of_the_user_stream_replace_it(world: World) -
         await w.until(30.0)
         w.venue.user.silent = True
         await w.until(80.0)
-        assert w.venue.user.reconnects == ["orders were executed without a word"]
+        assert w.venue.user.reconnects == ["execution 1 of BTCUSDT came without a word"]
 
     world.lived(story)
 

@@ -69,6 +69,10 @@ def test_unknown_venues_and_contradictory_hosts_are_refused():
         {"weight_share": 1.5},
         {"read_attempts": 0},
         {"receive_window_ms": 60_001},
+        {"order_window_ms": 0},
+        {"order_answer_s": 0},
+        {"read_limit_s": 0},
+        {"trader_read_s": 0},
         {"clock_skew_limit_ms": 0},
     ],
 )

@@ -106,6 +106,22 @@ def test_a_fee_in_the_quote_of_a_delivery_contract_is_in_quote():
     assert payloads.read_fill(entry | {"commission": "-0.1", "commissionAsset": "USDT"}, None).fee == Decimal("-0.1")
 
 
+@pytest.mark.parametrize(
+    ("symbol", "amount", "currency", "booked", "foreign"),
+    [
+        ("BTCUSDT", "0.5", "USDT", "0.5", ""),
+        ("ETHUSDC", "0.5", "USDC", "0.5", ""),
+        ("FOO", "0.5", "USDT", "0.5", ""),  # of a generated market: the wallet pays
+        ("BTCUSDT", "0.5", None, "0.5", ""),
+        ("BTCUSDT", "0", "BNB", "0", ""),
+        ("BTCUSDT", "0.00010000", "BNB", "0", "0.0001 BNB"),
+        ("BNBUSDT", "0.0001", "BNB", "0", "0.0001 BNB"),
+    ],
+)
+def test_a_fee_is_in_quote_currency_or_says_which_it_is(symbol, amount, currency, booked, foreign):
+    assert payloads.read_fee(symbol, amount, currency) == (Decimal(booked), foreign)
+
+
 def test_a_position_of_hedge_mode_is_not_read_as_net():
     position = {"symbol": "BTCUSDT", "positionSide": "LONG", "positionAmt": "1", "unrealizedProfit": "0", "notional": "1"}
     with pytest.raises(MalformedData, match="one-way"):

@@ -198,15 +198,18 @@ def test_a_liquidation_is_a_fill_under_the_venues_own_name() -> None:
     assert empty.fill is None
 
 
-def test_an_execution_without_a_fee_is_free_and_one_with_a_foreign_fee_is_refused() -> None:
+def test_an_execution_without_a_fee_is_free_and_one_with_a_foreign_fee_says_so() -> None:
     event = order_event()
     del event["o"]["n"], event["o"]["N"]
     message = UserReader("USDT").read(event)
     assert isinstance(message, OrderMessage)
     assert message.fill is not None
     assert message.fill.fee == 0
-    with pytest.raises(MalformedData, match="paid its fee in BNB"):
-        UserReader("USDT").read(order_event(N="BNB"))
+    assert message.fill.foreign_fee == ""
+    message = UserReader("USDT").read(order_event(n="0.00010000", N="BNB"))
+    assert isinstance(message, OrderMessage)
+    assert message.fill is not None
+    assert (message.fill.fee, message.fill.foreign_fee) == (0, "0.0001 BNB")
 
 
 def test_the_order_that_a_stop_places_is_told_under_the_stops_client_id() -> None:

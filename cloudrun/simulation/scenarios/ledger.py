@@ -1,0 +1,149 @@
+"""Failures of the ledger: away, hanging, flaky, and away in the middle of an emergency."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from cloudrun.simulation.faults import FaultPlan, Part, Rates, Window
+from cloudrun.simulation.scenarios.base import Make, Scenario, calm_world
+from cloudrun.simulation.scenarios.checks import bare, halts, is_flat, opened, struck, unbooked, undecided
+from cloudrun.simulation.spec import BOOK, WorldSpec
+from cloudrun.simulation.world import Act, World
+from shared.domain.orders import OrderKind
+from shared.domain.records import Halt, HaltKind
+
+FLAT_S = 30.0
+"""an emergency while the ledger is away: a look at halts, exits, and their answers"""
+WATCHED_S = 0.002
+
+
+def _away(part: Part) -> Make:
+    def make(seed: int, rng: np.random.Generator) -> WorldSpec:
+        if seed % 2:
+            return replace(calm_world(seed, rng), bars=6)
+        start_s = float(rng.choice([58.0, 60.02, 60.1, 90.0, 119.0])) + 60.0 * int(rng.integers(0, 2))
+        window = Window(part, start_s, start_s + float(rng.uniform(5.0, 80.0)))
+        return replace(calm_world(seed, rng, FaultPlan(windows=(window,))), bars=6)
+
+    return make
+
+
+def _after_a_fill(part: Part) -> Act:
+    """In every other seed the ledger goes away right after an entry was filled, before its stop is at the venue."""
+
+    async def act(world: World) -> None:
+        rng, account = np.random.default_rng([world.spec.seed, 42]), world.venue.desk.engine.core.account
+        if world.spec.seed % 2 == 0:
+            return
+        await asyncio.sleep(float(rng.choice([58.0, 118.0])))
+        before = len(account.trades)
+        await _quickly(lambda: len(account.trades) > before and not is_flat(world), 130.0)
+        now_s = world.loop.time()
+        world.faults.plan = replace(world.faults.plan, windows=(Window(part, now_s, now_s + float(rng.uniform(40.0, 80.0))),))
+
+    return act
+
+
+def _waited(world: World) -> Iterator[str]:
+    """Nothing was opened meanwhile, every position kept or got its stop or was closed, and afterwards all is booked."""
+    window = world.faults.plan.windows[0]
+    late = opened(world, window.start_s + 1.0, window.end_s)  # what was committed before may still be on its way
+    if late:
+        yield f"{late[0].client_id} was sent while the ledger was away"
+    if world.journal.pending():
+        yield "exits that were journalled are not in the ledger"
+    yield from bare(world)
+    yield from unbooked(world)
+    yield from undecided(world)
+
+
+def _flaky(seed: int, rng: np.random.Generator) -> WorldSpec:
+    return calm_world(seed, rng, FaultPlan(Rates(ledger=0.03), until_s=300.0))
+
+
+def _done_again(world: World) -> Iterator[str]:
+    yield from struck(world)
+    yield from unbooked(world)
+    yield from undecided(world)
+
+
+def _holding(seed: int, rng: np.random.Generator) -> WorldSpec:
+    return replace(calm_world(seed, rng), bars=6)
+
+
+async def _quickly(holds: Callable[[], bool], most_s: float) -> bool:
+    """Wait for something that lasts milliseconds."""
+    for _ in range(round(most_s / WATCHED_S)):
+        if holds():
+            return True
+        await asyncio.sleep(WATCHED_S)
+    return holds()
+
+
+async def _halt_without_ledger(world: World) -> None:
+    """A person halts the book; the ledger goes away as soon as the emergency has begun, before its first exit."""
+    rng = np.random.default_rng([world.spec.seed, 41])
+    await asyncio.sleep(float(rng.uniform(65.0, 110.0)))
+    if not await world.until(lambda: not is_flat(world), 200.0):
+        world.story.violate("nothing was held that an emergency could close")
+        return
+    world.ledger.set_halt(Halt(BOOK, "a person asked for it", world.clock.now_ms(), None, kind=HaltKind.MANUAL))
+    await _quickly(lambda: bool(world.ledger.emergencies(BOOK)), 20.0)
+    now_s = world.loop.time()
+    world.story.tell("the ledger goes away")
+    world.faults.plan = replace(world.faults.plan, windows=(Window(Part.LEDGER, now_s, now_s + 45.0),))
+    if not await world.until(lambda: is_flat(world), FLAT_S):
+        world.story.violate(f"positions are left {FLAT_S:.0f} s after an emergency without a ledger")
+
+
+def _journalled(world: World) -> Iterator[str]:
+    """The exits went through the journal, were taken over, and are booked."""
+    if not world.journal.appended:
+        yield "the exit journal was not used"
+    if world.journal.pending():
+        yield "exits that were journalled are not in the ledger"
+    exits = [r for r in world.ledger.orders(BOOK) if r.intent.leg.startswith("emergency") and r.intent.kind is OrderKind.MARKET]
+    if not any(record.filled for record in exits):
+        yield "no exit of the emergency is booked as filled"
+    if not halts(world, HaltKind.MANUAL) or not any(record.finished_ms for record in world.ledger.emergencies(BOOK)):
+        yield "the emergency is not halted and recorded as finished"
+    yield from unbooked(world)
+
+
+SCENARIOS = (
+    Scenario(
+        "ledger-down",
+        "The ledger is down",
+        "no new orders; stops rest or what is bare is closed; afterwards all is booked and every bar recorded",
+        _away(Part.LEDGER),
+        _waited,
+        (_after_a_fill(Part.LEDGER),),
+    ),
+    Scenario(
+        "ledger-hangs",
+        "The ledger hangs instead of failing",
+        "as ledger-down: a call costs seconds, the next ones fail at once; stops and exits do not wait for it",
+        _away(Part.LEDGER_HANGS),
+        _waited,
+        (_after_a_fill(Part.LEDGER_HANGS),),
+    ),
+    Scenario(
+        "emergency-without-ledger",
+        "The ledger goes away in the middle of an emergency",
+        "exits are journalled before they are sent; flat within 30 s; taken over, booked and recorded afterwards",
+        _holding,
+        _journalled,
+        (_halt_without_ledger,),
+    ),
+    Scenario(
+        "ledger-flaky",
+        "The ledger fails now and then, also after it has committed",
+        "what was committed stands, what was not is done again: all is booked, every bar decided",
+        _flaky,
+        _done_again,
+    ),
+)

@@ -1,0 +1,59 @@
+"""What does a book hold, in an emergency? The best word that is to be had, for it must be flattened whatever is broken.
+
+    ledger, after its executions were booked
+    executions cannot be had:  what the venue has said about the book's own orders (filled, at least what is booked of it)
+    ledger away:               own executions at the venue; where they cannot be had either, what was held at the last note
+
+None of them counts what is not the book's own. Who closes takes no more than lies at the venue (`emergency_rounds.py`).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from decimal import Decimal
+
+from shared.domain.errors import LedgerUnavailable
+from shared.domain.money import ZERO
+from shared.domain.orders import Position
+from shared.ports import Ledger
+from shared.trading.emergency_orders import Tries
+from shared.trading.own_position import OwnPosition
+from shared.trading.reconciliation import Reconciler
+
+
+class Holdings:
+    """The positions of one book."""
+
+    def __init__(self, ledger: Ledger, reconciler: Reconciler, own: OwnPosition, book: str) -> None:
+        self._ledger = ledger
+        self._reconciler = reconciler
+        self._own = own
+        self._book = book
+
+    async def held(self, symbol: str, tries: Tries) -> Decimal:
+        """Signed quantity of a symbol, base units; what cannot be had is written down in `tries`."""
+        try:
+            booked = await tries.asked(f"the executions of {symbol}", self._reconciler.book_fills(symbol))
+            return self._by_orders(symbol) if booked is None else self._by_ledger(symbol)
+        except LedgerUnavailable as error:
+            tries.without_ledger(error)
+        known = await tries.asked(f"the executions of {symbol}", self._own.now(symbol))
+        return self._own.noted(symbol) if known is None else known
+
+    def _by_ledger(self, symbol: str) -> Decimal:
+        return self._ledger.positions(self._book).get(symbol, Position(symbol)).quantity
+
+    def _by_orders(self, symbol: str) -> Decimal:
+        """Booked executions, and what orders have filled beyond those of their own."""
+        booked: dict[str | None, Decimal] = defaultdict(Decimal)
+        for fill in self._ledger.fills(self._book, symbol=symbol):
+            booked[fill.client_id] += fill.quantity
+        held = self._by_ledger(symbol)
+        for record in self._ledger.orders(self._book):
+            intent = record.intent
+            if intent.symbol != symbol or record.filled <= booked[intent.client_id]:
+                continue
+            # A stop's executions may be booked under the id of the order that it became: the ledger knows which.
+            known = sum((fill.quantity for fill in self._ledger.fills(self._book, client_id=intent.client_id)), ZERO)
+            held += max(record.filled - known, ZERO) * intent.side.sign
+        return held

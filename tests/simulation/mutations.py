@@ -1,0 +1,323 @@
+"""Each scenario's behaviour removed: what the program would be without it. `test_checks_can_fail.py` runs them.
+
+A mutation replaces the one function that the behaviour hangs on, by the least that leaves the program running.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import count
+from typing import Any
+
+import pytest
+
+from cloudrun.simulation import analyst
+from cloudrun.simulation.scenarios import SCENARIOS
+from cloudrun.simulation.spec import BOOK
+from shared.adapters.exchange import connection, trading
+from shared.adapters.exchange.budget import RequestBudget
+from shared.domain.errors import LedgerUnavailable, NotApproved, NotEnoughData
+from shared.domain.interval import MINUTE_MS
+from shared.domain.orders import OrderRecord
+from shared.domain.stream import StreamState
+from shared.trading import deciding, live_desk, reconciliation, schedule
+from shared.trading.analyst import SystemAnalyst
+from shared.trading.bar_queue import BarQueue
+from shared.trading.bare_exits import BareExits
+from shared.trading.board import MarketBoard
+from shared.trading.book import BookState
+from shared.trading.emergency_exits import EmergencyExits
+from shared.trading.emergency_rounds import EmergencyRounds
+from shared.trading.execution import Executor
+from shared.trading.follow_up import FollowUp
+from shared.trading.guardian import Guardian
+from shared.trading.inquiry import Answer, Inquiries
+from shared.trading.lease_holder import LeaseHolder
+from shared.trading.order_desk import OrderDesk
+from shared.trading.overshoot import Trimmer
+from shared.trading.protection import Guard
+from shared.trading.reconciliation import Reconciler
+from shared.trading.session import Session
+from shared.trading.settlement import Settlement
+from shared.trading.silence import Dead, MarketSilence
+from shared.trading.stepper import Stepper
+from shared.trading.watchdog import Verdict, Watchdog
+
+Patch = pytest.MonkeyPatch
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """One behaviour removed."""
+
+    removed: str
+    apply: Callable[[Patch], None]
+    seeds: Sequence[int] = (1, 2, 3, 4)
+    """tried in this order until one of them violates something"""
+
+
+def answering(owner: Any, name: str, answer: Any = None) -> Callable[[Patch], None]:
+    """`owner.name` does nothing but answer the same, whatever it is asked."""
+
+    def apply(patch: Patch) -> None:
+        async def later(*_: Any, **__: Any) -> Any:
+            return answer
+
+        def at_once(*_: Any, **__: Any) -> Any:
+            return answer
+
+        patch.setattr(owner, name, later if inspect.iscoroutinefunction(getattr(owner, name)) else at_once)
+
+    return apply
+
+
+def replaced(owner: Any, name: str, make: Callable[[Any], Any]) -> Callable[[Patch], None]:
+    """`owner.name` becomes what `make` makes of it."""
+    return lambda patch: patch.setattr(owner, name, make(getattr(owner, name)))
+
+
+def all_of(*parts: Callable[[Patch], None]) -> Callable[[Patch], None]:
+    """Several changes at once."""
+
+    def apply(patch: Patch) -> None:
+        for part in parts:
+            part(patch)
+
+    return apply
+
+
+def trader_with(scenario: str, **settings: Any) -> Callable[[Patch], None]:
+    """The trader of the scenario's worlds has other settings."""
+
+    def apply(patch: Patch) -> None:
+        make = SCENARIOS[scenario].make
+
+        def altered(seed: int, rng: Any) -> Any:
+            spec = make(seed, rng)
+            return replace(spec, trader=replace(spec.trader, **settings))
+
+        patch.setitem(SCENARIOS, scenario, replace(SCENARIOS[scenario], make=altered))
+
+    return apply
+
+
+# --- what some of them become ----------------------------------------------------------------------------------------------
+
+
+def _unsettled(_: Any) -> Any:
+    async def settle(self: Executor, record: OrderRecord, *_: Any, **__: Any) -> OrderRecord:
+        return record
+
+    return settle
+
+
+def _first_part_only(booked: Any) -> Any:
+    """Of each order only one execution is ever booked."""
+
+    def first(self: Reconciler, symbol: str, fills: Any) -> Any:
+        known = {fill.client_id for fill in self._ledger.fills(BOOK)}
+        kept = {fill.client_id: fill for fill in reversed(fills) if fill.client_id not in known}
+        return booked(self, symbol, list(kept.values()))
+
+    return first
+
+
+def _planned_only(protect: Any) -> Any:
+    """Stops are placed with their entry and never looked at again."""
+
+    async def once(self: Guard, symbol: str, planned: Any = None) -> bool:
+        return bool(await protect(self, symbol, planned)) if planned is not None else True
+
+    return once
+
+
+def _raising(error: Exception) -> Callable[[Any], Any]:
+    def make(function: Any) -> Any:
+        async def later(*_: Any, **__: Any) -> Any:
+            raise error
+
+        def at_once(*_: Any, **__: Any) -> Any:
+            raise error
+
+        return later if inspect.iscoroutinefunction(function) else at_once
+
+    return make
+
+
+def _together(_: Any) -> Any:
+    """One part of a reconciliation that fails takes everything with it."""
+
+    async def settle_parts(self: Settlement, parts: Sequence[str]) -> None:
+        work = {"funding": self._reconciler.book_funding, "foreign orders": self._reconciler.find_foreign_orders}
+        for part in parts:
+            await work.get(part, self._balance.settle)()
+
+    return settle_parts
+
+
+def _each_time(booked: Any) -> Any:
+    """An execution that is told again is another execution."""
+    told = count()
+
+    def again(self: Reconciler, symbol: str, fills: Any) -> Any:
+        return booked(self, symbol, [replace(fill, trade_id=f"{fill.trade_id}-{next(told)}") for fill in fills])
+
+    return again
+
+
+def _rotation_is_loss(on_notice: Any) -> Any:
+    def lost(self: Watchdog, source: Any, notice: Any, heard_ms: int) -> None:
+        on_notice(
+            self, source, replace(notice, state=StreamState.LOST) if notice.state is StreamState.ROTATED else notice, heard_ms
+        )
+
+    return lost
+
+
+def _readable(on_notice: Any) -> Any:
+    def ignored(self: Watchdog, source: Any, notice: Any, heard_ms: int) -> None:
+        if notice.state is not StreamState.UNREADABLE:
+            on_notice(self, source, notice, heard_ms)
+
+    return ignored
+
+
+def _last_word(receive: Any) -> Any:
+    def overwritten(self: MarketBoard, bar: Any) -> str:
+        desk = self._desks.get(bar.symbol)
+        if desk is not None and bar.closed:
+            desk.ahead[bar.open_ms] = (float(bar.open_ms), bar.open, bar.high, bar.low, bar.close, bar.volume)
+        return ""
+
+    return overwritten
+
+
+def _skipping(postpone: Any) -> Any:
+    """A bar whose step has failed is not tried again."""
+
+    def skip(self: BarQueue, now_ms: int) -> None:
+        self.done_ms += MINUTE_MS
+        postpone(self, now_ms)
+
+    return skip
+
+
+def _forgetful(take: Any) -> Any:
+    """A new process begins without the halts and the peak of the one before."""
+
+    def fresh(ports: Any, spec: Any, *arguments: Any, **named: Any) -> Any:
+        ports.ledger.lift_halts(BOOK, "nobody", "a restart", ports.clock.now_ms())
+        ports.ledger.rebase_peak(BOOK, ports.clock.now_ms())
+        return take(ports, spec, *arguments, **named)
+
+    return staticmethod(fresh)
+
+
+def _stops_first(once: Any) -> Any:
+    async def cancelled_first(self: EmergencyRounds) -> bool:
+        await self._orders.cancel_stops()
+        return bool(await once(self))
+
+    return cancelled_first
+
+
+def _repeated(place: Any) -> Any:
+    """An order that the venue has refused for its time is sent again at once, and nobody approves it anew."""
+
+    async def unasked(self: Executor, order: Any, price: Any = None, again: Any = None) -> OrderRecord:
+        return await place(self, order, price, again and (lambda _: order))  # type: ignore[no-any-return]
+
+    return unasked
+
+
+def _without_fee(booked: Any) -> Any:
+    return lambda self, symbol, fills: booked(self, symbol, [replace(fill, foreign_fee="") for fill in fills])
+
+
+def _all_wanted(_: Any) -> Any:
+    async def wanted(self: FollowUp, symbol: str) -> list[OrderRecord]:
+        return self._waiting(symbol)
+
+    return wanted
+
+
+_NO_LEASE = all_of(answering(LeaseHolder, "check"), answering(LeaseHolder, "renew"))
+_DEAD = Dead(frozenset(), "silent")
+
+MUTATIONS: dict[str, Mutation] = {
+    "outcome-unknown": Mutation("the questions by client id", answering(Inquiries, "_ask", Answer.MISSING)),
+    "late-execution": Mutation("the wait until the venue can take it no longer", answering(Inquiries, "_ask", Answer.MISSING)),
+    "never-sent": Mutation("the second try", replaced(OrderDesk, "again", _raising(NotApproved("no")))),
+    "duplicate-id": Mutation("that a duplicate exists", answering(trading, "_is_duplicate", False)),
+    "throttled-order": Mutation("Retry-After", answering(RequestBudget, "block")),
+    "unanswerable": Mutation("the freeze", answering(Executor, "_freeze")),
+    "margin-insufficient": Mutation("doubts about the account", answering(Executor, "_doubt")),
+    "filter-violated": Mutation("doubts about the rules", answering(Executor, "_doubt")),
+    "reduce-only-rejected": Mutation(
+        "doubts about the position", all_of(answering(Executor, "_doubt"), answering(live_desk.LiveDesk, "_check_step"))
+    ),
+    "partial-fills": Mutation("all executions but the first", replaced(Reconciler, "booked", _first_part_only)),
+    "partial-fills-lost-answers": Mutation("all executions but the first", replaced(Reconciler, "booked", _first_part_only)),
+    "stop-outcome-unknown": Mutation("the guard after the entry", replaced(Guard, "protect", _planned_only), range(1, 9)),
+    "stop-refused": Mutation("the exit at the deadline", answering(Guard, "_close")),
+    "stop-cancelled-by-venue": Mutation("the guard after the entry", replaced(Guard, "protect", _planned_only)),
+    "income-down": Mutation("parts that fail by themselves", replaced(Settlement, "_settle_parts", _together)),
+    "requests-far-apart": Mutation("the end at rest", answering(schedule._Request, "rested")),
+    "killed-between-slices": Mutation("the slices that wait", answering(BookState, "waiting_slices", [])),
+    "stop-filled-while-slicing": Mutation(
+        "the end of slices that are not wanted", replaced(FollowUp, "_wanted_still", _all_wanted)
+    ),
+    "reverse-meets-stop": Mutation("the correction", answering(Trimmer, "trim")),
+    "disorderly-messages": Mutation("the key of an execution", replaced(Reconciler, "booked", _each_time)),
+    "lost-messages": Mutation("the reconciliation after a break", answering(Watchdog, "resync")),
+    "stale-market-stream": Mutation("the watchdog of the market stream", answering(MarketSilence, "look")),
+    "stale-channel": Mutation("the watchdog of the market stream", answering(MarketSilence, "look")),
+    "stale-user-stream": Mutation("the watchdog of the streams", answering(Watchdog, "look", Verdict())),
+    "malformed-messages": Mutation("what follows from an unreadable message", replaced(Watchdog, "on_notice", _readable)),
+    "quiet-market": Mutation("the question whether anything is traded", answering(MarketSilence, "look", _DEAD)),
+    "rotated-connection": Mutation("that a rotation is no loss", replaced(Watchdog, "on_notice", _rotation_is_loss)),
+    "listen-key-expired": Mutation("the snapshot afterwards", answering(Watchdog, "resync")),
+    "revised-candle": Mutation("that the first word stands", replaced(MarketBoard, "receive", _last_word)),
+    "late-candle": Mutation("the end of patience", answering(Stepper, "on_tick", False)),
+    "frozen-bars": Mutation("that frozen bars are no data", answering(analyst, "is_frozen", False)),
+    "one-stale-mark": Mutation("marks by REST", answering(Guardian, "refresh_marks")),
+    "clock-skew": Mutation("the venue's time", answering(connection.Connection, "_resynchronise")),
+    "clock-far-off": Mutation("the limit", answering(connection.Connection, "_skew_excess", False)),
+    "maintenance": Mutation("the watchdog's reconciliation", answering(Watchdog, "resync")),
+    "long-maintenance": Mutation("the pause", answering(live_desk.LiveDesk, "_outage")),
+    "no-network": Mutation("the watchdog's reconciliation", answering(Watchdog, "resync")),
+    "banned": Mutation("Retry-After", answering(RequestBudget, "block")),
+    "wrong-settings": Mutation("the account's settings", answering(trading, "prepare_account")),
+    "delisting": Mutation("the date", answering(deciding, "_ends_soon", False)),
+    "killed-before-sending": Mutation("the settlement of open orders", replaced(Executor, "settle", _unsettled)),
+    "killed-after-sending": Mutation("the settlement of open orders", replaced(Executor, "settle", _unsettled)),
+    "killed-anywhere": Mutation("the settlement of open orders", replaced(Executor, "settle", _unsettled)),
+    "two-instances": Mutation("the looks at the lease", _NO_LEASE),
+    "frozen-before-send": Mutation("the second approval", all_of(replaced(Executor, "place", _repeated), _NO_LEASE)),
+    "standby-takes-over": Mutation("the looks at the lease", trader_with("standby-takes-over", standby_poll_s=600.0)),
+    "terminated": Mutation(
+        "that a stop holds entries back",
+        all_of(answering(Session, "end"), answering(live_desk.LiveDesk, "stopping")),
+        range(1, 13),
+    ),
+    "ledger-down": Mutation("exits without the ledger", answering(BareExits, "close", []), range(1, 9)),
+    "ledger-hangs": Mutation("exits without the ledger", answering(BareExits, "close", []), range(1, 9)),
+    "emergency-without-ledger": Mutation(
+        "the exit journal", replaced(EmergencyExits, "_close_without_ledger", _raising(LedgerUnavailable("away")))
+    ),
+    "ledger-flaky": Mutation("that a step is done again", replaced(BarQueue, "postpone", _skipping)),
+    "funding": Mutation("the funding entries", answering(Reconciler, "book_funding", 0)),
+    "fees-in-another-currency": Mutation("the fee's currency", replaced(Reconciler, "booked", _without_fee)),
+    "foreign-order": Mutation("the questions for foreign orders", answering(Reconciler, "find_foreign_orders", []), (3, 2)),
+    "foreign-position": Mutation("the comparison of positions", answering(Reconciler, "settle_positions", []), (3, 6)),
+    "liquidation": Mutation("the venue's client ids", answering(reconciliation, "_is_venue_made", False)),
+    "deleveraging": Mutation("the venue's client ids", answering(reconciliation, "_is_venue_made", False)),
+    "max-drawdown": Mutation("the latch in the ledger", replaced(Session, "take", _forgetful)),
+    "emergency-while-failing": Mutation("that stops go last", replaced(EmergencyRounds, "once", _stops_first), range(1, 7)),
+    "emergency-by-hand": Mutation("the emergency", answering(Guardian, "run_emergency")),
+    "operational-failure": Mutation("the count of failures", trader_with("operational-failure", operational_failures=10**6)),
+    "bus-down": Mutation("the relay", answering(live_desk, "relay", 0)),
+    "real-models": Mutation("the models", replaced(SystemAnalyst, "analyse", _raising(NotEnoughData("no model")))),
+}
