@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from cloudrun.simulation.invariants import THE_VENUE
+from cloudrun.simulation.spec import Mode
 
 if TYPE_CHECKING:
     from cloudrun.simulation.world import World
@@ -52,6 +53,8 @@ async def key_expiries(world: World) -> None:
 
 async def terminations(world: World) -> None:
     """SIGTERM to the process that trades."""
+    if world.spec.mode is not Mode.STREAM:  # only a trader lasts longer than what it does
+        return
     for at_s in sorted(world.spec.plan.terminations):
         await _until(world, at_s)
         for process in world.processes:

@@ -6,8 +6,7 @@ After `until_s` nothing goes wrong any more: the quiet period in which everythin
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 import numpy as np
@@ -80,14 +79,6 @@ class Part(StrEnum):
     """new connections too"""
 
 
-FOR_EVER = 1_000_000
-PAINFUL = (
-    "before POST /fapi/v1/order",
-    "before POST /fapi/v1/algoOrder",
-    "after POST /fapi/v1/order",
-    "after ledger.commit_decision",
-)
-"""port calls about an order that is decided, allowed, or signed"""
 LAST_FATED_STEP = 3_000
 """a process of a few bars takes about so many steps"""
 
@@ -190,6 +181,9 @@ class Faults:
         self.struck = 0
         """faults that happened so far"""
         self._rng = rng
+        self._windows: dict[Part, list[Window]] = {}
+        for window in plan.windows:
+            self._windows.setdefault(window.part, []).append(window)
         self._rules = [_Counter(rule) for rule in plan.rules]
         self._kills = [_Counter(rule) for rule in plan.kills]
         self._stops = [(_Counter(rule), for_s) for rule, for_s in plan.stops]
@@ -233,10 +227,13 @@ class Faults:
 
     def down(self, part: Part, now_s: float) -> bool:
         """Whether `part` fails now."""
-        for window in self.plan.windows:  # asked for every message: a generator would take as long as all the rest of it
-            if window.part is part and window.start_s <= now_s < window.end_s:
-                return True
-        return False
+        windows = self._windows.get(part)
+        return windows is not None and any(window.start_s <= now_s < window.end_s for window in windows)
+
+    def take_away(self, window: Window) -> None:
+        """A part fails that the plan did not name: what happens in the world has decided when."""
+        self.plan = replace(self.plan, windows=(*self.plan.windows, window))
+        self._windows.setdefault(window.part, []).append(window)
 
     def happens(self, rate: float, now_s: float) -> bool:
         """Whether a fault of this rate strikes now."""
@@ -257,86 +254,3 @@ class Faults:
     def latency_s(self) -> float:
         """One way through the network, seconds: a few milliseconds, sometimes more."""
         return min(0.002 + float(self._rng.exponential(0.012)), 0.5)
-
-
-_SHARES: Sequence[tuple[Effect, float]] = (
-    (Effect.REFUSED, 0.12),
-    (Effect.LOST, 0.08),
-    (Effect.NO_ANSWER, 0.12),
-    (Effect.CUT, 0.10),
-    (Effect.LATE, 0.08),
-    (Effect.CUT_BEFORE, 0.08),
-    (Effect.UNKNOWN, 0.10),
-    (Effect.TIMED_OUT, 0.08),
-    (Effect.GATEWAY, 0.06),
-    (Effect.SLOW, 0.10),
-    (Effect.THROTTLED, 0.05),
-    (Effect.BANNED, 0.01),
-    (Effect.SKEWED, 0.02),
-)
-
-
-def random_plan(rng: np.random.Generator, until_s: float) -> FaultPlan:
-    """A plan of mixed faults up to `until_s`. Some plans are calm, some are wild; few are free of faults."""
-    intensity = float(rng.choice([0.0, 0.3, 1.0, 2.5], p=[0.05, 0.25, 0.45, 0.25]))
-    rates = Rates(
-        requests=tuple((effect, share * 0.05 * intensity) for effect, share in _SHARES),
-        kill=0.0012 * intensity * float(rng.choice([0.0, 1.0, 3.0])),
-        fate=0.3 * min(intensity, 1.0) * float(rng.choice([0.0, 1.0])),
-        stop=0.0003 * intensity * float(rng.choice([0.0, 1.0])),
-        ledger=0.002 * intensity * float(rng.choice([0.0, 1.0])),
-        drop=0.01 * intensity,
-        delay=0.02 * intensity,
-        repeat=0.02 * intensity,
-        disconnect=0.002 * intensity,
-        malformed=0.002 * intensity,
-    )
-    windows = [
-        Window(part, start_s, min(start_s + float(rng.exponential(length_s)), until_s))
-        for part, chance, length_s in (
-            (Part.VENUE, 0.15, 60.0),
-            (Part.NETWORK, 0.2, 20.0),
-            (Part.LEDGER, 0.2, 20.0),
-            (Part.LEDGER_HANGS, 0.1, 30.0),
-            (Part.MARKET_STREAM, 0.15, 60.0),
-            (Part.BARS, 0.08, 60.0),
-            (Part.MARKS, 0.08, 60.0),
-            (Part.QUOTES, 0.08, 60.0),
-            (Part.USER_STREAM, 0.25, 60.0),
-            (Part.STREAMS, 0.1, 40.0),
-        )
-        if rng.random() < chance * min(intensity, 1.0)
-        for start_s in (float(rng.uniform(0, until_s)),)
-    ]
-    jumps = ((float(rng.uniform(0, until_s)), int(rng.integers(-4000, 4000))),) if rng.random() < 0.1 * intensity else ()
-    expiries = (float(rng.uniform(0, until_s)),) if rng.random() < 0.15 * intensity else ()
-    return FaultPlan(
-        rates,
-        tuple(windows),
-        rules=_rules(rng, intensity),
-        stops=_stops(rng, intensity),
-        jumps=jumps,
-        key_expiries=expiries,
-        terminations=_instants(rng, 0.1 * intensity, until_s),
-        cancelled_stops=_instants(rng, 0.1 * intensity, until_s),
-        until_s=until_s,
-    )
-
-
-def _instants(rng: np.random.Generator, chance: float, until_s: float) -> tuple[float, ...]:
-    return (float(rng.uniform(0, until_s)),) if rng.random() < chance else ()
-
-
-def _rules(rng: np.random.Generator, intensity: float) -> tuple[Rule, ...]:
-    """Sometimes what only the books need fails all the time, once the account was prepared."""
-    if rng.random() >= 0.05 * intensity:
-        return ()
-    return (Rule("GET /fapi/v1/income", Effect.GATEWAY, skip=int(rng.integers(1, 4)), times=FOR_EVER),)
-
-
-def _stops(rng: np.random.Generator, intensity: float) -> tuple[tuple[Rule, float], ...]:
-    """Sometimes a process is frozen where it hurts: about an order that is decided, allowed, or signed."""
-    if rng.random() >= 0.08 * intensity:
-        return ()
-    where = PAINFUL[int(rng.integers(len(PAINFUL)))]
-    return ((Rule(where, skip=int(rng.integers(0, 4))), float(rng.uniform(1.0, 50.0))),)

@@ -9,14 +9,14 @@ import numpy as np
 
 from cloudrun.exchange.depth import Depth
 from cloudrun.simulation.analyst import Habits
-from cloudrun.simulation.faults import random_plan
+from cloudrun.simulation.chances import random_plan
 from cloudrun.simulation.market import SYMBOLS, MarketShape
 from cloudrun.simulation.spec import Mode, WorldSpec
 from shared.domain.interval import Interval
 from shared.trading.execution_params import ExecutionParams
 
 QUIET_BARS = 3
-SPARSE = 0.01
+SPARSE = 0.006
 """share of worlds that are asked for long bars by requests, and looked after each minute in between"""
 
 

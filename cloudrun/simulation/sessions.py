@@ -58,17 +58,17 @@ async def trader(world: World, process: Process) -> None:
 
 
 async def session_loop(world: World, process: Process) -> None:
-    """Open a session and step it at each bar close, until the world ends."""
+    """Open a session and step it at each bar close, until the world ends. Who calls knows the time."""
     interval = world.spec.interval
     session = await Session.open(live_ports(world, process), world.spec.session(process.name), world.analyst)
     try:
         while not world.closing:
             process.serving = True
-            close_ms = interval.floor(world.clock.now_ms())
+            close_ms = interval.floor(world.clock.true_ms)
             await session.step(close_ms)
             process.serving = False
             next_ms = close_ms + interval.ms
-            await _pause(world, (next_ms - world.clock.now_ms()) / 1000 + REQUEST_DELAY_S)
+            await _pause(world, (next_ms - world.clock.true_ms) / 1000 + REQUEST_DELAY_S)
         await session.reconcile(full=True)  # as the next bar would: nobody has looked since the last one
     finally:
         await session.close()

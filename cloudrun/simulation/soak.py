@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 
 from cloudrun.simulation.analyst import Habits
-from cloudrun.simulation.faults import FaultPlan, Part, Rates, Window, random_plan
+from cloudrun.simulation.chances import random_plan
+from cloudrun.simulation.faults import FaultPlan, Part, Rates, Window
 from cloudrun.simulation.market import SYMBOLS, MarketShape
 from cloudrun.simulation.sessions import program
 from cloudrun.simulation.spec import WorldSpec
@@ -34,7 +35,7 @@ TASKS_LIMIT = 16
 """tasks of one process: worker, lease, timer, two readers, main, and an order of each symbol with its question"""
 CONNECTIONS_LIMIT = 2
 """streams of all processes together: one of the market, one of the user"""
-LOOKS = 20
+LOOKS = 6
 """looks at a run of less than that many hours"""
 DAY_S, HOUR_S = 86_400.0, 3_600.0
 

@@ -202,7 +202,7 @@ class World:
         for result in await asyncio.gather(*others, return_exceptions=True):
             if isinstance(result, Exception):
                 raise result
-        AtRest(self.ledger, self.venue, self.story, BOOK, CAPITAL, self._is_shared()).check()
+        AtRest(self.watch.ledger, self.venue, self.story, BOOK, CAPITAL, self._is_shared()).check()
         for process in self.processes:
             if process.tasks:
                 self.story.violate(f"{process.name} left {len(process.tasks)} tasks behind")

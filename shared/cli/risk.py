@@ -53,11 +53,9 @@ def _view(found: Assessment) -> Any:
     from shared.cli import output
 
     now = found.book
-    held = ", ".join(f"{symbol} {fraction:+.0%}" for symbol, fraction in now.positions.items()) or "nothing"
+    held = ", ".join(f"{symbol} {fraction:+.0%} of equity" for symbol, fraction in now.positions.items()) or "nothing"
     kind = "GENERATED market, not real prices; " if now.generated else ""
-    parts: list[Any] = [
-        escape(f"{now.name}: {kind}equity {now.equity:,.2f}, holds {held} of equity, {len(now.daily_returns)} days")
-    ]
+    parts: list[Any] = [escape(f"{now.name}: {kind}equity {now.equity:,.2f}, holds {held}, {len(now.daily_returns)} days")]
     if found.value_at_risk:
         columns = ("loss of a day", "historical", "Gaussian", "Cornish-Fisher", "CVaR", "in money")
         rows = [

@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 
 def assessed(settings: Settings, *, book: str | None, backtest: Path | None, data: Path | None) -> Assessment:
-    """The risk numbers of a book (default: the newest) or of a backtest's folder."""
+    """The risk numbers of a book (default: as `chosen_book`) or of a backtest's folder."""
     if backtest is not None:
         now, folders = _of_backtest(backtest), []
     else:
         now = _of_book(wiring.ledger(settings), book, settings)
-        folders = [settings.storage.root / "runs" / now.name / "market"]
+        folders = [settings.storage.root / kind / now.name / "market" for kind in ("runs", "live")]
     places = [data] if data is not None else [*folders, settings.lake / "raw" / settings.universe.venue]
     candles = _candles([*now.positions, REFERENCE], places, settings, named=data is not None)
     rng = np.random.default_rng(settings.run.seed)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 EXIT_VIOLATED = 1
 SHOWN_FAILURES = 5
+MOST_OF_EACH = 20
 SEEDS = 100
 """seeds where none are named"""
 
@@ -102,11 +103,16 @@ def _run(chosen: list[str], first: int, seeds: int, workers: int, *, with_scenar
     from shared.adapters.local.jobs import ProcessJobs
     from shared.cli import output
 
-    counts = {name: seeds if name == RANDOM or not with_scenarios else max(1, seeds // 10) for name in chosen}
+    counts = {name: seeds if name == RANDOM or not with_scenarios else _of_each(seeds) for name in chosen}
     work = [task for name in chosen for task in tasks(name, first, counts[name])]
     with output.progress(unit="") as bar:
         row = bar.add_task("simulating", total=sum(counts.values()), detail="seeds")
         return run_all(ProcessJobs(workers), work, lambda done: bar.advance(row, done))
+
+
+def _of_each(seeds: int) -> int:
+    """Seeds of each scenario beside `seeds` random worlds: they prove what happens, the worlds prove how often."""
+    return min(max(1, seeds // 10), MOST_OF_EACH)
 
 
 def _tell(chosen: list[str], first: int, seeds: int) -> None:

@@ -16,6 +16,9 @@ from typing import TYPE_CHECKING, Any
 from shared.domain.errors import UsageError
 
 if TYPE_CHECKING:
+    from numpy.random import Generator
+
+    from shared.adapters.exchange.connection import Connection
     from shared.adapters.local.paper_clock import PaperClock
     from shared.adapters.local.paper_process import LockstepClock
     from shared.config.load import Loaded
@@ -130,35 +133,15 @@ def live_ports(
     """
     import numpy as np
 
-    from shared.adapters.exchange import (
-        CcxtExchange,
-        CcxtMarketData,
-        CcxtMarketStream,
-        CcxtUserStream,
-        SharedPauses,
-        connect,
-    )
-    from shared.adapters.exchange.params import in_trader, on_paper
+    from shared.adapters.exchange import CcxtExchange, CcxtMarketData, CcxtMarketStream, CcxtUserStream
     from shared.adapters.local.bus import LocalBus
     from shared.adapters.local.exit_journal import FileExitJournal
-    from shared.adapters.local.paper_clock import PaperClock, RealWaits
     from shared.trading.session_types import LivePorts
 
     system, rng = clock(), np.random.default_rng(settings.run.seed)
-    key, secret = account_keys(settings)
     url, venue = base_url or settings.venue.base_url, settings.universe.venue
     demo = settings.mode == "testnet" and url is None
-    connection = connect(
-        venue,
-        (RealWaits(paper) if isinstance(paper, PaperClock) else paper) or system,
-        rng,
-        in_trader(settings.exchange if paper is None else on_paper(settings.exchange)),
-        base_url=url,
-        demo=demo,
-        api_key=key,
-        secret=secret,
-        pauses=SharedPauses(ledger, url or f"{venue} ({settings.mode.value})") if paper is None else None,
-    )
+    connection = _account_connection(settings, ledger, url, paper, rng)
     return LivePorts(
         exchange=CcxtExchange(connection),
         market=CcxtMarketData(connection),
@@ -170,6 +153,29 @@ def live_ports(
         user_stream=CcxtUserStream(connection, system, rng, settings.stream, venue=venue, base_url=url, demo=demo),
         bus=LocalBus(events_file(settings)),
         exits=FileExitJournal(settings.storage.root / "exits" / f"{book}.jsonl"),
+    )
+
+
+def _account_connection(
+    settings: Settings, ledger: Ledger, url: str | None, paper: PaperClock | LockstepClock | None, rng: Generator
+) -> Connection:
+    """Signed requests of a trader, on the account of the settings. The pauses that the venue asks for bind all processes."""
+    from shared.adapters.exchange import SharedPauses, connect
+    from shared.adapters.exchange.params import in_trader, on_paper
+    from shared.adapters.local.paper_clock import PaperClock, RealWaits
+
+    key, secret = account_keys(settings)
+    venue = settings.universe.venue
+    return connect(
+        venue,
+        (RealWaits(paper) if isinstance(paper, PaperClock) else paper) or clock(),
+        rng,
+        in_trader(settings.exchange if paper is None else on_paper(settings.exchange)),
+        base_url=url,
+        demo=settings.mode == "testnet" and url is None,
+        api_key=key,
+        secret=secret,
+        pauses=SharedPauses(ledger, url or f"{venue} ({settings.mode.value})") if paper is None else None,
     )
 
 

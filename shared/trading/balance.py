@@ -45,7 +45,7 @@ class Balance:
         return self._seen is not None
 
     async def settle(self) -> Decimal | None:
-        """What of the wallet nothing explains, quote currency; `None` where it is explained, told before, not known or `pending`.
+        """What of the wallet nothing explains, quote currency; `None` where that is nothing, told before, unknown or `pending`.
 
         Above `balance_tolerance` the book takes no new risk until a person has looked. Raises what venue and ledger raise.
         """

@@ -45,6 +45,8 @@ class FollowUp:
         self._desk = desk
         self._params = params
         self._next_look_ms: dict[str, int] = {}
+        self._early: dict[str, set[str]] = {}
+        """by symbol: slices that were seen before they were due, so that no process can have sent them before this one"""
         self._undisturbed: dict[str, tuple[str, Decimal]] = {}
         """by symbol: the decision that is being carried out and the position in which nothing else had moved it"""
 
@@ -99,10 +101,13 @@ class FollowUp:
 
     async def _wanted_still(self, symbol: str) -> list[OrderRecord]:
         """The slices of a symbol that wait; they are given up where anything but their decision has moved the position."""
-        waiting = self._waiting(symbol)
+        waiting, now_ms = self._waiting(symbol), self._clock.now_ms()
         if not waiting:
             self._undisturbed.pop(symbol, None)
+            self._early.pop(symbol, None)
             return []
+        early = self._early.setdefault(symbol, set())
+        early.update(record.intent.client_id for record in waiting if record.intent.due_ms > now_ms)
         seen = (waiting[0].intent.decision_id, self._book.held(symbol))
         if self._undisturbed.get(symbol) == seen:
             return waiting
@@ -116,8 +121,10 @@ class FollowUp:
 
     async def _give_up(self, record: OrderRecord, reason: str, patience_s: float | None) -> None:
         """End a slice that was not sent. Where it may have been, by a process that was killed before it said so, ask first."""
-        if record.intent.due_ms > self._clock.now_ms():
-            self._executor.abandon(record.intent, reason)
+        intent = record.intent
+        untouched = intent.client_id in self._early.get(intent.symbol, ()) and not self._executor.may_be_out(intent.client_id)
+        if untouched or intent.due_ms > self._clock.now_ms():
+            self._executor.abandon(intent, reason)
         else:
             await self._executor.settle(record, _refusal(reason), patience_s=patience_s)
         self._book.changed()

@@ -105,8 +105,10 @@ class Guardian:
         the venue is asked instead (`refresh_marks`). No symbol without a fresh price keeps the others from being looked at.
         """
         session = self._session
-        if not session.account.known or not any(position.quantity for position in session.account.positions.values()):
-            return []
+        held = [symbol for symbol, position in session.account.positions.items() if position.quantity]
+        last = session.marks.last
+        if not session.account.known or last is None or self._marks.newest_ms(held) <= last.time_ms:
+            return []  # nothing is newer than the bar that was marked
         account = session.account.marked(session.book, self._marks.prices(), self._spec.leverage)
         known = [*self._in_force, *self._unwritten]
         return session.marks.between_bars(self._ports.clock.now_ms(), account, known)

@@ -2,8 +2,9 @@
 
 An order is missing only once the venue has said "does not exist" twice with a grace period between, in which an order that is
 still under way has become too old for the venue to take. Whoever asks may run out of patience; the next one goes on with what
-is known and does not start again. The bound is the age of the question, which a restart knows; after it an order is asked about
-once each time, without waiting: what cannot be answered must not hold up other orders.
+is known and does not start again. The bound is the age of the question, which a restart knows; it counts only while the venue
+answers other questions. After it an order is asked about once each time, without waiting: what cannot be answered must not hold
+up other orders.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ class _Inquiry:
     pause_s: float
     since_ms: int
     attempts: int = 0
+    failure: Answer | None = None
+    """what the last question came to where it found nothing out, past the bound"""
     denials: int = 0
     next_ms: int = 0
 
@@ -64,8 +67,8 @@ class Inquiries:
         while True:
             wait_s = (inquiry.next_ms - self._clock.now_ms()) / 1000
             if wait_s > 0:
-                if self._is_exhausted(inquiry) and not inquiry.denials:
-                    return Answer.UNANSWERED
+                if inquiry.failure is not None and not inquiry.denials:
+                    return inquiry.failure
                 waited_s = max(waited_s, (self._clock.now_ms() - began_ms) / 1000) + wait_s
                 if wait_s > LONGEST_WAIT_S or (patience_s is not None and waited_s > patience_s):
                     return Answer.PENDING
@@ -91,7 +94,10 @@ class Inquiries:
             pause_s = getattr(error, "retry_after_s", None) or inquiry.pause_s
             inquiry.next_ms = self._clock.now_ms() + round(pause_s * 1000)
             inquiry.pause_s = min(2 * inquiry.pause_s, LONGEST_PAUSE_S)
-            return Answer.UNANSWERED if self._is_exhausted(inquiry) else None
+            if self._is_exhausted(inquiry):
+                # A venue that answers nobody is another trouble than an order that it does not answer for.
+                inquiry.failure = Answer.UNANSWERED if await self._venue_answers() else Answer.PENDING
+            return inquiry.failure
         if report is not None:
             return report
         inquiry.denials += 1
@@ -99,6 +105,13 @@ class Inquiries:
             return Answer.MISSING
         inquiry.next_ms = self._clock.now_ms() + round(self._params.resend_grace_s * 1000)
         return None
+
+    async def _venue_answers(self) -> bool:
+        try:
+            await self._exchange.server_time_ms()
+        except (VenueUnreachable, OutcomeUnknown, RateLimited):
+            return False
+        return True
 
     def _is_exhausted(self, inquiry: _Inquiry) -> bool:
         """Whether enough was asked."""

@@ -7,6 +7,7 @@ never keeps the others from being marked.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from decimal import Decimal
 
 from shared.domain.asset import Universe
@@ -56,6 +57,11 @@ class MarkWatch:
     @property
     def _is_unknown(self) -> bool:
         return not self._session.account.known or self._attempts.health.ails(Source.USER.value)
+
+    def newest_ms(self, symbols: Iterable[str]) -> int:
+        """When the newest mark of `symbols` was told, by the stream or by the venue; 0 where none was."""
+        marks = self._tape.last_marks()
+        return max((marks[symbol][0] for symbol in symbols if symbol in marks), default=0)
 
     def prices(self) -> dict[str, Decimal]:
         """The newest known price by symbol, mark or close; a symbol that is not in it is marked with the venue's last word."""

@@ -72,7 +72,7 @@ def carry_out(ledger: Ledger, book: str, plan: ResumePlan, by: str, reason: str,
     chosen = dict.fromkeys((halt.kind, halt.symbol or "") for halt in plan.lift)
     lifted = sum(ledger.lift_halts(book, by, reason, now_ms, kinds=[kind], symbol=symbol) for kind, symbol in chosen)
     if lifted:
-        ledger.log(book, "resume", "warning", f"{lifted} halts lifted by {by}: {reason}", now_ms)
+        ledger.log(book, "resume", "warning", f"halts lifted by {by} ({lifted}): {reason}", now_ms)
     return lifted
 
 

@@ -38,8 +38,8 @@ class Safety:
         """symbols with something left to do"""
         self.guardian = Guardian(ports, spec, session, tape, attempts)
 
-    async def look(self) -> None:
-        """One pass. Raises `LeaseLost` and what is not ours."""
+    async def look(self, *, mark: bool = True) -> None:
+        """One pass; without `mark` the breakers are left to the step of a bar. Raises `LeaseLost` and what is not ours."""
         attempts, guardian = self._attempts, self.guardian
         self._count_failures()
         self._pause_after_outage()
@@ -51,9 +51,14 @@ class Safety:
             await self._protect()
             if self._session.executor.doubts:
                 await attempts.when_due(DOUBTS, self._session.resolve_doubts, longest_s=self._deadline_s / 2)
-        await guardian.refresh_marks()
-        for halt in guardian.mark():
-            attempts.say("warning", f"halted: {halt.reason}")
+        if mark:
+            await self._mark()
+
+    async def _mark(self) -> None:
+        """Breakers between bars; where one closes positions, at once."""
+        await self.guardian.refresh_marks()
+        for halt in self.guardian.mark():
+            self._attempts.say("warning", f"halted: {halt.reason}")
             await self._close_if_halted()
 
     async def _close_if_halted(self) -> None:

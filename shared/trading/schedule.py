@@ -44,19 +44,17 @@ async def run_once(
     Raises `LeaseLost` where another process trades the book, `NotEnoughData` where the venue has nothing of that bar yet, what
     a step raises, and `NotAtRest` where something is left that must not be left alone: ask again at once.
     """
-    now_ms = ports.clock.now_ms()
-    newest_ms = spec.interval.floor(now_ms if bar_close_ms is None else min(bar_close_ms, now_ms))
     request = await _Request.begun(ports, spec, params, analyst)
     try:
-        await request.safety.look()
+        await request.safety.look(mark=False)  # a bar is about to be marked
         refused: OstError | None = None
         try:
-            report = await request.stepped(newest_ms)
+            report = await request.stepped(await request.newest_close_ms(bar_close_ms))
         except LeaseLost:
             raise
         except OstError as error:  # what was sent before it is looked after first
             refused = error
-        await request.rested()
+        await request.rested(mark=False)
         if refused is not None:
             raise refused
         return report
@@ -68,7 +66,7 @@ async def tend_once(ports: LivePorts, spec: SessionSpec, params: TraderParams, a
     """Look after the book between its bars and give the lease up. Raises as `run_once`, but nothing of a bar."""
     request = await _Request.begun(ports, spec, params, analyst)
     try:
-        await request.rested()
+        await request.rested(mark=True)
     finally:
         await request.end()
 
@@ -101,6 +99,21 @@ class _Request:
             raise
         return request
 
+    async def newest_close_ms(self, bar_close_ms: int | None) -> int:
+        """Close of the bar to be stepped, by the venue's time: ours may be a little off. Waits for one that closes in a moment.
+
+        Raises `NotEnoughData` for one that closes later.
+        """
+        interval, patience_ms = self._spec.interval, ATTEMPTS * round(self._params.bar_patience_s * 1000)
+        venue_ms = await self._session.exchange.server_time_ms()
+        asked_ms = venue_ms if bar_close_ms is None else bar_close_ms
+        if asked_ms > venue_ms + patience_ms:
+            raise NotEnoughData(
+                f"the bar that closes at {format_ms(asked_ms)} is not over at the venue ({format_ms(venue_ms)})"
+            )
+        await self._ports.clock.sleep(max(0, asked_ms - venue_ms) / 1000)
+        return interval.floor(asked_ms)
+
     async def stepped(self, newest_ms: int) -> StepReport:
         """The report of the newest bar, after all bars before it; the symbols that lack theirs are asked for again."""
         session, spec, clock = self._session, self._spec, self._ports.clock
@@ -119,7 +132,7 @@ class _Request:
             )
         return report
 
-    async def rested(self) -> None:
+    async def rested(self, *, mark: bool) -> None:
         """Look after everything until it is at rest, then hand over the events. Raises `NotAtRest` after `settle_s`.
 
         Slices that wait for their time are left to the next request where this one is over.
@@ -127,7 +140,7 @@ class _Request:
         clock, safety = self._ports.clock, self.safety
         until_ms = clock.now_ms() + round(self._params.settle_s * 1000)
         for _ in range(round(self._params.settle_s / LOOK_S)):  # counted, for a venue whose time stands still
-            await safety.look()
+            await safety.look(mark=mark)
             if not (safety.unfinished or safety.waiting) or clock.now_ms() >= until_ms:
                 break
             await clock.sleep(LOOK_S)

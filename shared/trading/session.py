@@ -55,17 +55,14 @@ class Session:
 
     @classmethod
     def take(cls, ports: Ports, spec: SessionSpec, analyst: Analyst | None = None, quote: Quote | None = None) -> Session:
-        """Take the lease of the book; `prepare` comes next. Raises `LeaseLost` where another process writes it.
-
-        What cannot be made gives the lease back: the next start must not wait for it to run out.
-        """
+        """Take the lease of the book; `prepare` comes next. Raises `LeaseLost` where another process writes it."""
         ledger = ports.ledger
         holder = LeaseHolder.take(ledger, ports.lease_clock, spec.book, spec.holder, spec.lease_ttl_ms)
         try:
             since_ms = next((row.created_ms for row in ledger.books() if row.book == spec.book), ports.clock.now_ms())
             return cls(ports, spec, SessionParts(ports, spec, holder, since_ms, analyst, quote), since_ms)
-        except BaseException:
-            with suppress(LedgerUnavailable):  # it runs out by itself
+        except BaseException:  # the next start must not wait for a lease that nobody uses
+            with suppress(LedgerUnavailable):
                 holder.release()
             raise
 

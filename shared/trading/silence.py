@@ -4,8 +4,8 @@ Silence alone proves nothing. Proofs, for each channel and symbol that has been 
     the venue has a minute with trades that began after the last message (asked by REST once a minute)
     a bar with trades had to be fetched by REST, and the stream has not brought it since (bars)
     the venue tells another mark price than the last one that was heard, and holds a position in it (marks)
-A channel that a new connection did not bring back is replaced again only after growing pauses while others live: one dead
-symbol does not cost the others their stream, and its bars and marks are asked for by REST meanwhile.
+A channel that a new connection did not bring back is replaced again only after growing pauses: one dead symbol does not cost
+the others their stream, and bars and marks are asked for by REST meanwhile.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from shared.trading.session import Session
 from shared.trading.tape import Tape
 from shared.trading.trader_params import TraderParams
 
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 60.0, 900.0
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 60.0, 300.0
 """before a channel is replaced again that the last connection did not bring back"""
 
 SETTLED_MS = 2_000
@@ -80,14 +80,12 @@ class MarketSilence:
     # --- silence -----------------------------------------------------------------------------------------------------------
 
     def _silent(self) -> dict[Key, int]:
-        """When each silent channel was last heard; without those that were replaced in vain while others live."""
+        """When each silent channel was last heard; without those that were replaced in vain not long ago."""
         tape, now_ms = self._tape, self._clock.now_ms()
         keys = [(channel, symbol) for channel in Channel for symbol in self._session.symbols]
         silent = {key: tape.heard_ms(*key) for key in keys if tape.silent_ms(*key) >= self._silence_ms}
         for key in [key for key in self._replaced if tape.was_heard(*key)]:
             del self._replaced[key]
-        if len(silent) == len(keys):
-            return silent
         return {key: heard_ms for key, heard_ms in silent.items() if now_ms >= self._replaced.get(key, (0.0, 0))[1]}
 
     def _note_replaced(self, dead: set[Key]) -> None:

@@ -62,8 +62,10 @@ class Tape:
         """How long a channel has said nothing of a symbol."""
         return self._clock.now_ms() - self.heard_ms(channel, symbol)
 
-    def was_heard(self, channel: Channel, symbol: str) -> bool:
-        """Whether a channel has said anything of a symbol since the connection was made."""
+    def was_heard(self, channel: Channel, symbol: str | None = None) -> bool:
+        """Whether a channel has said anything of a symbol (default: of any) since the connection was made."""
+        if symbol is None:
+            return any(heard is channel for heard, _ in self._heard_ms)
         return (channel, symbol) in self._heard_ms
 
     def quote(self, symbol: str) -> QuoteMessage | None:

@@ -47,6 +47,8 @@ class Watchdog:
         self._health = attempts.health
         self._silence = MarketSilence(ports.clock, ports.market, params, session, tape)
         self._lost = set(STREAMS)
+        self._dumb: frozenset[Channel] = frozenset()
+        """channels that were replaced because they were dead, and have said nothing since"""
         self.resync_needed = False
         self.reconnects = 0
         for source in STREAMS:
@@ -82,6 +84,10 @@ class Watchdog:
                 return Verdict(Source.USER, f"execution {trade_id} of {symbol} came without a word")
         if Source.MARKET in self._lost:
             return Verdict()
+        if self._dumb and all(map(self._tape.was_heard, self._dumb)):
+            self._dumb = frozenset()
+            if not self.resync_needed:
+                self._believe()
         dead = await self._silence.look()
         return Verdict() if dead is None else Verdict(Source.MARKET, dead.reason, dead.channels)
 
@@ -94,6 +100,7 @@ class Watchdog:
         if verdict.dead is Source.USER:
             await self._ports.user_stream.reconnect(verdict.reason)
         else:
+            self._dumb |= verdict.channels
             channel = next(iter(verdict.channels)) if len(verdict.channels) == 1 else None
             await self._ports.market_stream.reconnect(verdict.reason, channel)
 
@@ -131,9 +138,9 @@ class Watchdog:
         self._health.ail(source.value, reason, self._clock.now_ms())
 
     def _believe(self) -> None:
-        """What is connected is trusted."""
-        for source in STREAMS:
-            if source not in self._lost:
-                self._health.recover(source.value)
+        """What is connected is trusted; a market stream that was dead also has to say something first."""
+        if Source.MARKET not in self._lost and not self._dumb:
+            self._health.recover(Source.MARKET.value)
         if Source.USER not in self._lost:
+            self._health.recover(Source.USER.value)
             self._session.follow_streams(trusted=True)

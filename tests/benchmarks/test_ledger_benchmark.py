@@ -61,14 +61,13 @@ def bars(book: str) -> list[tuple[Any, Any, EquityPoint]]:
 
 
 def our_step(ledger: SqlLedger, lease: Lease) -> Step:
-    """What a step does between the candle and the order: read the book, store the equity point, commit the decision."""
+    """What a step does between the candle and the order: read the book, commit the decision with its equity point."""
     work = bars(lease.book)
 
     def step(n: int) -> None:
         decision, intents, point = work[n]
         ledger.book_state(lease.book, n)
-        ledger.record_equity(lease.book, point)
-        assert ledger.commit_decision(decision, intents, lease)
+        assert ledger.commit_decision(decision, intents, lease, point)
 
     return step
 
@@ -92,7 +91,6 @@ def plain_step(ledger: SqlLedger, lease: Lease) -> Step:
             cursor.fetchall()
         connection.rollback()
         insert("equity", stored[n]["equity"])
-        connection.commit()
         cursor.execute("SELECT holder, token FROM leases WHERE book = %s FOR SHARE", (lease.book,))
         assert tuple(cursor.fetchone()) == (lease.holder, lease.token)
         for name in TABLES[:3]:

@@ -22,7 +22,7 @@ from shared.domain.errors import LedgerUnavailable, NotApproved, NotEnoughData
 from shared.domain.interval import MINUTE_MS
 from shared.domain.orders import OrderRecord
 from shared.domain.stream import StreamState
-from shared.trading import deciding, live_desk, reconciliation, schedule
+from shared.trading import deciding, live_desk, order_desk, own_position, reconciliation, schedule
 from shared.trading.analyst import SystemAnalyst
 from shared.trading.bar_queue import BarQueue
 from shared.trading.bare_exits import BareExits
@@ -39,10 +39,12 @@ from shared.trading.order_desk import OrderDesk
 from shared.trading.overshoot import Trimmer
 from shared.trading.protection import Guard
 from shared.trading.reconciliation import Reconciler
+from shared.trading.safety import Safety
 from shared.trading.session import Session
 from shared.trading.settlement import Settlement
 from shared.trading.silence import Dead, MarketSilence
 from shared.trading.stepper import Stepper
+from shared.trading.trader import Trader
 from shared.trading.watchdog import Verdict, Watchdog
 
 Patch = pytest.MonkeyPatch
@@ -243,10 +245,11 @@ def _all_wanted(_: Any) -> Any:
     return wanted
 
 
+_NO_VENUE = all_of(answering(reconciliation, "is_venue_made", False), answering(own_position, "is_venue_made", False))
 _NO_LEASE = all_of(answering(LeaseHolder, "check"), answering(LeaseHolder, "renew"))
 _DEAD = Dead(frozenset(), "silent")
 
-MUTATIONS: dict[str, Mutation] = {
+_ONE: dict[str, Mutation] = {
     "outcome-unknown": Mutation("the questions by client id", answering(Inquiries, "_ask", Answer.MISSING)),
     "late-execution": Mutation("the wait until the venue can take it no longer", answering(Inquiries, "_ask", Answer.MISSING)),
     "never-sent": Mutation("the second try", replaced(OrderDesk, "again", _raising(NotApproved("no")))),
@@ -258,7 +261,7 @@ MUTATIONS: dict[str, Mutation] = {
     "reduce-only-rejected": Mutation(
         "doubts about the position", all_of(answering(Executor, "_doubt"), answering(live_desk.LiveDesk, "_check_step"))
     ),
-    "partial-fills": Mutation("all executions but the first", replaced(Reconciler, "booked", _first_part_only)),
+    "partial-fills": Mutation("the remainder", answering(order_desk, "remainder", (None, ""))),
     "partial-fills-lost-answers": Mutation("all executions but the first", replaced(Reconciler, "booked", _first_part_only)),
     "stop-outcome-unknown": Mutation("the guard after the entry", replaced(Guard, "protect", _planned_only), range(1, 9)),
     "stop-refused": Mutation("the exit at the deadline", answering(Guard, "_close")),
@@ -286,7 +289,7 @@ MUTATIONS: dict[str, Mutation] = {
     "clock-skew": Mutation("the venue's time", answering(connection.Connection, "_resynchronise")),
     "clock-far-off": Mutation("the limit", answering(connection.Connection, "_skew_excess", False)),
     "maintenance": Mutation("the watchdog's reconciliation", answering(Watchdog, "resync")),
-    "long-maintenance": Mutation("the pause", answering(live_desk.LiveDesk, "_outage")),
+    "long-maintenance": Mutation("the pause", answering(Safety, "_pause_after_outage")),
     "no-network": Mutation("the watchdog's reconciliation", answering(Watchdog, "resync")),
     "banned": Mutation("Retry-After", answering(RequestBudget, "block")),
     "wrong-settings": Mutation("the account's settings", answering(trading, "prepare_account")),
@@ -312,8 +315,8 @@ MUTATIONS: dict[str, Mutation] = {
     "fees-in-another-currency": Mutation("the fee's currency", replaced(Reconciler, "booked", _without_fee)),
     "foreign-order": Mutation("the questions for foreign orders", answering(Reconciler, "find_foreign_orders", []), (3, 2)),
     "foreign-position": Mutation("the comparison of positions", answering(Reconciler, "settle_positions", []), (3, 6)),
-    "liquidation": Mutation("the venue's client ids", answering(reconciliation, "_is_venue_made", False)),
-    "deleveraging": Mutation("the venue's client ids", answering(reconciliation, "_is_venue_made", False)),
+    "liquidation": Mutation("the venue's client ids", _NO_VENUE),
+    "deleveraging": Mutation("the venue's client ids", _NO_VENUE),
     "max-drawdown": Mutation("the latch in the ledger", replaced(Session, "take", _forgetful)),
     "emergency-while-failing": Mutation("that stops go last", replaced(EmergencyRounds, "once", _stops_first), range(1, 7)),
     "emergency-by-hand": Mutation("the emergency", answering(Guardian, "run_emergency")),
@@ -321,3 +324,18 @@ MUTATIONS: dict[str, Mutation] = {
     "bus-down": Mutation("the relay", answering(live_desk, "relay", 0)),
     "real-models": Mutation("the models", replaced(SystemAnalyst, "analyse", _raising(NotEnoughData("no model")))),
 }
+
+_MORE: tuple[tuple[str, Mutation], ...] = (
+    ("partial-fills", Mutation("all executions but the first", replaced(Reconciler, "booked", _first_part_only))),
+    ("foreign-order", Mutation("what the stream tells of foreign orders", answering(Reconciler, "found_foreign"), (1, 4))),
+    (
+        "emergency-without-ledger",
+        Mutation(
+            "that journalled exits are taken over",
+            all_of(answering(EmergencyRounds, "_take_over_journal"), answering(Guardian, "take_over_exits")),
+        ),
+    ),
+    ("terminated", Mutation("the end", answering(Trader, "stop"))),
+)
+MUTATIONS: tuple[tuple[str, Mutation], ...] = (*_ONE.items(), *_MORE)
+"""(scenario, what it has to find out)"""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from cloudrun.simulation.faults import Effect, FaultPlan, Faults, Part, Rates, Rule, Window, random_plan
+from cloudrun.simulation.chances import random_plan
+from cloudrun.simulation.faults import Effect, FaultPlan, Faults, Part, Rates, Rule, Window
 
 
 def faults_of(plan: FaultPlan, seed: int = 1) -> Faults:

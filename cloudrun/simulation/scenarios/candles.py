@@ -21,7 +21,7 @@ from shared.risk.params import RiskParams
 
 FROZEN_BARS = 3
 """flat bars without volume after which a symbol's bars are no data"""
-TRIPPED_S = 20.0
+TRIPPED_S = 6.0
 """from a breaker's level at the venue's prices to the halt, where one mark has to be asked for by REST"""
 
 
@@ -124,8 +124,9 @@ def _falling_without_marks(seed: int, rng: np.random.Generator) -> WorldSpec:
     """Held long while the market falls by steps, and the mark prices of the stream have fallen silent."""
     shape = MarketShape(sigma=0.0005, jump_rate=0.0, gap_rate=0.0, frozen_rate=0.0, trend=-0.03)
     risk = RiskParams(pause_drawdowns=(0.00499,), pause_hours=(1.0,), max_drawdown=0.005)
-    spec = calm_world(seed, rng, FaultPlan(windows=(Window(Part.MARKS, 9.0, 400.0),)))
-    return replace(spec, shape=shape, habits=Habits(always=1.0, size=0.8), risk=risk, bars=6, tick_s=1.0)
+    spec = calm_world(seed, rng, FaultPlan(windows=(Window(Part.MARKS, 5.0, 200.0),)))
+    trader = replace(spec.trader, tick_s=1.0, quote_fresh_s=5.0)
+    return replace(spec, shape=shape, habits=Habits(always=1.0, size=0.8), risk=risk, bars=3, tick_s=1.0, trader=trader)
 
 
 async def _falls(world: World) -> None:
@@ -177,7 +178,7 @@ SCENARIOS = (
     Scenario(
         "one-stale-mark",
         "The mark prices of the stream fall silent while a position is held",
-        "the breakers go on with marks by REST: maximum drawdown trips between bars, within 20 s; a person is told",
+        "the breakers go on with marks by REST: maximum drawdown trips between bars, within 6 s; a person is told",
         _falling_without_marks,
         _latched,
         (_falls,),

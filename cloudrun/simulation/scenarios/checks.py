@@ -93,13 +93,19 @@ def is_flat(world: World) -> bool:
 
 
 def undecided(world: World, *, since_s: float = 0.0) -> Iterator[str]:
-    """Complains of bars that were neither decided in time nor recorded afterwards. For markets without gaps."""
+    """Complains of bars of the venue that were neither decided in time nor recorded afterwards."""
     spec, found = world.spec, {(d.asset.symbol, d.bar_close_ms) for d in world.ledger.decisions(BOOK)}
     for bar in range(1, spec.bars + spec.quiet_bars - RESTING_BARS + 1):
         close_ms = spec.start_ms + bar * spec.interval.ms
-        missing = [symbol for symbol in spec.symbols if (symbol, close_ms) not in found]
+        missing = [symbol for symbol in spec.symbols if (symbol, close_ms) not in found and _exists(world, symbol, close_ms)]
         if missing and (close_ms - spec.start_ms) / 1000 > since_s:
             yield f"the bar {bar} of {' '.join(missing)} was never decided"
+
+
+def _exists(world: World, symbol: str, close_ms: int) -> bool:
+    """Whether the venue has the bar: there may be gaps."""
+    market, interval = world.venue.desk.market.symbols[symbol], world.spec.interval
+    return world.venue.desk.klines.bar(market, interval, close_ms - interval.ms, close_ms) is not None
 
 
 def idle(world: World, since_s: float) -> Iterator[str]:

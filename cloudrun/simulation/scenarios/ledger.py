@@ -43,7 +43,7 @@ def _after_a_fill(part: Part) -> Act:
         before = len(account.trades)
         await _quickly(lambda: len(account.trades) > before and not is_flat(world), 130.0)
         now_s = world.loop.time()
-        world.faults.plan = replace(world.faults.plan, windows=(Window(part, now_s, now_s + float(rng.uniform(40.0, 80.0))),))
+        world.faults.take_away(Window(part, now_s, now_s + float(rng.uniform(40.0, 80.0))))
 
     return act
 
@@ -62,7 +62,7 @@ def _waited(world: World) -> Iterator[str]:
 
 
 def _flaky(seed: int, rng: np.random.Generator) -> WorldSpec:
-    return calm_world(seed, rng, FaultPlan(Rates(ledger=0.03), until_s=300.0))
+    return calm_world(seed, rng, FaultPlan(Rates(ledger=0.08), until_s=300.0))
 
 
 def _done_again(world: World) -> Iterator[str]:
@@ -95,7 +95,7 @@ async def _halt_without_ledger(world: World) -> None:
     await _quickly(lambda: bool(world.ledger.emergencies(BOOK)), 20.0)
     now_s = world.loop.time()
     world.story.tell("the ledger goes away")
-    world.faults.plan = replace(world.faults.plan, windows=(Window(Part.LEDGER, now_s, now_s + 45.0),))
+    world.faults.take_away(Window(Part.LEDGER, now_s, now_s + 45.0))
     if not await world.until(lambda: is_flat(world), FLAT_S):
         world.story.violate(f"positions are left {FLAT_S:.0f} s after an emergency without a ledger")
 

@@ -27,8 +27,10 @@ from cloudrun.simulation.scenarios.checks import (
 )
 from cloudrun.simulation.spec import BOOK, WorldSpec
 from cloudrun.simulation.world import World
-from shared.domain.orders import OrderState
+from shared.domain.money import ZERO
+from shared.domain.orders import OrderKind, OrderState
 from shared.domain.records import Halt, HaltKind
+from shared.trading.legs import REST
 
 UNKNOWN = (
     Effect.NO_ANSWER,
@@ -88,7 +90,7 @@ def _sent_while_fresh(world: World) -> Iterator[str]:
 def _waited(world: World) -> Iterator[str]:
     """The refused order is not repeated blindly (that nothing is sent meanwhile is an invariant), and trading goes on."""
     yield from struck(world)
-    yield from undecided(world)
+    yield from undecided(world, since_s=300.0)
     for sent in hit(world):
         if any(other.at_s - sent.at_s < 1.0 for other in posted(world, sent.client_id) if other.at_s > sent.at_s):
             yield f"{sent.client_id} was sent again at once after {sent.effect}"
@@ -105,6 +107,14 @@ def _frozen(world: World) -> Iterator[str]:
             yield f"{late[0].client_id} was sent although {halt.symbol} is frozen"
         return
     yield "nothing was frozen although an order could not be looked up"
+
+
+def _remainders(world: World) -> Iterator[str]:
+    yield from _parts(world)
+    records = [record for record in world.ledger.orders(BOOK) if record.intent.kind is OrderKind.MARKET]
+    partly = [record for record in records if record.state.is_final and ZERO < record.filled < record.intent.quantity]
+    if partly and not any(record.intent.leg.startswith(REST) for record in records):
+        yield f"what {partly[0].intent.client_id} left unfilled was never ordered again"
 
 
 def _parts(world: World) -> Iterator[str]:
@@ -190,9 +200,9 @@ SCENARIOS = (
     Scenario(
         "partial-fills",
         "Orders fill in parts, and their rest expires",
-        "position = sum of fills; the stop covers what is held",
+        "position = sum of fills; the stop covers what is held; only the remainder is ordered again",
         _in_parts,
-        _parts,
+        _remainders,
     ),
     Scenario(
         "partial-fills-lost-answers",

@@ -9,7 +9,8 @@ from dataclasses import replace
 import numpy as np
 
 from cloudrun.simulation.analyst import Habits
-from cloudrun.simulation.faults import Effect, FaultPlan, Rates, Rule, random_plan
+from cloudrun.simulation.chances import random_plan
+from cloudrun.simulation.faults import Effect, FaultPlan, Rates, Rule
 from cloudrun.simulation.market import MarketShape
 from cloudrun.simulation.scenarios.base import CALM, Scenario, calm_world
 from cloudrun.simulation.scenarios.checks import halts, is_flat, opened, unbooked, untold

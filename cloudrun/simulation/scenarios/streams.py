@@ -29,8 +29,8 @@ SNAPSHOT_S = 20.0
 """from a connection that is back to the snapshot by REST that restores trust in it"""
 PROBE_S = 150.0
 """silence that is asked about, and a bar that closes at the venue meanwhile: the proof that a market stream is dead"""
-UNHEARD_S = 60.0
-"""an execution, the silence after it that proves the user stream dead, and a look"""
+UNHEARD_S = 40.0
+"""from an execution to the proof: the silence after it, and a look"""
 
 
 def _disorderly(seed: int, rng: np.random.Generator) -> WorldSpec:
@@ -91,6 +91,20 @@ def _replaced(within_s: float) -> Check:
     return check
 
 
+def _unheard_found(world: World) -> Iterator[str]:
+    """The first execution of which the user stream said nothing has proven it dead."""
+    window = world.spec.plan.windows[0]
+    at_s = [(trade.time_ms - world.spec.start_ms) / 1000 for trade in world.venue.desk.engine.core.account.trades]
+    unheard_s = min((at for at in at_s if window.start_s < at < window.end_s), default=window.end_s)
+    found_s = told_at_s(world, "is replaced")
+    late = found_s is None or found_s > unheard_s + UNHEARD_S
+    if unheard_s + UNHEARD_S < window.end_s and late:
+        yield f"the execution at {unheard_s:.0f} s without a word was not found out within {UNHEARD_S:.0f} s (found: {found_s})"
+    yield from unbooked(world)
+    yield from undecided(world)
+    yield from idle(world, window.end_s)
+
+
 def _quiet_market(seed: int, rng: np.random.Generator) -> WorldSpec:
     """Bars without any trade: silence that is no failure."""
     return replace(calm_world(seed, rng), symbols=("BTCUSDT",), shape=replace(CALM, gap_rate=0.25), bars=9)
@@ -114,7 +128,7 @@ def _left_alone(world: World) -> Iterator[str]:
         yield "the venue was never asked whether it is quiet or the stream is dead"
     if told_at_s(world, "is replaced") is not None:
         yield "a quiet market was taken for a dead stream"
-    yield from idle(world, 60.0)
+    yield from undecided(world)
 
 
 def _rotating(seed: int, rng: np.random.Generator) -> WorldSpec:
@@ -191,9 +205,9 @@ SCENARIOS = (
     Scenario(
         "stale-user-stream",
         "The user stream is silently stale",
-        "an execution without a word proves it within 60 s; reconnected and reconciled",
+        "an execution without a word proves it within 40 s; reconnected and reconciled",
         _silent(Part.USER_STREAM),
-        _replaced(60.0 + UNHEARD_S),
+        _unheard_found,
     ),
     Scenario(
         "malformed-messages",
@@ -205,7 +219,7 @@ SCENARIOS = (
     Scenario(
         "quiet-market",
         "Nothing is traded and nothing is said for a while",
-        "a REST probe tells it from a dead stream: no connection is replaced, and trading goes on",
+        "a REST probe tells it from a dead stream: no connection is replaced, and every bar that there is is decided",
         _quiet_market,
         _left_alone,
         (_hush,),

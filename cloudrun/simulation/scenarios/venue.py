@@ -28,6 +28,8 @@ from shared.domain.interval import MINUTE_MS
 
 BACK_S = 60.0
 """from the venue's return to the reconciliation: the longest pause between two attempts, a look, and a streams' connection"""
+OVER_S = 300.0
+"""by then the longest bans are over"""
 MANY_ORDERS = 20
 """stops and exits that may meet a venue in maintenance in three minutes"""
 
@@ -84,8 +86,8 @@ def _banned(seed: int, rng: np.random.Generator) -> WorldSpec:
 def _goes_on(world: World) -> Iterator[str]:
     """That nothing is asked or sent before Retry-After is over is an invariant; here: everything goes on afterwards."""
     yield from struck(world)
-    yield from undecided(world)
-    yield from idle(world, 300.0)
+    yield from undecided(world, since_s=OVER_S)
+    yield from idle(world, OVER_S)
 
 
 def _no_network(seed: int, rng: np.random.Generator) -> WorldSpec:

@@ -22,7 +22,10 @@ _POINTS = (
     select(*_POINT_COLUMNS)
     .where(_EQUITY.c.book == _BOOK, _EQUITY.c.time_ms >= bindparam("since_ms"))
     .order_by(_EQUITY.c.time_ms)
+    .limit(bindparam("most"))
 )
+_PAGE_ROWS = 10_000
+"""Points that one statement fetches: years of them take longer than a trader's patience for one answer"""
 _NEWEST = (
     select(*_POINT_COLUMNS, _FORGOTTEN.scalar_subquery())
     .where(_EQUITY.c.book == _BOOK)
@@ -38,7 +41,13 @@ def record_equity(connection: Connection, book: str, point: EquityPoint) -> None
 
 def equity(connection: Connection, book: str, since_ms: int) -> list[EquityPoint]:
     """Points from `since_ms` on, oldest first."""
-    return [EquityPoint(*row) for row in connection.execute(_POINTS, {"book_key": book, "since_ms": since_ms})]
+    points: list[EquityPoint] = []
+    while True:
+        rows = connection.execute(_POINTS, {"book_key": book, "since_ms": since_ms, "most": _PAGE_ROWS}).all()
+        points += [EquityPoint(*row) for row in rows]
+        if len(rows) < _PAGE_ROWS:
+            return points
+        since_ms = points[-1].time_ms + 1
 
 
 def newest(connection: Connection, book: str) -> tuple[EquityPoint | None, int | None]:

@@ -8,7 +8,6 @@ a thread beside it asks the server, at once and then with growing pauses. Its fi
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -26,7 +25,6 @@ class Breaker:
         self._is_away = is_away
         self._lock = threading.Lock()
         self._reason: str | None = None
-        self._since_s = 0.0
         self._closed = threading.Event()
 
     @contextmanager
@@ -34,7 +32,7 @@ class Breaker:
         """A call through the breaker. Raises `LedgerUnavailable` at once while the ledger is away."""
         reason = self._reason
         if reason is not None:
-            raise LedgerUnavailable(f"{reason} (for {time.monotonic() - self._since_s:.0f} s by now; it is asked again)")
+            raise LedgerUnavailable(f"{reason} (it is asked again in the background)")
         try:
             yield
         except LedgerUnavailable as error:
@@ -50,17 +48,17 @@ class Breaker:
         with self._lock:
             if self._reason is not None or self._closed.is_set():
                 return
-            self._reason, self._since_s = reason, time.monotonic()
+            self._reason = reason
         threading.Thread(target=self._ask, name="ledger-probe", daemon=True).start()
 
     def _ask(self) -> None:
         pause_s = FIRST_PAUSE_S
-        while not self._answers():
-            if self._closed.wait(pause_s):
-                return
-            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
-        with self._lock:
-            self._reason = None
+        try:
+            while not self._answers() and not self._closed.wait(pause_s):
+                pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+        finally:  # whatever else it is that the probe meets: the next call meets it too, and tells it
+            with self._lock:
+                self._reason = None
 
     def _answers(self) -> bool:
         try:

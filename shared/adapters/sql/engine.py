@@ -2,8 +2,8 @@
 
 SQLite runs in WAL mode: a commit is in the operating system's hands before it returns, so a killed process loses nothing; a
 durable one (`synchronous=FULL`) is on the disk, so that a power cut does not take it either. Writers begin with BEGIN
-IMMEDIATE, so that what a transaction has read cannot change before it writes; readers see a snapshot. How long anybody waits
-for an answer is a value (`Patience`): a report may wait, a trader may not.
+IMMEDIATE, so that what a transaction has read cannot change before it writes; readers do not wait for them. How long anybody
+waits for an answer is a value (`Patience`): a report may wait, a trader may not.
 """
 
 from __future__ import annotations
@@ -43,10 +43,9 @@ PATIENT = Patience()
 """Of a command that a person has started."""
 
 IDLE_IN_TRANSACTION_S = 5
-"""After this PostgreSQL takes back what a process that stands still in a transaction has locked."""
+"""After this PostgreSQL takes back what a trader that stands still in a transaction has locked."""
 
 _WAL_RETRY_S = 0.02
-_WRITE_OPTION = "ost_write"
 _BREAKER_OPTION = "ost_breaker"
 _SYNCHRONOUS = "ost_synchronous"
 
@@ -90,10 +89,8 @@ def _breaker(engine: Engine) -> Breaker | None:
 def _probe(engine: Engine) -> None:
     """Ask the ledger what a trader would ask: a transaction. Connections that failed once are not trusted any more."""
     engine.dispose()
-    with _translated(engine), engine.connect() as connection:
-        writer = connection.execution_options(**{_WRITE_OPTION: True})
-        with writer.begin():
-            writer.exec_driver_sql("SELECT 1")
+    with _translated(engine), _transaction(engine, durable=False) as connection:
+        connection.exec_driver_sql("SELECT 1")
 
 
 def label(engine: Engine) -> str:
@@ -127,9 +124,13 @@ def _without_transaction(connection: Connection) -> Iterator[None]:
 def snapshot(engine: Engine) -> Iterator[Connection]:
     """A reading transaction in which all statements see the same moment. Raises `LedgerUnavailable`."""
     with _errors(engine), engine.connect() as connection:
-        if engine.dialect.name == "postgresql":  # SQLite's transactions always do
+        if engine.dialect.name == "postgresql":
             connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        yield connection
+            yield connection
+        else:
+            with connection.begin():
+                _execute(connection, "BEGIN")
+                yield connection
 
 
 @contextmanager
@@ -139,15 +140,20 @@ def writing(engine: Engine, *, durable: bool = True) -> Iterator[Connection]:
     Where it is not `durable`, the database need not wait for its disk: a host that crashes may lose the newest such commits,
     but never one that a later durable commit follows. For what is fetched, written or found out again after a crash.
     """
-    with _errors(engine), engine.connect() as connection:
+    with _errors(engine), _transaction(engine, durable=durable) as connection:
+        yield connection
+
+
+@contextmanager
+def _transaction(engine: Engine, *, durable: bool) -> Iterator[Connection]:
+    with engine.connect() as connection, connection.begin():  # of which the server hears with the first statement
         if engine.dialect.name == "postgresql":
             driver: Any = connection.connection.dbapi_connection
             driver.is_relaxed = not durable
-        else:  # set before the transaction begins: `_begin_sqlite` reads it
-            connection = connection.execution_options(**{_WRITE_OPTION: True})
+        else:
             _synchronise(connection, "FULL" if durable else "NORMAL")
-        with connection.begin():
-            yield connection
+            _execute(connection, "BEGIN IMMEDIATE")
+        yield connection
 
 
 @contextmanager
@@ -177,12 +183,11 @@ def _sqlite_engine(url: URL, patience: Patience) -> Engine:
             ) from None
     engine = create_engine(url, json_serializer=dump_json, connect_args={"timeout": patience.statement_s})
     event.listen(engine, "connect", partial(_prepare_sqlite, patience))
-    event.listen(engine, "begin", _begin_sqlite)
     return engine
 
 
 def _prepare_sqlite(patience: Patience, connection: sqlite3.Connection, _record: Any) -> None:
-    connection.isolation_level = None  # the driver's own BEGIN is deferred: `_begin_sqlite` chooses
+    connection.isolation_level = None  # the driver's own BEGIN is deferred: `_transaction` chooses
     connection.execute("PRAGMA foreign_keys=ON").close()
     # Turning WAL on needs the file for itself and does not wait for it, unlike every other lock.
     deadline = time.monotonic() + patience.statement_s
@@ -200,14 +205,14 @@ def _prepare_sqlite(patience: Patience, connection: sqlite3.Connection, _record:
 def _synchronise(connection: Connection, level: str) -> None:
     """How far a commit goes: into the operating system's hands (NORMAL) or onto the disk (FULL)."""
     if connection.info.get(_SYNCHRONOUS) != level:
-        driver: Any = connection.connection.dbapi_connection
-        driver.execute(f"PRAGMA synchronous={level}").close()
+        _execute(connection, f"PRAGMA synchronous={level}")
         connection.info[_SYNCHRONOUS] = level
 
 
-def _begin_sqlite(connection: Connection) -> None:
-    write = connection.get_execution_options().get(_WRITE_OPTION, False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+def _execute(connection: Connection, statement: str) -> None:
+    """A statement of SQLite without the costs of SQLAlchemy."""
+    driver: Any = connection.connection.dbapi_connection
+    driver.execute(statement).close()
 
 
 def _postgres_engine(url: URL, patience: Patience) -> Engine:
@@ -224,9 +229,8 @@ def _postgres_engine(url: URL, patience: Patience) -> Engine:
 
 def _prepare_postgres(patience: Patience, connection: Any, _record: Any) -> None:
     cursor = connection.cursor()
-    cursor.execute(
-        f"SET statement_timeout = {round(1000 * patience.statement_s)}; "
-        f"SET idle_in_transaction_session_timeout = {1000 * IDLE_IN_TRANSACTION_S}"
-    )
+    cursor.execute(f"SET statement_timeout = {round(1000 * patience.statement_s)}")
+    if patience.fails_fast:  # a backup may well think for longer between two statements
+        cursor.execute(f"SET idle_in_transaction_session_timeout = {1000 * IDLE_IN_TRANSACTION_S}")
     cursor.close()
     connection.commit()

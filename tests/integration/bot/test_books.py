@@ -20,6 +20,8 @@ from tests.integration.bot.test_refusals import KEYS, refused, testnet
 
 Run = Callable[..., Result]
 BOOK = "testnet-1h"
+NOT_ON_PAPER = {**KEYS, "OST_PAPER_KEY": "of nobody"}
+"""Keys with which the venue is reached in mode testnet only"""
 EAGER = {
     "OST_STRATEGY__ENTRY_THRESHOLD": "0.02",
     "OST_STRATEGY__EXIT_THRESHOLD": "0.01",
@@ -122,7 +124,7 @@ def test_an_emergency_is_carried_out_where_the_book_trades(ost: Run, exchange_no
     assert traded.exit_code == 0, traded.output
     with ledger() as opened:
         assert opened.positions(BOOK)["BTCUSDT"].quantity != 0
-    ended = ost("emergency", "--reason", "enough", "--yes", environment=KEYS)
+    ended = ost("emergency", "--reason", "enough", "--yes", environment=NOT_ON_PAPER)
     assert ended.exit_code == 0, ended.output
     assert "BTCUSDT" in ended.stdout
     with ledger() as opened:
@@ -168,7 +170,7 @@ def test_a_freeze_is_lifted_where_ledger_and_venue_agree(ost: Run, exchange_now:
     with ledger() as opened:
         begun(opened, url=exchange_now, symbols=["ETHUSDT"])
         opened.set_halt(Halt(BOOK, "a foreign order", now_ms, None, symbol="ETHUSDT"))
-    result = ost("resume", "--reason", "looked", environment=KEYS)
+    result = ost("resume", "--reason", "looked", environment=NOT_ON_PAPER)
     assert result.exit_code == 0, result.output
     with ledger() as opened:
         assert opened.halts(BOOK, now_ms) == []

@@ -377,6 +377,15 @@ class TestMoney:
         assert ledger.equity("b", since_ms=2) == [newer]
         assert ledger.last_equity("b") == newer
 
+    def test_equity_points_are_listed_whole_however_many_there_are(
+        self, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("shared.adapters.sql.account._PAGE_ROWS", 2)
+        points = [EquityPoint(t, Decimal(t), Decimal(1), Decimal(1000)) for t in range(1, 6)]
+        for count, point in enumerate(points, 1):
+            ledger.record_equity("b", point)
+            assert ledger.equity("b") == points[:count]
+
     def test_after_a_resume_the_next_mark_is_its_own_peak(self, ledger: Ledger) -> None:
         ledger.rebase_peak("b", 50)
         assert ledger.peak_forgotten_ms("b") is None

@@ -110,7 +110,7 @@ def test_what_a_frozen_process_has_locked_is_taken_back(
     ledger: SqlLedger, postgres: PostgresServer, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("shared.adapters.sql.engine.IDLE_IN_TRANSACTION_S", 1)
-    frozen = open_ledger(postgres.url(database), migrate=False)
+    frozen = open_ledger(postgres.url(database), migrate=False, patience=PROMPT)
     frozen.acquire_lease("b", "frozen", 0, 0)
 
     def stand_still() -> None:

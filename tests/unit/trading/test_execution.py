@@ -235,6 +235,29 @@ async def test_restarts_do_not_put_the_bound_of_the_questions_off(desk: Any) -> 
     assert len(desk.exchange.looked_up) == 4
 
 
+async def test_a_venue_that_is_away_as_a_whole_freezes_nothing(desk: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    intent = desk.intent()
+    desk.committed(intent)
+    record = desk.ledger.advance_order(desk.report(intent, OrderState.UNKNOWN))
+    desk.clock.set(desk.start_ms + 3000)
+    desk.exchange.on_find += [VenueUnreachable("refused")] * 6
+    executor = desk.executor
+
+    async def away() -> int:
+        raise VenueUnreachable("refused")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(desk.exchange, "server_time_ms", away)
+        for _ in range(3):
+            assert await desk.finished(executor.settle(record, refused)) == record
+            desk.clock.set(desk.clock.now_ms() + 30_000)
+        assert desk.halted() == []
+    desk.exchange.on_find.clear()
+    desk.exchange.on_find.append(TIMEOUT)
+    await desk.finished(executor.settle(record, refused))
+    assert [symbol for symbol, _ in desk.halted()] == ["BTCUSDT"]
+
+
 async def test_a_stop_that_has_rested_for_long_is_not_called_unanswered_at_once(desk: Any) -> None:
     intent = desk.intent("stop")
     desk.committed(intent)

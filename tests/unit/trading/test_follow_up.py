@@ -223,6 +223,16 @@ async def test_slices_wait_while_something_is_not_trusted(desk: Any, tended: Ten
     assert (desk.held(), tended.states()["slice2"]) == (2, "filled")
 
 
+async def test_slices_that_have_waited_hold_up_no_newer_bar(desk: Any, tended: Tended) -> None:
+    await tended.carried_out(*sliced(desk))
+    tended.orders.held_back = "the user stream is lost"
+    await tended.tend(1)
+    await tended.tend(30)
+    await tended.follow_up.supersede(desk.start_ms + HOUR_MS)
+    assert desk.exchange.looked_up == []
+    assert (tended.states()["slice2"], tended.states()["slice3"]) == ("abandoned", "abandoned")
+
+
 async def test_a_reversal_beside_its_stop_is_brought_back_to_what_was_decided_at_once(desk: Any, tended: Tended) -> None:
     await tended.carried_out(desk.intent(quantity="1"), desk.intent("stop", "1"))
     desk.clock.set(desk.start_ms + HOUR_MS)

@@ -73,7 +73,7 @@ def test_lifting_is_kept_and_the_peak_is_forgotten_after_a_drawdown(ledger: SqlL
     assert carry_out(ledger, BOOK, plan, "ana", "looked at it", NOW_MS) == 4
     assert ledger.halts(BOOK, NOW_MS) == [PAUSE]
     assert next_peak(Decimal(79), ledger.last_equity(BOOK), ledger.peak_forgotten_ms(BOOK)) == 79
-    assert ledger.agent_log(BOOK)[-1]["message"] == "4 halts lifted by ana: looked at it"
+    assert ledger.agent_log(BOOK)[-1]["message"] == "halts lifted by ana (4): looked at it"
 
 
 def test_the_peak_stays_where_no_drawdown_is_lifted(ledger: SqlLedger) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from live_world import BOOK, FLAT, LONG, M1, START_MS, World
+from live_world import BOOK, FLAT, LONG, M1, START_MS, LoopClock, World
 
 from shared.adapters.sql import SqlLedger
 from shared.domain.errors import LeaseLost, NotEnoughData, UsageError
@@ -85,6 +85,42 @@ def test_a_bar_that_the_venue_has_not_published_yet_is_waited_for_a_little(world
         return await asked(w)
 
     assert world.lived(story, run=False).decisions
+
+
+class Behind:
+    """A machine's clock that is two seconds behind the venue's."""
+
+    def __init__(self, clock: LoopClock) -> None:
+        self._clock = clock
+
+    def now_ms(self) -> int:
+        return self._clock.now_ms() - 2000
+
+    async def sleep(self, seconds: float) -> None:
+        await self._clock.sleep(seconds)
+
+
+@pytest.mark.parametrize("said", [True, False])
+def test_a_clock_that_is_a_little_behind_steps_the_bar_that_has_closed_at_the_venue(world: World, said: bool) -> None:
+    async def story(w: World) -> StepReport:
+        await minute(w)
+        close_ms = w.clock.now_ms() if said else None
+        return await run_once(replace(w.ports(), clock=Behind(w.clock)), w.spec(), w.params, close_ms, LONG)
+
+    report = world.lived(story, run=False)
+    assert report.bar_close_ms == START_MS + M1.ms
+    assert world.held() > 0
+
+
+def test_a_bar_that_closes_in_a_moment_is_waited_for_and_a_later_one_is_not(world: World) -> None:
+    async def story(w: World) -> StepReport:
+        await asyncio.sleep(38.5)
+        asyncio.get_running_loop().call_later(1.5, told, w)
+        with pytest.raises(NotEnoughData, match="is not over at the venue"):
+            await run_once(w.ports(), w.spec(), w.params, START_MS + 2 * M1.ms, LONG)
+        return await run_once(w.ports(), w.spec(), w.params, START_MS + M1.ms, LONG)
+
+    assert world.lived(story, run=False).bar_close_ms == START_MS + M1.ms
 
 
 def test_where_nothing_of_the_bar_is_there_the_request_says_so_and_records_nothing(world: World) -> None:

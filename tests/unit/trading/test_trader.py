@@ -121,7 +121,7 @@ def test_a_stream_that_misses_trades_is_replaced_and_nothing_is_opened_meanwhile
         assert w.venue.market.reconnects
         assert w.trader.state is TraderState.DEGRADED
         w.venue.market.notice(StreamState.CONNECTED)
-        await w.until(179.0)
+        await w.until(182.0)  # it has said something again
         assert w.trader.state is TraderState.TRADING
 
     world.lived(story)
