@@ -155,7 +155,9 @@ def _show(tallies: dict[str, Tally], as_json: bool) -> None:
             for violation in outcome.violations:
                 output.print_error(f"{tally.scenario}, seed {outcome.seed}: {violation}")
             output.note(f"replay it: {replay_command(tally.scenario, outcome.seed)}")
-    output.emit(data, as_json, view=output.table(columns, rows, right=columns[1:]))
+    shown = ("scenario", "seeds", "violations", "faults", "orders", "fills")  # what a terminal has room for
+    view = output.table(shown, [[row[columns.index(name)] for name in shown] for row in rows], right=shown[1:], whole=shown[:1])
+    output.emit(data, as_json, view=view)
 
 
 def _list(as_json: bool) -> None:
@@ -164,7 +166,8 @@ def _list(as_json: bool) -> None:
 
     rows = [(scenario.name, scenario.failure, scenario.behaviour) for scenario in SCENARIOS.values()]
     columns = ("scenario", "failure", "behaviour")
-    output.emit([dict(zip(columns, row, strict=True)) for row in rows], as_json, view=output.table(columns, rows))
+    view = output.table(columns, rows, whole=columns[:1])
+    output.emit([dict(zip(columns, row, strict=True)) for row in rows], as_json, view=view)
 
 
 def _write(report: Path, tallies: dict[str, Tally]) -> None:

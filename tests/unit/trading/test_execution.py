@@ -114,7 +114,7 @@ async def test_a_time_that_is_refused_again_and_again_is_not_hurried(desk: Any) 
 async def test_what_was_denied_before_an_order_was_sent_again_says_nothing_about_it(desk: Any) -> None:
     intent = desk.intent()
     record = desk.committed(intent)
-    desk.exchange.on_find += [None, None, None, desk.report(intent)]
+    desk.exchange.on_find += [None, None, TIMEOUT, TIMEOUT, TIMEOUT, None, desk.report(intent)]
     desk.exchange.on_send.append(TIMEOUT)
     executor = desk.executor
     record = await desk.finished(executor.settle(record, desk.approved))
@@ -225,12 +225,13 @@ async def test_an_order_that_cannot_be_looked_up_freezes_its_symbol_for_a_person
 
 
 async def test_restarts_do_not_put_the_bound_of_the_questions_off(desk: Any) -> None:
+    desk.params = ExecutionParams(query_bound_s=60.0)
     intent = desk.intent()
     desk.committed(intent)
     record = desk.ledger.advance_order(desk.report(intent, OrderState.UNKNOWN))
-    desk.clock.set(desk.start_ms + 3000)
-    desk.exchange.on_find += [TIMEOUT] * 4
-    await desk.finished(desk.executor.settle(record, None))
+    desk.clock.set(desk.start_ms + 60_000)
+    desk.exchange.on_find += [TIMEOUT] * 8
+    await desk.finished(desk.executor.settle(record, None, patience_s=5.0))
     assert [symbol for symbol, _ in desk.halted()] == ["BTCUSDT"]
     assert len(desk.exchange.looked_up) == 4
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from shared.domain.decision import Action
-from shared.domain.errors import OutcomeUnknown, VenueRejected, VenueUnreachable, WouldTrigger
+from shared.domain.errors import LedgerUnavailable, OutcomeUnknown, VenueRejected, VenueUnreachable, WouldTrigger
 from shared.domain.ids import client_order_id
 from shared.domain.interval import HOUR_MS
 from shared.domain.money import SymbolRules
@@ -219,6 +219,28 @@ async def test_slices_wait_while_something_is_not_trusted(desk: Any, tended: Ten
     await tended.tend(12)
     assert (desk.held(), tended.states()["slice2"]) == (1, "intent")
     tended.orders.held_back = ""
+    await tended.tend(1)
+    assert (desk.held(), tended.states()["slice2"]) == (2, "filled")
+
+
+async def test_a_slice_that_went_out_while_the_ledger_went_away_is_not_given_up(
+    desk: Any, tended: Tended, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await tended.carried_out(*sliced(desk))
+    await tended.tend(1)
+    desk.exchange.on_send.append(OutcomeUnknown("timeout"))
+
+    def away(*_: Any) -> Any:
+        raise LedgerUnavailable("away")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(desk.ledger, "advance_order", away)
+        with pytest.raises(LedgerUnavailable):
+            await tended.tend(9)
+    desk.ledger.set_halt(Halt(desk.book, "by hand", desk.start_ms, None))
+    second = sliced(desk)[1]
+    desk.exchange.executions.append(desk.fill(2, "1", second.client_id))
+    desk.exchange.on_find.append(desk.report(second))
     await tended.tend(1)
     assert (desk.held(), tended.states()["slice2"]) == (2, "filled")
 
