@@ -24,7 +24,6 @@ from shared.domain.records import (
     EquityPoint,
     FundingPayment,
     Halt,
-    HaltKind,
     Heartbeat,
     Lease,
     RegimeState,
@@ -355,17 +354,8 @@ class Ledger(Protocol):
         """Halts that are in force at `now_ms`."""
         ...
 
-    def lift_halts(
-        self,
-        book: str,
-        by: str,
-        reason: str,
-        now_ms: int,
-        *,
-        kinds: Sequence[HaltKind] | None = None,
-        symbol: str | None = None,
-    ) -> int:
-        """Lift every halt of a book, or those of `kinds` and of `symbol`, keeping who and why; return how many there were."""
+    def lift_halts(self, halts: Sequence[Halt], by: str, reason: str, now_ms: int) -> int:
+        """Lift exactly these halts, keeping who and why; return how many of them were still in force."""
         ...
 
     def rebase_peak(self, book: str, now_ms: int) -> None:

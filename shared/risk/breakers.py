@@ -30,10 +30,11 @@ def check_breakers(
 ) -> list[Halt]:
     """Halts that `point` trips: the latch, or the strongest level that was crossed since `previous` and the daily loss.
 
-    `in_force` are the book's halts; a latch among them silences every breaker. `day_equity` is the equity at the start of the
+    `in_force` are the book's halts; one that closes the whole book silences every breaker: there is nothing left to protect. A
+    latch that only freezes it does not, for its positions go on losing. `day_equity` is the equity at the start of the
     point's UTC day (`None`: not known, no daily limit).
     """
-    if any(halt.until_ms is None and halt.symbol is None for halt in in_force):
+    if any(halt.kind.flattens and halt.symbol is None for halt in in_force):
         return []
     drawdown, before = point.drawdown, previous.drawdown if previous else 0.0
     if drawdown > params.max_drawdown:

@@ -69,8 +69,8 @@ def carry_out(ledger: Ledger, book: str, plan: ResumePlan, by: str, reason: str,
     """
     if plan.rebases_peak:
         ledger.rebase_peak(book, now_ms)
-    chosen = dict.fromkeys((halt.kind, halt.symbol or "") for halt in plan.lift)
-    lifted = sum(ledger.lift_halts(book, by, reason, now_ms, kinds=[kind], symbol=symbol) for kind, symbol in chosen)
+    # These halts and no others: one that was set since the plan was shown is a person's next question.
+    lifted = ledger.lift_halts(plan.lift, by, reason, now_ms)
     if lifted:
         ledger.log(book, "resume", "warning", f"halts lifted by {by} ({lifted}): {reason}", now_ms)
     return lifted

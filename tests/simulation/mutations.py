@@ -210,7 +210,8 @@ def _forgetful(take: Any) -> Any:
     """A new process begins without the halts and the peak of the one before."""
 
     def fresh(ports: Any, spec: Any, *arguments: Any, **named: Any) -> Any:
-        ports.ledger.lift_halts(BOOK, "nobody", "a restart", ports.clock.now_ms())
+        now_ms = ports.clock.now_ms()
+        ports.ledger.lift_halts(ports.ledger.halts(BOOK, now_ms), "nobody", "a restart", now_ms)
         ports.ledger.rebase_peak(BOOK, ports.clock.now_ms())
         return take(ports, spec, *arguments, **named)
 

@@ -49,20 +49,17 @@ def in_force(connection: Connection, book: str, now_ms: int) -> list[Halt]:
     ]
 
 
-def lift(
-    connection: Connection,
-    book: str,
-    by: str,
-    reason: str,
-    now_ms: int,
-    kinds: Sequence[HaltKind] | None,
-    symbol: str | None,
-) -> int:
-    """Lift the halts in force, of `kinds` and of `symbol` where they are given; return how many there were."""
-    statement = update(_HALTS).where(*_IN_FORCE)
-    if kinds is not None:
-        statement = statement.where(_HALTS.c.kind.in_([kind.value for kind in kinds]))
-    if symbol is not None:
-        statement = statement.where(_HALTS.c.symbol == symbol)
+def lift(connection: Connection, lifted: Sequence[Halt], by: str, reason: str, now_ms: int) -> int:
+    """Lift exactly these halts; return how many of them were still in force."""
     values = {"lifted_ms": now_ms, "lifted_by": by, "lifted_reason": reason}
-    return connection.execute(statement.values(values), {"book_key": book, "now_ms": now_ms}).rowcount
+    count = 0
+    for halt in lifted:
+        key = (
+            _HALTS.c.book == halt.book,
+            _HALTS.c.symbol == (halt.symbol or ""),
+            _HALTS.c.reason == halt.reason,
+            _HALTS.c.since_ms == halt.since_ms,
+        )
+        statement = update(_HALTS).where(*key, *_IN_FORCE).values(values)
+        count += connection.execute(statement, {"book_key": halt.book, "now_ms": now_ms}).rowcount
+    return count

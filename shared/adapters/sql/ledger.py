@@ -28,7 +28,6 @@ from shared.domain.records import (
     EquityPoint,
     FundingPayment,
     Halt,
-    HaltKind,
     Heartbeat,
     Lease,
     RegimeState,
@@ -214,19 +213,10 @@ class SqlLedger(Ledger):
         with reading(self.engine) as connection:
             return halts.in_force(connection, book, now_ms)
 
-    def lift_halts(
-        self,
-        book: str,
-        by: str,
-        reason: str,
-        now_ms: int,
-        *,
-        kinds: Sequence[HaltKind] | None = None,
-        symbol: str | None = None,
-    ) -> int:
-        """Lift the halts in force, of `kinds` and of `symbol` where they are given; return how many there were."""
+    def lift_halts(self, lifted: Sequence[Halt], by: str, reason: str, now_ms: int) -> int:
+        """Lift exactly these halts; return how many of them were still in force."""
         with writing(self.engine) as connection:
-            return halts.lift(connection, book, by, reason, now_ms, kinds, symbol)
+            return halts.lift(connection, lifted, by, reason, now_ms)
 
     def unpublished_events(self, limit: int = 100) -> list[Event]:
         """Events that are not known to have been published, oldest first; one indexed query."""

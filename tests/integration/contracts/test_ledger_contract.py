@@ -439,18 +439,18 @@ class TestHalts:
         ledger.set_halt(replace(latch, until_ms=5))
         assert ledger.halts("b", 10**15) == [latch]
         assert ledger.halts("c", 200) == []
-        assert ledger.lift_halts("b", "ada", "looked at it", 300) == 1
+        assert ledger.lift_halts([latch], "ada", "looked at it", 300) == 1
         assert ledger.halts("b", 301) == []
         ledger.set_halt(latch)
         assert ledger.halts("b", 302) == []
-        assert ledger.lift_halts("b", "ada", "again", 303) == 0
+        assert ledger.lift_halts([latch], "ada", "again", 303) == 0
 
     def test_a_pause_ends_by_itself(self, ledger: Ledger) -> None:
         pause = Halt("b", "breaker 5 %", 100, 200, "BTCUSDT")
         ledger.set_halt(pause)
         assert ledger.halts("b", 199) == [pause]
         assert ledger.halts("b", 200) == []
-        assert ledger.lift_halts("b", "ada", "nothing left", 300) == 0
+        assert ledger.lift_halts([pause], "ada", "nothing left", 300) == 0
 
     def test_another_reason_symbol_or_moment_is_another_halt(self, ledger: Ledger) -> None:
         halts = [
@@ -462,27 +462,19 @@ class TestHalts:
         for halt in halts:
             ledger.set_halt(halt)
         assert ledger.halts("b", 5) == halts
-        assert ledger.lift_halts("b", "ada", "all", 6) == 4
+        assert ledger.lift_halts(halts, "ada", "all", 6) == 4
 
-    def test_kinds_are_kept_and_halts_are_lifted_by_kind_and_symbol(self, ledger: Ledger) -> None:
+    def test_kinds_are_kept_and_only_the_halts_that_are_named_are_lifted(self, ledger: Ledger) -> None:
         halts = [Halt("b", kind.value, 1, None, symbol, kind) for kind in HaltKind for symbol in (None, "BTCUSDT", "ETHUSDT")]
-        for halt in halts:
+        later = replace(halts[1], reason="another difference", since_ms=2)
+        for halt in (*halts, later):
             ledger.set_halt(halt)
-        assert set(ledger.halts("b", 5)) == set(halts)
-        assert ledger.lift_halts("b", "ada", "looked", 6, kinds=[]) == 0
-        assert ledger.lift_halts("b", "ada", "looked", 6, kinds=[HaltKind.FROZEN, HaltKind.PAUSE], symbol="BTCUSDT") == 2
-        assert ledger.lift_halts("b", "ada", "looked", 6, kinds=[HaltKind.OPERATIONAL]) == 3
-        assert ledger.lift_halts("b", "ada", "looked", 6, symbol="ETHUSDT") == 4
-        left = {(halt.kind, halt.symbol) for halt in ledger.halts("b", 7)}
-        assert left == {
-            (HaltKind.PAUSE, None),
-            (HaltKind.FROZEN, None),
-            (HaltKind.DRAWDOWN, None),
-            (HaltKind.DRAWDOWN, "BTCUSDT"),
-            (HaltKind.MANUAL, None),
-            (HaltKind.MANUAL, "BTCUSDT"),
-        }
-        assert ledger.lift_halts("b", "ada", "looked", 8) == 6
+        assert set(ledger.halts("b", 5)) == {*halts, later}
+        assert ledger.lift_halts([], "ada", "looked", 6) == 0
+        assert ledger.lift_halts([halts[1], halts[4]], "ada", "looked", 6) == 2
+        assert set(ledger.halts("b", 7)) == {later, *halts} - {halts[1], halts[4]}
+        assert ledger.lift_halts(halts, "ada", "the others too", 8) == len(halts) - 2
+        assert ledger.halts("b", 9) == [later]
 
 
 class TestOutbox:

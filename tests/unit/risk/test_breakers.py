@@ -57,6 +57,16 @@ def test_a_new_peak_arms_the_levels_again() -> None:
     assert [hours(halts) for halts in run(["100", "94", "120", "113"])] == [[], [1.0], [], [1.0]]
 
 
+@pytest.mark.parametrize("kind", list(HaltKind))
+def test_a_latch_that_closes_nothing_does_not_silence_the_maximum_drawdown(kind: HaltKind) -> None:
+    latch = Halt("book", "the wallet differs by 5", 0, None, kind=kind)
+    before, after = (
+        EquityPoint(hour * HOUR_MS, equity, equity, Decimal(100)) for hour, equity in enumerate((Decimal(90), Decimal(79)))
+    )
+    tripped = check_breakers("book", after, before, [latch], PARAMS)
+    assert [halt.kind for halt in tripped] == ([] if kind.flattens else [HaltKind.DRAWDOWN])
+
+
 def test_the_latch_has_no_end_and_silences_the_rest() -> None:
     tripped = run(["100", "79", "85", "70", "79"])
     assert [hours(halts) for halts in tripped] == [[], [None], [], [], []]

@@ -91,7 +91,8 @@ async def test_a_difference_that_a_person_has_lifted_does_not_come_back_not_even
     first = watching(traded)
     assert await settle(traded, first) == 1000
     assert await settle(traded, first) is None
-    traded.ledger.lift_halts(traded.book, "me", "a deposit", traded.clock.now_ms())
+    now_ms = traded.clock.now_ms()
+    traded.ledger.lift_halts(traded.ledger.halts(traded.book, now_ms), "me", "a deposit", now_ms)
     assert await settle(traded) == 1000
     assert traded.halted() == []
     say(traded, "11254.4")

@@ -76,7 +76,8 @@ def test_after_a_resume_drawdown_is_measured_from_there(desk: Any, marks: Marks)
     marks.at_close(desk.start_ms + HOUR_MS, account(700))
     marks.store()
     desk.ledger.rebase_peak(desk.book, desk.start_ms + HOUR_MS + 1)
-    desk.ledger.lift_halts(desk.book, "a person", "looked at it", desk.start_ms + HOUR_MS + 1)
+    lifted_ms = desk.start_ms + HOUR_MS + 1
+    desk.ledger.lift_halts(desk.ledger.halts(desk.book, lifted_ms), "a person", "looked at it", lifted_ms)
     point, in_force = marks.at_close(desk.start_ms + 2 * HOUR_MS, account(690))
     assert (point.peak, point.drawdown) == (D(690), 0.0)
     assert in_force == []

@@ -185,7 +185,8 @@ async def test_a_foreign_fill_that_a_person_has_seen_to_does_not_freeze_the_symb
     desk.exchange.executions += [desk.fill(2, "1", "web_x"), desk.fill(3, "-1", "web_y")]
     await desk.reconciler.book_fills("BTCUSDT")
     assert len(desk.halted()) == 2
-    desk.ledger.lift_halts(desk.book, "me", "undone by hand", desk.clock.now_ms())
+    now_ms = desk.clock.now_ms()
+    desk.ledger.lift_halts(desk.ledger.halts(desk.book, now_ms), "me", "undone by hand", now_ms)
     desk.clock.set(desk.start_ms + 61_000)
     logged = len(desk.ledger.agent_log(desk.book))
     await desk.reconciler.book_fills("BTCUSDT")

@@ -76,6 +76,17 @@ def test_lifting_is_kept_and_the_peak_is_forgotten_after_a_drawdown(ledger: SqlL
     assert ledger.agent_log(BOOK)[-1]["message"] == "halts lifted by ana (4): looked at it"
 
 
+def test_what_was_halted_after_the_plan_was_shown_stays(ledger: SqlLedger) -> None:
+    unseen = replace(FROZEN, reason="position differs by 0.5", since_ms=NOW_MS)
+    timed = replace(FROZEN, reason="a stop was refused", until_ms=NOW_MS + 3_600_000)
+    for halt in (FROZEN, timed):
+        ledger.set_halt(halt)
+    plan = plan_resume(ledger.halts(BOOK, NOW_MS), [], [], ResumeRequest())
+    ledger.set_halt(unseen)
+    assert carry_out(ledger, BOOK, plan, "ana", "looked at the order", NOW_MS + 1) == 1
+    assert set(ledger.halts(BOOK, NOW_MS + 1)) == {timed, unseen}
+
+
 def test_the_peak_stays_where_no_drawdown_is_lifted(ledger: SqlLedger) -> None:
     ledger.set_halt(FROZEN)
     ledger.record_equity(BOOK, EquityPoint(NOW_MS, Decimal(79), Decimal(79), Decimal(100)))
