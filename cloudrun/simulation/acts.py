@@ -69,14 +69,19 @@ async def cancelled_stops(world: World) -> None:
     """The venue cancels every stop, and says so once."""
     for at_s in sorted(world.spec.plan.cancelled_stops):
         await _until(world, at_s)
-        world.venue.tick()
-        account, now_s = world.venue.desk.engine.core.account, world.loop.time()
-        for stop in list(account.open_algos.values()):
-            world.faults.struck += 1
-            world.venue.desk.sender = THE_VENUE
-            world.venue.desk.execute("cancel_algo", {"symbol": stop.symbol, "clientAlgoId": stop.client_id})
+        now_s = world.loop.time()
+        cancel_stops(world)
         if world.spec.plan.loses_messages:  # it may be heard of only at the next reconciliation
             world.outages.excuse_ordering(now_s + world.spec.trader.reconcile_s)
+
+
+def cancel_stops(world: World) -> None:
+    """The venue cancels every stop that rests there now."""
+    world.venue.tick()
+    for stop in list(world.venue.desk.engine.core.account.open_algos.values()):
+        world.faults.struck += 1
+        world.venue.desk.sender = THE_VENUE
+        world.venue.desk.execute("cancel_algo", {"symbol": stop.symbol, "clientAlgoId": stop.client_id})
 
 
 async def foreign_fees(world: World) -> None:

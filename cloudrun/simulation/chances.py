@@ -65,6 +65,10 @@ def random_plan(rng: np.random.Generator, until_s: float) -> FaultPlan:
         if rng.random() < chance * min(intensity, 1.0)
         for start_s in (float(rng.uniform(0, until_s)),)
     ]
+    later = rng.spawn(1)[0]  # a seed stays the world that it was, whatever can fail besides by now
+    if later.random() < 0.1 * min(intensity, 1.0):
+        start_s = float(later.uniform(0, until_s))
+        windows.append(Window(Part.LEDGER_WRITES, start_s, min(start_s + float(later.exponential(40.0)), until_s)))
     jumps = ((float(rng.uniform(0, until_s)), int(rng.integers(-4000, 4000))),) if rng.random() < 0.1 * intensity else ()
     expiries = (float(rng.uniform(0, until_s)),) if rng.random() < 0.15 * intensity else ()
     return FaultPlan(

@@ -65,6 +65,8 @@ class Part(StrEnum):
     """it says so at once"""
     LEDGER_HANGS = "ledger hangs"
     """it says nothing: the first question blocks its process until the time limit"""
+    LEDGER_WRITES = "ledger refuses writes"
+    """it answers every question and refuses every change: a full disk, a standby that was promoted"""
     MARKET_STREAM = "market stream silent"
     """the connections that are there; a new one brings messages"""
     BARS = "bars silent"

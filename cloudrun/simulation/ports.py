@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -14,6 +15,7 @@ from cloudrun.simulation.process import Process
 from cloudrun.simulation.venue import CREDENTIALS
 from shared.adapters.exchange.client import make_client
 from shared.adapters.exchange.connection import Connection
+from shared.adapters.exchange.endpoints import Endpoint
 from shared.adapters.exchange.params import ConnectionParams, in_trader
 from shared.adapters.exchange.pauses import SharedPauses
 from shared.domain.errors import BusUnavailable, LedgerUnavailable
@@ -34,8 +36,10 @@ once, until it answers again"""
 _READS = frozenset(
     {"decision", "decisions", "order", "orders", "fills", "positions", "funding", "equity", "last_equity", "regimes"}
     | {"last_regime", "halts", "unpublished_events", "arrivals", "emergencies", "heartbeats", "agent_log", "trades", "books"}
-    | {"book_state", "pause_until_ms", "set_aside_events"}
+    | {"book_state", "pause_until_ms", "set_aside_events", "peak_forgotten_ms"}
 )
+_OF_ROWS = frozenset({"add_fills", "add_funding"})
+"""changes that are none where they are given no rows"""
 
 
 class LedgerGate:
@@ -53,6 +57,8 @@ class LedgerGate:
         def call(*arguments: Any, **named: Any) -> Any:
             process.touch(f"before ledger.{name}")
             self._may_fail("the ledger does not answer (simulated)")
+            if changes and not (name in _OF_ROWS and not arguments[-1]):
+                self._may_refuse(name)
             result = method(*arguments, **named)
             world.watch.wrote(process, name, arguments, result)
             if changes:
@@ -67,6 +73,7 @@ class LedgerGate:
         """Take or renew; what the caller's clock says counts only for the caller."""
         self._process.touch("before ledger.acquire_lease")
         self._may_fail("the ledger does not answer (simulated)")
+        self._may_refuse("acquire_lease")
         true_ms = self._world.clock.true_ms
         lease = self._world.ledger.acquire_lease(book, holder, ttl_ms, true_ms)
         self._world.watch.wrote(self._process, "acquire_lease", (book, holder, ttl_ms, true_ms), lease)
@@ -78,6 +85,7 @@ class LedgerGate:
         """The venue has told somebody to wait: from now on every process may know."""
         self._process.touch("before ledger.note_pause")
         self._may_fail("the ledger does not answer (simulated)")
+        self._may_refuse("note_pause")
         self._world.ledger.note_pause(venue, until_ms)
         now_s = self._world.loop.time()
         self._world.network.bans.known(now_s, now_s + (until_ms - self._world.venue.now_ms) / 1000)
@@ -100,6 +108,14 @@ class LedgerGate:
         world.outages.ledger_failed(now_s)
         world.network.bans.ledger_failed(now_s)
         raise LedgerUnavailable(why)
+
+    def _may_refuse(self, name: str) -> None:
+        """A change of a ledger that only reads."""
+        world, now_s = self._world, self._world.loop.time()
+        if world.faults.down(Part.LEDGER_WRITES, now_s):
+            world.faults.struck += 1
+            world.outages.ledger_failed(now_s)
+            raise LedgerUnavailable(f"the ledger refuses {name}: its disk is full (simulated)")
 
     def _may_fail_afterwards(self) -> None:
         world, now_s = self._world, self._world.loop.time()
@@ -127,11 +143,26 @@ class Clients:
         client.asyncio_loop = asyncio.get_running_loop()
         process.at_end(lambda: self._take_back(client))
         rng, params = np.random.default_rng(world.spec.seed), in_trader(ConnectionParams())
-        return Connection(client, world.clock, rng, params, SharedPauses(ledger, BASE_URL))
+        return _Connection(process, client, world.clock, rng, params, SharedPauses(ledger, BASE_URL))
 
     def _take_back(self, client: Any) -> None:
         client.session = None
         self._idle.append(client)
+
+
+class _Connection(Connection):
+    """A connection whose process may be stopped or die between the approval of an order and its signature."""
+
+    def __init__(self, process: Process, *rest: Any) -> None:
+        super().__init__(*rest)
+        self._process = process
+
+    async def change(self, endpoint: Endpoint, parameters: Mapping[str, Any]) -> Any:
+        """As the real one."""
+        self._process.touch(f"signing: {endpoint.action}")
+        if self._process.stopped:
+            await asyncio.sleep(0)  # it stays here
+        return await super().change(endpoint, parameters)
 
 
 CLIENTS = Clients()

@@ -38,8 +38,8 @@ class Process:
         """whether it waits for the lease of another one"""
         self.on_terminate: Callable[[], None] = lambda: None
         """what SIGTERM does"""
-        self.told_to_end = False
-        """whether SIGTERM has reached it"""
+        self.told_s: float | None = None
+        """when SIGTERM has reached it"""
         self.serving = True
         """whether it works: a request is being served, or it never rests"""
         self.kill_at_step: int | None = None
@@ -68,6 +68,11 @@ class Process:
         self.main = self._loop.create_task(main, context=context)
         return self.main
 
+    @property
+    def told_to_end(self) -> bool:
+        """Whether SIGTERM has reached it."""
+        return self.told_s is not None
+
     def touch(self, what: str) -> None:
         """A port call reaches the point `what`. Raises `Killed` in a process that is dead, or that dies here."""
         self.calls += 1
@@ -85,7 +90,8 @@ class Process:
 
     def terminate(self) -> None:
         """SIGTERM: what it does about it is its own matter."""
-        self.told_to_end = True
+        if self.told_s is None:
+            self.told_s = self._loop.time()
         self.on_terminate()
 
     def at_end(self, ending: Callable[[], None]) -> None:

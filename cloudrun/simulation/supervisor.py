@@ -17,6 +17,8 @@ Main = Callable[["World", Process], Coroutine[Any, Any, None]]
 
 LOOK_S = 1.0
 TERMINATION_S = 10.0
+UNHEARD_S = 2.0
+"""what the venue did a moment ago may not be known yet"""
 REQUEST_TIMEOUT_S = 120.0
 """how long a request of schedule mode may take"""
 
@@ -62,6 +64,19 @@ class Supervisor:
             await self._judge(process)
         await asyncio.sleep(0.1)
 
+    def _look_at_what_it_left(self, process: Process) -> None:
+        """Who ends in order has used all its time, or leaves nothing bare that it could know of."""
+        world, now_s = self._world, self._world.loop.time()
+        if process.told_s is None or now_s - process.told_s >= world.spec.trader.stop_grace_s or not world.outages.hears(now_s):
+            return
+        if any(0.0 <= now_s - at_s < UNHEARD_S for at_s in world.spec.plan.cancelled_stops):
+            return
+        for symbol in world.spec.symbols:
+            if world.exposure.is_bare(symbol):
+                world.story.violate(
+                    f"{process.name} ended {now_s - process.told_s:.1f} s after SIGTERM, and {symbol} has no stop"
+                )
+
     def _is_replaced(self, process: Process) -> bool:
         return process.stopped and self._world.loop.time() >= process.replaced_at_s
 
@@ -75,6 +90,7 @@ class Supervisor:
             story.tell(f"{process.name} was killed")
         elif how is None:
             story.tell(f"{process.name} ended")
+            self._look_at_what_it_left(process)
         elif isinstance(how, OstError):
             story.tell(f"{process.name} ended: {type(how).__name__}: {how}")
         else:

@@ -84,6 +84,7 @@ def _refuse(option: str, others: Mapping[str, object], why: str) -> None:
 
 def _prove(chosen: list[str], first: int, seeds: int, workers: int | None, report: Path | None, as_json: bool) -> None:
     """Run the seeds, show what came of them, and exit with 1 where something was violated."""
+    _check_writable(report)
     workers = workers or os.cpu_count() or 1
     began_s = time.monotonic()
     tallies = _run(chosen, first, seeds, workers, with_scenarios=report is not None)
@@ -184,10 +185,21 @@ def _write(report: Path, tallies: dict[str, Tally]) -> None:
     output.note(f"wrote {report}")
 
 
+def _check_writable(report: Path | None) -> None:
+    """Found out before the first seed, not after twenty minutes."""
+    if report is None:
+        return
+    if report.is_dir():
+        raise UsageError(f"cannot write {report}: it is a folder; name a file in it, as {report / 'reliability.md'}")
+    if not os.access(report.parent, os.W_OK):
+        raise UsageError(f"cannot write {report}: {report.parent} is no folder that can be written; name another --report")
+
+
 def _soak(days: float, seed: int, report: Path | None, as_json: bool) -> None:
     from cloudrun.simulation.soak import soak
     from shared.cli import output
 
+    _check_writable(report)
     began_s = time.monotonic()
     with output.progress(unit="") as bar:
         row = bar.add_task("simulating", total=max(1, round(days * 24)), detail="hours")

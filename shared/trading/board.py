@@ -15,7 +15,7 @@ from decimal import Decimal
 
 from shared.domain.asset import Asset, Universe
 from shared.domain.candles import Candles
-from shared.domain.errors import OstError
+from shared.domain.errors import OstError, OutcomeUnknown, RateLimited, VenueUnreachable
 from shared.domain.interval import Interval, format_ms
 from shared.domain.money import to_decimal
 from shared.domain.stream import BarMessage
@@ -42,6 +42,8 @@ class MarketBoard:
         self._market = market
         self._interval = interval
         self._closes: dict[str, Decimal] | None = None
+        self.unanswered: frozenset[str] = frozenset()
+        """symbols that the last `advance` has asked the venue for, and it has not answered"""
         self._desks = {asset.symbol: _Desk(MarketWindow.empty(asset, interval, max_bars)) for asset in universe}
 
     def window(self, asset: Asset) -> MarketWindow:
@@ -85,7 +87,7 @@ class MarketBoard:
 
         Asks the venue only for what the stream has not brought. One bad asset never stops the others.
         """
-        self._closes = None
+        self._closes, self.unanswered = None, frozenset()
         behind = [desk for desk in self._desks.values() if not self._extend(desk, bar_close_ms)]
         if not behind:
             return {}
@@ -96,6 +98,8 @@ class MarketBoard:
                 desk.window = window
             elif isinstance(window, OstError):
                 problems[desk.window.asset.symbol] = str(window)
+                if isinstance(window, VenueUnreachable | OutcomeUnknown | RateLimited):
+                    self.unanswered |= {desk.window.asset.symbol}
             else:
                 raise window
         return problems

@@ -91,7 +91,7 @@ class FollowUp:
         protected = await self._desk.protect(symbol)
         wanted = await self._wanted_still(symbol)
         due = [record.intent for record in wanted if record.intent.due_ms <= self._clock.now_ms()]
-        if due and protected and not (self._desk.waits and not due[0].reduce_only):
+        if due and protected and not (self._desk.held_back and not due[0].reduce_only):
             await self._desk.send_slice(min(due, key=lambda intent: intent.due_ms))
             protected = await self._desk.protect(symbol)
         return protected and not self._waiting(symbol) and not self._moving(symbol)

@@ -73,16 +73,9 @@ class OrderDesk:
         bench = Workbench(ledger, clock, name, book, executor, reconciler, lambda: self.rules, self.protective, lease)
         self._guard, self._trimmer = Guard(bench, params.execution), Trimmer(bench)
         self.held_back = ""
-        """why no new risk is taken, empty where it may be"""
-        self.ending = ""
-        """why nothing that opens or increases is sent any more, whatever was decided; empty while the process goes on"""
+        """why nothing that opens or increases is sent, whatever was decided; empty where it may be"""
         self.unwritten: list[Halt] = []
         """halts that are in force though the ledger does not have them yet"""
-
-    @property
-    def waits(self) -> str:
-        """Why orders that open or increase wait for now, empty where they need not."""
-        return self.held_back or self.ending
 
     @property
     def bare(self) -> tuple[str, ...]:
@@ -201,7 +194,7 @@ class OrderDesk:
             price=move.price,
             equity=move.equity,
             max_asset_exposure=to_decimal(self._params.risk.max_asset_exposure),
-            halts=[*self._halts(move, now_ms), *self.unwritten, *self._stopped(now_ms)],
+            halts=[*self._halts(move, now_ms), *self.unwritten],
             limits=self._limits,
             last_price=self._price(intent.symbol),
             orders_minute=minute,
@@ -219,10 +212,6 @@ class OrderDesk:
         """Halts in force: those that the move was decided under where it was decided just now, else the ledger is asked."""
         known = move.halts_at(now_ms)
         return self._ledger.halts(self._name, now_ms) if known is None else known
-
-    def _stopped(self, now_ms: int) -> list[Halt]:
-        """The end of this process stops orders as a halt does."""
-        return [Halt(self._name, self.ending, now_ms, None)] if self.ending else []
 
     def again(self, intent: OrderIntent) -> ApprovedOrder:
         """Risk control for an order that never arrived. Raises `NotApproved`, or `LeaseLost`."""

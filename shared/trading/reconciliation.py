@@ -23,10 +23,8 @@ from shared.trading.execution import Approve, Executor
 from shared.trading.execution_params import ExecutionParams
 from shared.trading.own_position import OwnPosition, is_venue_made
 
-LOOKS = 2
-"""times that a difference has to be seen before it counts"""
 LOOK_AGAIN_S = 2.0
-"""pause between two looks"""
+"""pause between the two looks that a difference has to be seen in before it counts"""
 FILL_LOOKS = 5
 """times that the executions of a filled order are asked for"""
 LOOK_BACK_MS = DAY_MS
@@ -111,17 +109,19 @@ class Reconciler:
     async def settle_positions(self, symbols: Iterable[str], account: Account) -> list[Difference]:
         """Fetch what explains each difference; freeze the symbols where nothing does and return those differences.
 
-        A difference that is left is looked at again after a grace period, with an account that is asked for anew.
+        What is left is looked at again after a grace period, with an account that is asked for anew; where executions came
+        meanwhile an order is being filled, the account is older than they are, and the next comparison tells.
         """
         left = await self._differences(list(symbols), account)
-        for _ in range(LOOKS - 1):
-            if not left:
-                break
-            await self._clock.sleep(LOOK_AGAIN_S)
-            left = await self._differences([difference.symbol for difference in left], await self._exchange.account())
-        for difference in left:
+        if not left:
+            return []
+        await self._clock.sleep(LOOK_AGAIN_S)
+        before = {difference.symbol: self._held(difference.symbol) for difference in left}
+        left = await self._differences(list(before), await self._exchange.account())
+        lasting = [difference for difference in left if difference.ledger == before[difference.symbol]]
+        for difference in lasting:
             self._halt(difference.symbol, f"position differs: {difference}")
-        return left
+        return lasting
 
     def find_foreign_positions(self, symbols: Iterable[str], account: Account) -> list[Difference]:
         """Report positions of the account in symbols that are not traded here and that this book knows nothing of."""
@@ -193,7 +193,7 @@ class Reconciler:
         self.unheard.pop((fill.symbol, fill.trade_id), None)
 
     def take_note(self) -> None:
-        """Orders and positions were settled just now: remember what is held, for when the ledger is away."""
+        """All was settled just now: remember what is held, for when the ledger is away."""
         self.own.note(self._ledger, self._clock.now_ms())
 
     async def book_funding(self) -> int:
@@ -233,10 +233,12 @@ class Reconciler:
                 await self._executor.settle(record, None, patience_s=self._params.answer_patience_s)
 
     def _difference(self, symbol: str, account: Account) -> Difference | None:
-        position = self._ledger.positions(self._book).get(symbol)
-        ledger = position.quantity if position else ZERO
-        venue = account.position(symbol)
+        ledger, venue = self._held(symbol), account.position(symbol)
         return None if ledger == venue else Difference(symbol, ledger, venue)
+
+    def _held(self, symbol: str) -> Decimal:
+        position = self._ledger.positions(self._book).get(symbol)
+        return position.quantity if position else ZERO
 
     def _halt(self, symbol: str, reason: str, since_ms: int | None = None) -> None:
         now_ms = self._clock.now_ms()

@@ -1,6 +1,6 @@
 """What comes before everything else at each look, in stream and in schedule mode alike: nothing that is held stays unprotected.
 
-    halts -> the emergency -> exits while the ledger is away -> exits taken over -> stops and slices, by symbol -> breakers
+    halts -> the emergency -> exits taken over -> stops and slices, by symbol -> exits of what the ledger keeps bare -> breakers
 
 Each of these fails and is tried again by itself; only the venue's wish to be left alone holds all of them up. Nothing here
 waits for a reconciliation, a bar or a question that only serves the record.
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 
-from shared.domain.errors import LeaseLost
+from shared.domain.errors import LeaseLost, LedgerUnavailable
 from shared.domain.interval import HOUR_MS, format_ms
 from shared.domain.records import HaltKind
 from shared.trading.attempts import LEDGER, VENUE, Attempts
@@ -34,6 +34,8 @@ class Safety:
         self._attempts = attempts
         self._deadline_s = spec.params.execution.stop_deadline_s
         self._next_bare_ms = self._next_pause_ms = 0
+        self._unwritten_ms: dict[str, int] = {}
+        """by symbol: since when the ledger has kept it from being protected"""
         self._restless: set[str] = set()
         """symbols with something left to do"""
         self.guardian = Guardian(ports, spec, session, tape, attempts)
@@ -45,12 +47,12 @@ class Safety:
         self._pause_after_outage()
         await attempts.when_due(LEDGER, self._look_at_halts)
         await self._close_if_halted()
-        await self._without_ledger()
         if attempts.due(LEDGER):
             await attempts.when_due(EXITS, guardian.take_over_exits, longest_s=self._deadline_s / 2)
             await self._protect()
             if self._session.executor.doubts:
                 await attempts.when_due(DOUBTS, self._session.resolve_doubts, longest_s=self._deadline_s / 2)
+        await self._without_ledger()
         if mark:
             await self._mark()
 
@@ -95,17 +97,20 @@ class Safety:
 
     async def _look_at_halts(self) -> None:
         self.guardian.look()
-        if self._attempts.health.recover(LEDGER):
+        if self._attempts.health.ails(LEDGER):
+            self._session.renew_lease(force=True)  # that it answers proves nothing: one whose disk is full reads on
+            self._attempts.health.recover(LEDGER)
             self._attempts.in_doubt = True  # what the streams said meanwhile is not in it
 
     async def _without_ledger(self) -> None:
-        """What has no stop must not wait for the ledger to come back."""
+        """What has no stop must not wait for the ledger to come back, nor for a table of it that takes nothing."""
         now_ms = self._clock.now_ms()
-        lasting_s = self._attempts.health.lasting_s(LEDGER, now_ms)
-        if lasting_s < self._deadline_s or now_ms < self._next_bare_ms:
+        away_ms = now_ms - round(self._attempts.health.lasting_s(LEDGER, now_ms) * 1000)
+        since_ms = min(away_ms, *self._unwritten_ms.values()) if self._unwritten_ms else away_ms
+        if now_ms - since_ms < self._deadline_s * 1000 or now_ms < self._next_bare_ms:
             return
         self._next_bare_ms = now_ms + round(self._deadline_s * 500)
-        outage = f"ledger-{now_ms - round(lasting_s * 1000)}"
+        outage = f"ledger-{since_ms}"
 
         async def close() -> None:
             await self.guardian.close_bare(outage)
@@ -132,7 +137,13 @@ class Safety:
     async def _protect_one(self, symbol: str) -> None:
         async def tend() -> None:
             self._restless.add(symbol)
-            if await self._session.follow_up.tend([symbol]):
+            unwritten_ms = self._unwritten_ms.pop(symbol, self._clock.now_ms())
+            try:
+                at_rest = await self._session.follow_up.tend([symbol])
+            except LedgerUnavailable:
+                self._unwritten_ms[symbol] = unwritten_ms
+                raise
+            if at_rest:
                 self._restless.discard(symbol)
 
         await self._attempts.when_due(_protection(symbol), tend, longest_s=self._deadline_s / 2)

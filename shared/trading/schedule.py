@@ -4,12 +4,14 @@
     tend_once  the same without a bar: what happened since is settled, protected and, where a halt says so, closed
 
 The step is the session's own, fed by REST. The same request again changes nothing; one that was cut off is continued by the
-next. Invariant: no request ends well while something is held without its stop or a book that must be closed is not.
+next. Invariant: no request ends well while something is held without its stop or a book that must be closed is not, by the
+ledger and by the account: what could not be asked after an order is asked for in the end, for no stream tells it.
 """
 
 from __future__ import annotations
 
 from contextlib import suppress
+from decimal import Decimal
 
 from shared.domain.errors import BusUnavailable, LeaseLost, LedgerUnavailable, NotAtRest, NotEnoughData, OstError
 from shared.domain.interval import format_ms
@@ -28,6 +30,10 @@ ATTEMPTS = 3
 """Times that bars are asked for which the venue has not published yet, `bar_patience_s` apart"""
 LOOK_S = 0.5
 """Distance of the looks at what is not at rest yet"""
+ACCOUNT_CHECK = "account and ledger"
+"""Name of the comparison that a request ends with"""
+LONGEST_S = 2.0
+"""Pause at most before it is tried again"""
 HOLDER = "requests"
 """The one that the heartbeats of requests are of: each request is another process to the lease"""
 
@@ -139,17 +145,37 @@ class _Request:
         """
         clock, safety = self._ports.clock, self.safety
         until_ms = clock.now_ms() + round(self._params.settle_s * 1000)
-        for _ in range(round(self._params.settle_s / LOOK_S)):  # counted, for a venue whose time stands still
+        agrees, looks = False, round(self._params.settle_s / LOOK_S)  # counted, for a venue whose time stands still
+        for look in range(1, looks + 1):
             await safety.look(mark=mark)
-            if not (safety.unfinished or safety.waiting) or clock.now_ms() >= until_ms:
+            over = look == looks or clock.now_ms() >= until_ms
+            if not safety.unfinished and (over or not safety.waiting):
+                agrees = await self._agrees()
+            if agrees or over:
                 break
             await clock.sleep(LOOK_S)
         await self._publish()
-        left = safety.unfinished
+        left = safety.unfinished or ("" if agrees else "the account is not known to hold what the ledger says")
         self._beat(left)
         if left:
             self._attempts.say("error", f"not at rest after {self._params.settle_s:g} s: {left}")
             raise NotAtRest(f"after {self._params.settle_s:g} s {left}; ask again at once")
+
+    async def _agrees(self) -> bool:
+        """Whether the account holds what the ledger knows; what it does not know yet is booked, and to be looked after."""
+        same = False
+
+        async def compare() -> None:
+            nonlocal same
+            before = self._held()
+            await self._session.check_account()
+            same = before == self._held()
+
+        await self._attempts.when_due(ACCOUNT_CHECK, compare, longest_s=LONGEST_S)
+        return same
+
+    def _held(self) -> dict[str, Decimal]:
+        return {symbol: self._session.book.held(symbol) for symbol in self._session.book.held_symbols()}
 
     async def end(self) -> None:
         """Give the lease up."""

@@ -48,6 +48,7 @@ class Session:
         self.desk = parts.desk
         self.follow_up = parts.follow_up
         self._streaming = False
+        self._ending = ""
         self.since_ms = since_ms
         """when the book began: nothing older at the venue is its business"""
         self.reconciled_ms = 0
@@ -130,11 +131,11 @@ class Session:
 
     def hold_back(self, reason: str) -> None:
         """Take no new risk for `reason` until it is called with an empty one. Exits go on."""
-        self.desk.held_back = self.desk.ending or reason
+        self.desk.held_back = self._ending or reason
 
     def end(self, reason: str) -> None:
         """Nothing that opens or increases is sent from now on, not even what was decided before. Stops and exits go on."""
-        self.desk.ending = self.desk.held_back = f"the trader stops: {reason}"
+        self._ending = self.desk.held_back = f"the trader stops: {reason}"
 
     def receive(self, bar: BarMessage) -> str:
         """A bar of the stream; what is wrong with it, empty where nothing is. The next step takes it."""

@@ -36,9 +36,8 @@ class Stepper:
         self.last: StepReport | None = None
         self.rescued: frozenset[str] = frozenset()
         """symbols whose newest bar came by REST although the stream should have brought it"""
-        age_ms = round(spec.params.max_decision_age * spec.interval.ms)
         done_ms = self._first_ms(params.catch_up_bars)
-        self.bars = BarQueue(spec.interval, round(params.bar_patience_s * 1000), age_ms, done_ms)
+        self.bars = BarQueue(spec.interval, round(params.bar_patience_s * 1000), done_ms)
 
     def _first_ms(self, catch_up_bars: int) -> int:
         """The bar before the first one: the last that was begun is done again where it was cut off."""
@@ -63,7 +62,7 @@ class Stepper:
         if not may_step:
             return
         self.rescued = frozenset()
-        if self.bars.came_late(bar.symbol, close_ms, self._clock.now_ms()):
+        if self.bars.came_late(bar.symbol, close_ms):
             await self._step(close_ms, only=self.bars.undecided & {bar.symbol})
         elif self.bars.is_next(close_ms) and not self._session.board.missing(close_ms):
             await self._step(close_ms)
@@ -73,10 +72,8 @@ class Stepper:
         now_ms = self._clock.now_ms()
         due_ms = self.bars.next_due(now_ms)
         if due_ms is not None:
-            await self._fetch(due_ms)
-            missing = self._session.board.missing(due_ms)
-            if len(missing) == len(self._session.symbols) and self._interval.floor(now_ms) == due_ms:
-                self.bars.postpone(now_ms)  # the venue has nothing of this bar: there is nothing to mark or to decide
+            if not await self._is_there(due_ms, newest_ms=self._interval.floor(now_ms)):
+                self.bars.postpone(now_ms)
                 return False
             await self._step(due_ms)
             return self.bars.next_due(self._clock.now_ms()) is not None
@@ -86,15 +83,14 @@ class Stepper:
         return False
 
     async def run_to(self, bar_close_ms: int) -> StepReport | None:
-        """Step every bar up to `bar_close_ms`; the report of that one, `None` where the venue has nothing of it yet.
+        """Step every bar up to `bar_close_ms`; the report of that one, `None` where the venue has nothing of one of them yet.
 
         Done before, it is done for the symbols that lacked their bar. Raises what a step raises.
         """
         while self.bars.done_ms < bar_close_ms:
             due_ms = self.bars.done_ms + self._interval.ms
-            await self._fetch(due_ms)
-            nothing = len(self._session.board.missing(due_ms)) == len(self._session.symbols)
-            if nothing and due_ms == bar_close_ms:
+            if not await self._is_there(due_ms, newest_ms=bar_close_ms):
+                self.bars.postpone(self._clock.now_ms())
                 return None
             await self._step(due_ms)
         if self.last is None:
@@ -102,6 +98,20 @@ class Stepper:
         elif self.bars.undecided:
             await self._step(bar_close_ms, only=self.bars.undecided)
         return self.last
+
+    async def _is_there(self, due_ms: int, newest_ms: int) -> bool:
+        """Fetch a bar; whether it is to be stepped now.
+
+        The newest one waits where the venue has nothing of it: there is nothing to mark or to decide. An older one is a gap
+        then; but where the venue has not answered it may be there, and nothing is lost by waiting: it is only recorded. For
+        a few of its symbols it waits a while, so that one that is never answered for does not stop the others.
+        """
+        await self._fetch(due_ms)
+        board = self._session.board
+        missing = board.missing(due_ms)
+        if len(missing) == len(self._session.symbols):
+            return due_ms < newest_ms and board.unanswered.isdisjoint(missing)
+        return due_ms == newest_ms or board.unanswered.isdisjoint(missing) or not self.bars.is_patient
 
     async def _fetch(self, due_ms: int) -> None:
         board = self._session.board

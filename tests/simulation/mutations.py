@@ -16,14 +16,17 @@ import pytest
 from cloudrun.simulation import analyst
 from cloudrun.simulation.scenarios import SCENARIOS
 from cloudrun.simulation.spec import BOOK
-from shared.adapters.exchange import connection, trading
+from shared.adapters.exchange import CcxtExchange, connection, trading
 from shared.adapters.exchange.budget import RequestBudget
-from shared.domain.errors import LedgerUnavailable, NotApproved, NotEnoughData
+from shared.domain.errors import LedgerUnavailable, NotApproved, NotEnoughData, OutcomeUnknown, VenueUnreachable
 from shared.domain.interval import MINUTE_MS
 from shared.domain.orders import OrderRecord
 from shared.domain.stream import StreamState
+from shared.risk import approval
+from shared.risk.approval import ApprovedOrder
 from shared.trading import deciding, live_desk, order_desk, own_position, reconciliation, schedule
 from shared.trading.analyst import SystemAnalyst
+from shared.trading.attempts import LEDGER
 from shared.trading.bar_queue import BarQueue
 from shared.trading.bare_exits import BareExits
 from shared.trading.board import MarketBoard
@@ -239,6 +242,49 @@ def _without_fee(booked: Any) -> Any:
     return lambda self, symbol, fills: booked(self, symbol, [replace(fill, foreign_fee="") for fill in fills])
 
 
+def _believing(_: Any) -> Any:
+    """A ledger that answers a question counts as back."""
+
+    async def look(self: Safety) -> None:
+        self.guardian.look()
+        self._attempts.in_doubt |= self._attempts.health.recover(LEDGER)
+
+    return look
+
+
+def _blindly(send: Any) -> Any:
+    """What has no answer is sent once more."""
+
+    async def twice(self: CcxtExchange, order: Any) -> Any:
+        try:
+            return await send(self, order)
+        except OutcomeUnknown:
+            return await send(self, order)
+
+    return twice
+
+
+def _undated(send: Any) -> Any:
+    """An order carries the time at which it is signed, however long ago it was approved."""
+
+    async def fresh(self: CcxtExchange, order: Any) -> Any:
+        return await send(self, ApprovedOrder(order.intent, approval._SEAL))
+
+    return fresh
+
+
+def _first_denial(_: Any) -> Any:
+    """One "does not exist" is enough."""
+
+    async def once(self: Inquiries, intent: Any, inquiry: Any) -> Any:
+        try:
+            return await self._exchange.find(intent) or Answer.MISSING
+        except VenueUnreachable:
+            return Answer.PENDING
+
+    return once
+
+
 def _all_wanted(_: Any) -> Any:
     async def wanted(self: FollowUp, symbol: str) -> list[OrderRecord]:
         return self._waiting(symbol)
@@ -308,6 +354,9 @@ _ONE: dict[str, Mutation] = {
     ),
     "ledger-down": Mutation("exits without the ledger", answering(BareExits, "close", []), range(1, 9)),
     "ledger-hangs": Mutation("exits without the ledger", answering(BareExits, "close", []), range(1, 9)),
+    "ledger-refuses-writes": Mutation(
+        "that only a change proves its return", replaced(Safety, "_look_at_halts", _believing), range(1, 9)
+    ),
     "emergency-without-ledger": Mutation(
         "the exit journal", replaced(EmergencyExits, "_close_without_ledger", _raising(LedgerUnavailable("away")))
     ),
@@ -337,6 +386,11 @@ _MORE: tuple[tuple[str, Mutation], ...] = (
         ),
     ),
     ("terminated", Mutation("the end", answering(Trader, "stop"))),
+    ("outcome-unknown", Mutation("the question before an order is sent again", replaced(CcxtExchange, "send", _blindly))),
+    ("outcome-unknown", Mutation("the second denial", replaced(Inquiries, "_ask", _first_denial), range(1, 13))),
+    ("late-execution", Mutation("the second denial", replaced(Inquiries, "_ask", _first_denial), range(1, 9))),
+    ("frozen-before-send", Mutation("the time of the approval", replaced(CcxtExchange, "send", _undated), range(1, 9))),
+    ("lost-messages", Mutation("that new risk waits for trust", answering(Session, "hold_back"), range(1, 13))),
 )
 MUTATIONS: tuple[tuple[str, Mutation], ...] = (*_ONE.items(), *_MORE)
 """(scenario, what it has to find out)"""

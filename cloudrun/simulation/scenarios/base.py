@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
@@ -16,6 +17,7 @@ from cloudrun.simulation.world import Act, World
 Make = Callable[[int, np.random.Generator], WorldSpec]
 Check = Callable[[World], Iterator[str]]
 
+WATCHED_S = 0.002
 CALM = MarketShape(sigma=0.001, jump_rate=0.0, gap_rate=0.0, frozen_rate=0.0)
 BUSY = Habits(flat=0.1, hold_bars=1)
 
@@ -43,3 +45,12 @@ def calm_world(seed: int, rng: np.random.Generator, plan: FaultPlan | None = Non
     symbols = ("BTCUSDT",) if rng.random() < 0.5 else ("BTCUSDT", "ETHUSDT")
     habits = replace(BUSY, flat_at_end=bool(rng.random() < 0.5))
     return WorldSpec(seed, plan=plan or FaultPlan(), symbols=symbols, bars=5, shape=CALM, habits=habits)
+
+
+async def quickly(holds: Callable[[], bool], most_s: float) -> bool:
+    """Wait for something that lasts milliseconds, at most `most_s` simulated seconds; whether it came."""
+    for _ in range(round(most_s / WATCHED_S)):
+        if holds():
+            return True
+        await asyncio.sleep(WATCHED_S)
+    return holds()

@@ -1,15 +1,16 @@
-"""Failures of the ledger: away, hanging, flaky, and away in the middle of an emergency."""
+"""Failures of the ledger: away, hanging, without writes, flaky, and away in the middle of an emergency."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
 
+from cloudrun.simulation.acts import cancel_stops
 from cloudrun.simulation.faults import FaultPlan, Part, Rates, Window
-from cloudrun.simulation.scenarios.base import Make, Scenario, calm_world
+from cloudrun.simulation.scenarios.base import Make, Scenario, calm_world, quickly
 from cloudrun.simulation.scenarios.checks import bare, halts, is_flat, opened, struck, unbooked, undecided
 from cloudrun.simulation.spec import BOOK, WorldSpec
 from cloudrun.simulation.world import Act, World
@@ -18,7 +19,6 @@ from shared.domain.records import Halt, HaltKind
 
 FLAT_S = 30.0
 """an emergency while the ledger is away: a look at halts, exits, and their answers"""
-WATCHED_S = 0.002
 
 
 def _away(part: Part) -> Make:
@@ -41,7 +41,7 @@ def _after_a_fill(part: Part) -> Act:
             return
         await asyncio.sleep(float(rng.choice([58.0, 118.0])))
         before = len(account.trades)
-        await _quickly(lambda: len(account.trades) > before and not is_flat(world), 130.0)
+        await quickly(lambda: len(account.trades) > before and not is_flat(world), 130.0)
         now_s = world.loop.time()
         world.faults.take_away(Window(part, now_s, now_s + float(rng.uniform(40.0, 80.0))))
 
@@ -61,6 +61,20 @@ def _waited(world: World) -> Iterator[str]:
     yield from undecided(world)
 
 
+async def _refuse_while_held(world: World) -> None:
+    """In every other seed a stop is gone right after its successor can be written down no more."""
+    rng, account = np.random.default_rng([world.spec.seed, 43]), world.venue.desk.engine.core.account
+    if world.spec.seed % 2 == 0:
+        return
+    await asyncio.sleep(float(rng.choice([58.0, 118.0])))
+    if not await quickly(lambda: bool(account.open_algos) and not is_flat(world), 130.0):
+        return
+    now_s = world.loop.time()
+    world.faults.take_away(Window(Part.LEDGER_WRITES, now_s, now_s + float(rng.uniform(60.0, 120.0))))
+    await asyncio.sleep(float(rng.uniform(0.0, 2.0)))
+    cancel_stops(world)
+
+
 def _flaky(seed: int, rng: np.random.Generator) -> WorldSpec:
     return calm_world(seed, rng, FaultPlan(Rates(ledger=0.08), until_s=300.0))
 
@@ -75,15 +89,6 @@ def _holding(seed: int, rng: np.random.Generator) -> WorldSpec:
     return replace(calm_world(seed, rng), bars=6)
 
 
-async def _quickly(holds: Callable[[], bool], most_s: float) -> bool:
-    """Wait for something that lasts milliseconds."""
-    for _ in range(round(most_s / WATCHED_S)):
-        if holds():
-            return True
-        await asyncio.sleep(WATCHED_S)
-    return holds()
-
-
 async def _halt_without_ledger(world: World) -> None:
     """A person halts the book; the ledger goes away as soon as the emergency has begun, before its first exit."""
     rng = np.random.default_rng([world.spec.seed, 41])
@@ -92,7 +97,7 @@ async def _halt_without_ledger(world: World) -> None:
         world.story.violate("nothing was held that an emergency could close")
         return
     world.ledger.set_halt(Halt(BOOK, "a person asked for it", world.clock.now_ms(), None, kind=HaltKind.MANUAL))
-    await _quickly(lambda: bool(world.ledger.emergencies(BOOK)), 20.0)
+    await quickly(lambda: bool(world.ledger.emergencies(BOOK)), 20.0)
     now_s = world.loop.time()
     world.story.tell("the ledger goes away")
     world.faults.take_away(Window(Part.LEDGER, now_s, now_s + 45.0))
@@ -130,6 +135,14 @@ SCENARIOS = (
         _away(Part.LEDGER_HANGS),
         _waited,
         (_after_a_fill(Part.LEDGER_HANGS),),
+    ),
+    Scenario(
+        "ledger-refuses-writes",
+        "The ledger answers every question and refuses every change (disk full, a standby)",
+        "as ledger-down: what it answers does not count as its return; what is bare is closed within the deadline",
+        _away(Part.LEDGER_WRITES),
+        _waited,
+        (_refuse_while_held,),
     ),
     Scenario(
         "emergency-without-ledger",

@@ -8,9 +8,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from cloudrun.simulation.faults import FaultPlan, Rates, Rule
+from cloudrun.simulation.faults import FaultPlan, Part, Rates, Rule, Window
 from cloudrun.simulation.process import Process
-from cloudrun.simulation.scenarios.base import Make, Scenario, calm_world
+from cloudrun.simulation.scenarios.base import Make, Scenario, calm_world, quickly
 from cloudrun.simulation.scenarios.checks import bare, idle, opened, struck, unbooked, undecided
 from cloudrun.simulation.spec import BOOK, Mode, WorldSpec
 from cloudrun.simulation.world import World
@@ -142,6 +142,24 @@ async def _terminate(world: World) -> None:
         world.story.violate(f"SIGTERM closed {flattened}")
 
 
+async def _terminate_while_bare(world: World) -> None:
+    """An order is filled, its stop finds no venue, and then comes SIGTERM."""
+    rng, account = np.random.default_rng([world.spec.seed, 10]), world.venue.desk.engine.core.account
+    await asyncio.sleep(58.0)
+    before, booked = len(account.trades), len(world.ledger.fills(BOOK))
+    if not await quickly(lambda: len(account.trades) > before, 200.0):
+        world.story.violate("nothing was filled")
+        return
+    await quickly(lambda: len(world.ledger.fills(BOOK)) > booked, 2.0)
+    part, now_s = (Part.VENUE, Part.NETWORK)[int(rng.integers(2))], world.loop.time()
+    world.faults.take_away(Window(part, now_s, now_s + float(rng.uniform(0.1, 2.0))))
+    await asyncio.sleep(float(rng.uniform(0.0, 0.4)))
+    process = await _leader(world)
+    if process is not None:
+        world.story.tell(f"{process.name}: SIGTERM")
+        process.terminate()
+
+
 def _exited(world: World, symbol: str) -> bool:
     """Whether a decision or a stop has closed the position."""
     records = world.ledger.orders(BOOK)
@@ -198,7 +216,7 @@ SCENARIOS = (
         "frozen-before-send",
         "Frozen between the last look at the lease and the wire",
         "what arrives late dies at the venue by its time stamp, and is sent again only through lease, age and halts",
-        _frozen_at("before POST /fapi/v1/order"),
+        _frozen_at("before POST /fapi/v1/order", "signing: send order"),
         _two,
     ),
     Scenario(
@@ -216,5 +234,13 @@ SCENARIOS = (
         _calm,
         _ended_well,
         (_terminate,),
+    ),
+    Scenario(
+        "terminated-while-bare",
+        "SIGTERM while a position has no stop: the first attempt to place it has failed",
+        "it is placed, or all the time that a process has to end is used; nothing is opened, the lease is released",
+        _calm,
+        _ended_well,
+        (_terminate_while_bare,),
     ),
 )

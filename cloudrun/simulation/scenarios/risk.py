@@ -40,7 +40,8 @@ def _losing_on_a_bad_day(seed: int, rng: np.random.Generator) -> WorldSpec:
     )
     spec = _losing(seed, rng)
     plan = FaultPlan(Rates(effects, kill=0.001), until_s=spec.faults_end_s)
-    return replace(spec, plan=plan, bars=12, shape=replace(spec.shape, trend=-0.03))
+    execution = replace(spec.execution, unprotected_pause_s=0.0)  # an exit for want of a stop is not the end of the losses
+    return replace(spec, plan=plan, bars=12, shape=replace(spec.shape, trend=-0.03), execution=execution)
 
 
 async def _restart_after_latch(world: World) -> None:

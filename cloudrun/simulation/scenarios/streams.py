@@ -29,6 +29,8 @@ SNAPSHOT_S = 20.0
 """from a connection that is back to the snapshot by REST that restores trust in it"""
 PROBE_S = 150.0
 """silence that is asked about, and a bar that closes at the venue meanwhile: the proof that a market stream is dead"""
+HEARD_S = 0.01
+"""after which everybody knows that a connection has broken off"""
 UNHEARD_S = 40.0
 """from an execution to the proof: the silence after it, and a look"""
 
@@ -53,7 +55,7 @@ async def _break_off(world: World) -> None:
     rng = np.random.default_rng([world.spec.seed, 12])
     await asyncio.sleep(30.0)
     for bar in range(1, 5):
-        await asyncio.sleep(max(0.0, 60.0 * bar + float(rng.choice([0.02, 0.08, 5.0, 20.0])) - world.loop.time()))
+        await asyncio.sleep(max(0.0, 60.0 * bar + float(rng.choice([-0.3, 0.02, 0.08, 5.0, 20.0])) - world.loop.time()))
         users, markets = list(world.venue.streams.user_links), list(world.venue.streams.market_links)
         for user in users:
             user.lose("the connection broke off (simulated)")
@@ -63,6 +65,10 @@ async def _break_off(world: World) -> None:
         back = await world.until(lambda lost_s=lost_s: bool(asked(world, RESTING_ORDERS, lost_s)), SNAPSHOT_S)  # type: ignore[misc]
         if users and not back:
             world.story.violate(f"no snapshot was taken within {SNAPSHOT_S:.0f} s after the connections had broken off")
+        back_s = asked(world, RESTING_ORDERS, lost_s)[0].at_s if back else world.loop.time()
+        early = opened(world, lost_s + HEARD_S, back_s)
+        if users and early:
+            world.story.violate(f"{early[0].client_id} was to open something before the streams could be believed again")
 
 
 def _silent(*parts: Part) -> Make:

@@ -47,8 +47,8 @@ _SQLSTATE_ADVICE = {
 
 _CONSTRAINT_CLASS = "23"
 
-_AWAY_STATES = ("08", "57", "53")
-"""Lost, shutting down or starting, too slow, out of resources."""
+_AWAY_STATES = ("08", "57")
+"""Lost, shutting down or starting, too slow. One that is out of resources says so at once, and may well read on."""
 _AWAY_SQLITE = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_IOERR")
 
 

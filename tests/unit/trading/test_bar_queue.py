@@ -15,7 +15,7 @@ BTC = frozenset({"BTCUSDT"})
 
 
 def queue(done_ms: int = 0) -> BarQueue:
-    return BarQueue(M1, patience_ms=2_000, max_age_ms=15_000, done_ms=done_ms)
+    return BarQueue(M1, patience_ms=2_000, done_ms=done_ms)
 
 
 def test_a_bar_is_due_when_patience_is_over() -> None:
@@ -42,14 +42,24 @@ def test_what_cannot_be_had_is_asked_for_after_growing_pauses() -> None:
     assert [b - a for a, b in pairwise(asked)] == [2_000, 4_000, 8_000, 16_000, 30_000, 30_000]
 
 
-def test_a_late_symbol_is_stepped_again_while_its_bar_is_fresh() -> None:
+def test_a_late_symbol_is_stepped_again_until_the_next_bar_is() -> None:
     bars = queue()
     bars.finished(60_000, BTC, 61_000)
-    assert bars.came_late("BTCUSDT", 60_000, 70_000)
-    assert not bars.came_late("ETHUSDT", 60_000, 70_000)
-    assert not bars.came_late("BTCUSDT", 0, 70_000)
-    assert not bars.came_late("BTCUSDT", 60_000, 75_001)
-    assert (bars.to_repeat(62_999), bars.to_repeat(63_000), bars.to_repeat(75_001)) == (None, 60_000, None)
+    assert bars.came_late("BTCUSDT", 60_000)
+    assert not bars.came_late("ETHUSDT", 60_000)
+    assert not bars.came_late("BTCUSDT", 0)
+    assert (bars.to_repeat(62_999), bars.to_repeat(63_000), bars.to_repeat(118_000)) == (None, 60_000, 60_000)
+    bars.finished(120_000, frozenset(), 121_000)
+    assert bars.to_repeat(123_000) is None
+    assert not bars.came_late("BTCUSDT", 60_000)
+
+
+def test_a_symbol_that_is_lacking_is_never_in_the_way_of_the_next_bar() -> None:
+    bars = queue()
+    for now_ms in (61_000, 63_000, 67_000, 75_000, 91_000, 117_000):
+        bars.finished(60_000, BTC, now_ms)
+    assert bars.to_repeat(118_001) is None
+    assert bars.next_due(122_000) == 120_000
 
 
 def test_a_bar_that_is_decided_is_not_repeated() -> None:
@@ -57,7 +67,7 @@ def test_a_bar_that_is_decided_is_not_repeated() -> None:
     bars.finished(60_000, BTC, 61_000)
     bars.finished(60_000, frozenset(), 64_000)
     assert bars.to_repeat(70_000) is None
-    assert not bars.came_late("BTCUSDT", 60_000, 70_000)
+    assert not bars.came_late("BTCUSDT", 60_000)
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.booleans()), max_size=30))

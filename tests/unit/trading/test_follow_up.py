@@ -42,6 +42,7 @@ class Tended:
     on_check: Callable[[], None] = lambda: None
     """what happens while the lease is looked at"""
     execution: ExecutionParams = PARAMS.execution
+    params: SystemParams = PARAMS
     book: BookState = field(init=False)
     follow_up: FollowUp = field(init=False)
     orders: OrderDesk = field(init=False)
@@ -57,7 +58,7 @@ class Tended:
             executor=executor,
             reconciler=reconciler,
             rules={SYMBOL: RULES},
-            params=PARAMS,
+            params=self.params,
             max_age_ms=MAX_AGE_MS,
             check_lease=lambda: self.on_check(),
             lease=self.lease,
@@ -458,3 +459,17 @@ async def test_the_stop_of_an_entry_that_was_not_booked_in_time_goes_out_under_i
     await desk.finished(tended.orders.settle(await desk.exchange.account(), resting=False))
     assert tended.states() == {"market": "filled", "stop": "open"}
     assert desk.exchange.sent == [stop.client_id]
+
+
+async def test_the_orders_of_an_earlier_process_count_in_the_pace(desk: Any) -> None:
+    pace = replace(PARAMS, risk=replace(PARAMS.risk, max_orders_day=3))
+    before = Tended(desk, params=pace)
+    await before.carried_out(desk.intent(), desk.intent("stop"))
+    assert before.states() == {"market": "filled", "stop": "open"}
+    after = Tended(desk, params=pace)
+    await after.carried_out(desk.intent("more", bar=1), bar=1)
+    await after.carried_out(desk.intent("much", bar=2), bar=2)
+    assert after.states()["more"] == "filled"
+    assert after.states()["much"] == "abandoned"
+    [record] = [record for record in desk.ledger.orders(desk.book) if record.intent.leg == "much"]
+    assert "max_orders_day 3" in record.reason

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from shared.domain.errors import UsageError
-from shared.domain.interval import HOUR_MS
+from shared.domain.interval import DAY_MS, HOUR_MS
 from shared.domain.orders import Account
 from shared.domain.records import HaltKind
 from shared.risk.params import RiskParams
@@ -69,6 +69,20 @@ def test_between_bars_a_level_trips_once_and_nothing_is_stored(desk: Any, marks:
     assert marks.between_bars(desk.start_ms + 2000, account(880), tripped) == []
     assert desk.ledger.halts(desk.book, desk.start_ms + 2000) == []
     assert len(desk.ledger.equity(desk.book)) == 1
+
+
+def test_the_loss_of_the_day_pauses_at_and_between_bars_until_midnight(desk: Any, marks: Marks) -> None:
+    midnight_ms = desk.start_ms + DAY_MS
+    assert desk.start_ms % DAY_MS == 0
+    for hour, equity in ((0, 1000), (20, 1100), (23, 1080)):  # the peak is higher than the start of the day
+        _, in_force = marks.at_close(desk.start_ms + hour * HOUR_MS, account(equity))
+        assert in_force == []
+    tripped = marks.between_bars(midnight_ms - 1800_000, account(949), [])
+    assert [halt.until_ms for halt in tripped if "loss of the day 5.1%" in halt.reason] == [midnight_ms]
+    marks.at_close(midnight_ms, account(1070))  # a new day begins with this
+    assert marks.between_bars(midnight_ms + 1000, account(1050), []) == []
+    _, in_force = marks.at_close(midnight_ms + HOUR_MS, account(1016))
+    assert [halt.until_ms for halt in in_force if "loss of the day" in halt.reason] == [midnight_ms + DAY_MS]
 
 
 def test_after_a_resume_drawdown_is_measured_from_there(desk: Any, marks: Marks) -> None:

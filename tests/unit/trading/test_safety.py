@@ -13,7 +13,7 @@ import pytest
 from live_world import BOOK, LONG, M1, START_MS, World
 
 from shared.adapters.sql import SqlLedger
-from shared.domain.errors import NotAtRest, VenueRejected, VenueUnreachable
+from shared.domain.errors import LedgerUnavailable, NotAtRest, VenueRejected, VenueUnreachable
 from shared.domain.orders import OrderKind, OrderReport, OrderState
 from shared.domain.records import Halt, HaltKind
 from shared.domain.stream import OrderMessage, StreamState
@@ -155,6 +155,26 @@ def test_a_stop_that_was_executed_in_silence_is_known_after_the_next_bar(world: 
         assert w.held() == 0
         await w.until(140.0)
         assert w.venue.user.reconnects
+
+    world.lived(story)
+
+
+def test_a_stop_that_one_table_of_the_ledger_refuses_leaves_nothing_bare(world: World) -> None:
+    """The rest of the ledger takes what it is given, so that it never counts as away for long."""
+
+    async def story(w: World) -> None:
+        def refused(*_: Any) -> Any:
+            raise LedgerUnavailable("another transaction holds a lock")
+
+        await w.until(65.0)
+        w.ledger.add_intents = refused
+        stop_cancelled_by_the_venue(w)
+        await w.until(82.0)
+        assert w.venue.positions["BTCUSDT"].quantity == 0
+        del w.ledger.add_intents
+        await w.until(90.0)
+        assert w.held() == 0
+        assert w.ports().exits.pending() == []
 
     world.lived(story)
 

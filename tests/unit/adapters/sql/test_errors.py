@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy.exc import DatabaseError, IntegrityError, InterfaceError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from shared.adapters.sql.errors import sqlstate, translate, translated
+from shared.adapters.sql.errors import is_away, sqlstate, translate, translated
 from shared.domain.errors import LedgerError, LedgerUnavailable
 
 
@@ -38,6 +38,15 @@ def test_what_makes_postgresql_unavailable(code: str, advice: str) -> None:
     assert advice in str(found)
     assert "the-label" in str(found)
     assert "hunter2" not in str(found)
+
+
+@pytest.mark.parametrize(("code", "is_silent"), [("08006", True), ("57014", True), ("53100", False), ("25006", False)])
+def test_a_refusal_is_no_absence(code: str, is_silent: bool) -> None:
+    error = postgres_error(code)
+    found = translate(error, "the-label")
+    found.__cause__ = error
+    assert isinstance(found, LedgerUnavailable)
+    assert is_away(found) == is_silent
 
 
 @pytest.mark.parametrize("code", ["23505", "23503", "22P02", "42601"])
