@@ -226,6 +226,18 @@ class ExitJournal(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Committed:
+    """What became of a decision that was to be committed; true where it is new."""
+
+    is_new: bool
+    halts: tuple[Halt, ...] = ()
+    """those in force at its commit and at the instant of its decision, oldest first; of a new decision only"""
+
+    def __bool__(self) -> bool:
+        return self.is_new
+
+
+@dataclass(frozen=True, slots=True)
 class BookState:
     """A book as the ledger knows it at one moment; each part is what the `Ledger` method of its name returns."""
 
@@ -254,11 +266,11 @@ class Ledger(Protocol):
 
     def commit_decision(
         self, decision: Decision, intents: Sequence[OrderIntent], lease: Lease, point: EquityPoint | None = None
-    ) -> bool:
+    ) -> Committed:
         """Store a decision, its order intents and the equity `point` that they were sized with in one transaction.
 
-        False, and nothing is written, where the decision is already there. Raises `LeaseLost` where the lease's token is
-        not the newest.
+        Tells in the same breath which halts are in force. Where the decision is already there nothing is written. Raises
+        `LeaseLost` where the lease's token is not the newest.
         """
         ...
 
@@ -277,6 +289,13 @@ class Ledger(Protocol):
 
     def decisions(self, book: str, *, symbol: str | None = None, since_ms: int = 0, limit: int | None = None) -> list[Decision]:
         """Decisions, oldest first; with `limit` the newest ones."""
+        ...
+
+    def origin(self, book: str, symbol: str, *, is_long: bool) -> Decision | None:
+        """The newest decision that was carried out, wholly or in part, and whose stop protects a long (else a short) position.
+
+        Asked while a position is bare: its cost does not grow with the age of the position or the size of the book.
+        """
         ...
 
     def order(self, client_id: str) -> OrderRecord | None:

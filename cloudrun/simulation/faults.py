@@ -6,6 +6,7 @@ After `until_s` nothing goes wrong any more: the quiet period in which everythin
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
@@ -236,6 +237,12 @@ class Faults:
         """A part fails that the plan did not name: what happens in the world has decided when."""
         self.plan = replace(self.plan, windows=(*self.plan.windows, window))
         self._windows.setdefault(window.part, []).append(window)
+
+    def fail(self, match: str, effect: Effect) -> Callable[[], None]:
+        """Requests fail that the plan did not name (`Rule.match`), until what this returns is called."""
+        counter = _Counter(Rule(match, effect, times=10**9))
+        self._rules.append(counter)
+        return lambda: self._rules.remove(counter)
 
     def happens(self, rate: float, now_s: float) -> bool:
         """Whether a fault of this rate strikes now."""

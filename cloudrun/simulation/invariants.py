@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
+from cloudrun.exchange.auth import DEFAULT_WINDOW_MS
 from cloudrun.simulation.bans import Bans
 from cloudrun.simulation.exposure import Exposure, covered
 from cloudrun.simulation.process import Process
@@ -91,6 +92,8 @@ class Watch:
                 self.story.violate(f"{client_id} was sent without an intent in the ledger")
             return
         self.orders_sent += 1
+        if now_ms - int(params.get("timestamp", now_ms)) > int(params.get("recvWindow", DEFAULT_WINDOW_MS)):
+            return  # held up after its approval: it dies at the venue, which is what its time is for
         if record.state.is_final:
             self.story.violate(f"{client_id} was sent although the ledger calls it {record.state}")
         self._check_lease(process.name, record.intent, "sent")

@@ -36,7 +36,7 @@ once, until it answers again"""
 _READS = frozenset(
     {"decision", "decisions", "order", "orders", "fills", "positions", "funding", "equity", "last_equity", "regimes"}
     | {"last_regime", "halts", "unpublished_events", "arrivals", "emergencies", "heartbeats", "agent_log", "trades", "books"}
-    | {"book_state", "pause_until_ms", "set_aside_events", "peak_forgotten_ms"}
+    | {"book_state", "origin", "pause_until_ms", "set_aside_events", "peak_forgotten_ms"}
 )
 _OF_ROWS = frozenset({"add_fills", "add_funding"})
 """changes that are none where they are given no rows"""
@@ -157,12 +157,12 @@ class _Connection(Connection):
         super().__init__(*rest)
         self._process = process
 
-    async def change(self, endpoint: Endpoint, parameters: Mapping[str, Any]) -> Any:
+    async def change(self, endpoint: Endpoint, parameters: Mapping[str, Any], *, may_be_late: bool = False) -> Any:
         """As the real one."""
         self._process.touch(f"signing: {endpoint.action}")
         if self._process.stopped:
             await asyncio.sleep(0)  # it stays here
-        return await super().change(endpoint, parameters)
+        return await super().change(endpoint, parameters, may_be_late=may_be_late)
 
 
 CLIENTS = Clients()

@@ -27,7 +27,7 @@ def world_of(seed: int, mode: Mode | None = None) -> WorldSpec:
         return _sparse(seed, rng)
     count = int(rng.choice([1, 2, 3], p=[0.5, 0.4, 0.1]))
     bars = int(rng.integers(4, 7))
-    spec = WorldSpec(seed, bars=bars, quiet_bars=QUIET_BARS)
+    faults_end_s = WorldSpec(seed, bars=bars).faults_end_s
     shape = MarketShape(
         sigma=float(rng.choice([0.001, 0.002, 0.005])),
         jump_rate=float(rng.choice([0.0, 0.05, 0.2])),
@@ -39,10 +39,10 @@ def world_of(seed: int, mode: Mode | None = None) -> WorldSpec:
     chosen = mode or drawn
     # Only a trader watches an order that fills for seconds; at the venue a market order is final when it is answered.
     shallow = rng.random() < 0.3 and chosen is Mode.STREAM
-    return WorldSpec(
+    spec = WorldSpec(
         seed=seed,
         mode=chosen,
-        plan=random_plan(rng, spec.faults_end_s),
+        plan=random_plan(rng, faults_end_s),
         symbols=tuple(SYMBOLS[i] for i in sorted(rng.choice(len(SYMBOLS), count, replace=False))),
         bars=bars,
         quiet_bars=QUIET_BARS,
@@ -56,6 +56,8 @@ def world_of(seed: int, mode: Mode | None = None) -> WorldSpec:
         standby=bool(rng.random() < 0.15),
         execution=_execution(rng),
     )
+    # Nobody looks after slices between the steps of a loop: as in `ost paper`, there are none.
+    return replace(spec, execution=ExecutionParams()) if chosen is Mode.LOOP else spec
 
 
 def _execution(rng: np.random.Generator) -> ExecutionParams:

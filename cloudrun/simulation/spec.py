@@ -61,6 +61,8 @@ class WorldSpec:
     habits: Habits = field(default_factory=Habits)
     risk: RiskParams = field(default_factory=RiskParams)
     execution: ExecutionParams = field(default_factory=ExecutionParams)
+    max_decision_age: float = SystemParams.max_decision_age
+    """part of a bar within which its decision may be carried out"""
     depth: Depth | None = None
     """how much a market order can take at once"""
     standby: bool = False
@@ -81,7 +83,10 @@ class WorldSpec:
         if self.real_analyst:
             regime = RegimeParams(train_bars=800, min_train_bars=500, burn_in_bars=200)
             return SystemParams(regime=regime, risk=self.risk, execution=self.execution)
-        return SimulatedParams(strategy=StrategyParams(minimum_stop=0.004), risk=self.risk, execution=self.execution)
+        strategy = StrategyParams(minimum_stop=0.004)
+        return SimulatedParams(
+            strategy=strategy, risk=self.risk, execution=self.execution, max_decision_age=self.max_decision_age
+        )
 
     @property
     def faults_end_s(self) -> float:

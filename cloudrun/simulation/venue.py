@@ -38,10 +38,21 @@ class ObservedDesk(Desk):
 
     def execute(self, command: str, params: dict[str, str]) -> Any:
         """Apply a command and tell of it."""
+        self._forget_ended(params)
         reply = super().execute(command, params)
         if self.on_command is not None and command != "advance":
             self.on_command(self.sender, command, params, reply)
         return reply
+
+
+    def _forget_ended(self, params: dict[str, str]) -> None:
+        """A client id is taken only while its order is open, as at the real venue: what is sent twice is executed twice."""
+        account = self.engine.core.account
+        order_id, algo_id = params.get("newClientOrderId", ""), params.get("clientAlgoId", "")
+        if account.by_client.get(order_id) not in (None, *account.open_orders):
+            del account.by_client[order_id]
+        if "side" in params and account.algo_by_client.get(algo_id) not in (None, *account.open_algos):
+            del account.algo_by_client[algo_id]
 
 
 class Venue:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from shared.domain.errors import ConfigError, UsageError
+from shared.domain.errors import ConfigError, UsageError, VenueUnreachable
 from shared.domain.interval import Interval
 
 if TYPE_CHECKING:
@@ -122,13 +122,13 @@ def refuse_another(ledger: Ledger, name: str, settings: Settings) -> None:
 def settings_of_book(record: BookRecord, settings: Settings) -> Settings:
     """The settings that reach the venue of a book: mode, server, symbols and interval are the book's own.
 
-    Raises `ConfigError` where the book trades real money and the settings do not say the same, and where its paper exchange
-    runs only while somebody trades it.
+    Raises `ConfigError` where the book trades real money and the settings do not say the same, `VenueUnreachable` where its
+    paper exchange runs only while somebody trades it.
     """
     from shared.config.settings import Mode
 
     if has_own_exchange(record):
-        raise ConfigError(
+        raise VenueUnreachable(
             f"nobody trades the book {record.book}, and its paper exchange runs only while somebody does; start `ost live` "
             "with the settings of the book"
         )

@@ -9,7 +9,7 @@ import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from shared.domain.errors import ConfigError, LeaseLost, LedgerUnavailable, OstError
+from shared.domain.errors import ConfigError, LeaseLost, LedgerUnavailable, OstError, VenueUnreachable
 from shared.trading.emergency_log import emergency_id
 
 if TYPE_CHECKING:
@@ -24,10 +24,10 @@ Say = Callable[[str], None]
 
 
 def book_time_ms(ledger: Ledger, record: BookRecord, clock: Clock) -> int:
-    """Now, in the time that the book lives in: a book on a paper exchange has that of its newest bar."""
+    """Now, in the time that the book lives in: on a paper exchange just after its newest bar, which was decided already."""
     if record.settings.get("simulated") or "market_hash" in record.settings:
         last = ledger.last_equity(record.book)
-        return record.created_ms if last is None else last.time_ms
+        return record.created_ms if last is None else last.time_ms + 1
     return clock.now_ms()
 
 
@@ -83,14 +83,14 @@ async def _run_here(
 
 
 def _reachable(record: BookRecord, settings: Settings) -> LiveBook:
-    """The book at a venue that runs without its trader. Raises `ConfigError` where there is none."""
+    """The book at a venue that runs without its trader. Raises `ConfigError` or `VenueUnreachable` where there is none."""
     from shared.cli.books import settings_of_book
     from shared.cli.live_book import external_book
 
     try:
         return external_book(settings_of_book(record, settings))
-    except ConfigError as error:
-        raise ConfigError(f"{error}. The halt stays: a trader of the book closes it before anything else") from None
+    except (ConfigError, VenueUnreachable) as error:
+        raise type(error)(f"{error}. The halt stays: a trader of the book closes it before anything else") from None
 
 
 async def _protocol(

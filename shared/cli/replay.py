@@ -128,6 +128,11 @@ def _no_candles(record: BookRecord, settings: Settings, frozen: Path, lake: Path
         return f"the candles of the book {record.book} are gone: expected them in {frozen}; keep that folder to replay a book"
     interval = Interval.parse(str(record.settings["interval"]))
     since_ms = max(0, record.created_ms - settings.system.window_bars(interval) * interval.ms)
+    if record.settings.get("mode") == "paper":
+        return (
+            f"{lake} has no candles of the paper exchange that the book {record.book} traded on: copy them there from the folder "
+            "that it was served from (`--market`)"
+        )
     return (
         f"the candles of a venue are not kept while a book trades on them, and {lake} has none; fetch them first: ost backfill "
         f"--interval {interval} --symbols {','.join(map(str, record.settings['symbols']))} --since {format_ms(since_ms)[:10]}"

@@ -181,13 +181,15 @@ class Settings(BaseModel):
 
     @model_validator(mode="after")
     def _no_order_outlives_its_denial(self) -> Self:
-        least_s = self.exchange.order_window_ms / 1000 + _ORDER_MARGIN_S
-        if self.execution.resend_grace_s < least_s:
-            raise ValueError(
-                f"execution.resend_grace_s is {self.execution.resend_grace_s:g}; expected at least {least_s:g}: the venue may "
-                f"take an order up to exchange.order_window_ms ({self.exchange.order_window_ms}) after it was signed, and one "
-                "that is called missing before that could be sent twice"
-            )
+        for grace, window in (("resend_grace_s", "order_window_ms"), ("closing_grace_s", "receive_window_ms")):
+            given_s, window_ms = getattr(self.execution, grace), getattr(self.exchange, window)
+            least_s = window_ms / 1000 + _ORDER_MARGIN_S
+            if given_s < least_s:
+                raise ValueError(
+                    f"execution.{grace} is {given_s:g}; expected at least {least_s:g}: the venue may take an order up to "
+                    f"exchange.{window} ({window_ms}) after it was signed, and one that is called missing before that could be "
+                    "sent twice"
+                )
         return self
 
     @property

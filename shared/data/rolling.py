@@ -14,6 +14,7 @@ machine-code twins in `rolling_compiled.py`, which give the same bits.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -31,6 +32,20 @@ _NEGLIGIBLE = 1e-12
 def window_mean(values: FloatArray, bars: int) -> FloatArray:
     """Mean of the last `bars` values; (n,) -> (n,), NaN in the first `bars - 1` rows and where a value of the window is NaN."""
     return _moments(values, bars, order=1)[0]
+
+
+def window_means(columns: Sequence[FloatArray], bars: int) -> list[FloatArray]:
+    """`window_mean` of several columns of the same length: the same bits, with the numpy calls of one where they are short."""
+    rows = len(columns[0])
+    if takes_twin(rows) or rows < bars:
+        return [window_mean(values, bars) for values in columns]
+    space = -(-rows // bars) * bars  # every column begins with a block of its own
+    joined = np.zeros(len(columns) * space)
+    for start, values in enumerate(columns):
+        joined[start * space : start * space + rows] = values
+    means = _moments_in_chunks(joined, bars, order=1)[0].reshape(len(columns), space)[:, :rows]
+    means[:, : bars - 1] = np.nan  # windows that reach into the column before
+    return list(means)
 
 
 def window_mean_std(values: FloatArray, bars: int) -> tuple[FloatArray, FloatArray]:
@@ -76,6 +91,8 @@ def _moments(values: FloatArray, bars: int, order: int) -> list[FloatArray]:
 def _moments_in_chunks(values: FloatArray, bars: int, order: int) -> list[FloatArray]:
     """`_moments` in numpy."""
     count = -(-len(values) // bars)
+    if 0 < count * bars <= _CHUNK_VALUES:
+        return _moments_at_once(values, bars, order)
     padded = np.zeros(count * bars)  # the zeros complete the last block; no window that is returned reaches them
     padded[: len(values)] = values
     blocks = padded.reshape(count, bars)
@@ -83,15 +100,36 @@ def _moments_in_chunks(values: FloatArray, bars: int, order: int) -> list[FloatA
     step = max(1, _CHUNK_VALUES // bars)
     for start in range(0, count, step):
         chunk = blocks[max(start - 1, 0) : start + step]
-        # Both directions in one array: on the short windows of live trading the number of numpy calls is the cost.
-        both = _cumulative(np.concatenate([chunk, chunk[:, ::-1]]), order)
-        heads, tails = [part[: len(chunk)] for part in both], [part[len(chunk) :, ::-1] for part in both]
+        heads = _cumulative(chunk, order)
+        tails = [part[:, ::-1] for part in _cumulative(chunk[:, ::-1], order)]
         merged = _merge([tail[:-1, 1:] for tail in tails], [head[1:, :-1] for head in heads], bars)
         first = max(start, 1)
         for result, across, head in zip(results, merged, heads, strict=True):
             result[first : start + step, :-1] = across
             result[start : start + step, -1] = head[len(head) - len(result[start : start + step]) :, -1]
     return [result.ravel()[: len(values)] for result in results]
+
+
+def _moments_at_once(values: FloatArray, bars: int, order: int) -> list[FloatArray]:
+    """`_moments_in_chunks` of one chunk: on the short windows of live trading the number of numpy calls is the cost.
+
+    A window that ends at row e is the tail of a block from row e - bars + 1 on and the head of a block up to row e: in flat
+    arrays all of them are one row after the other.
+    """
+    count = -(-len(values) // bars)
+    length = count * bars
+    both = np.zeros(2 * length)  # both directions in one array
+    both[: len(values)] = values
+    both[length:] = both[length - 1 :: -1]
+    moments = [part.reshape(-1) for part in _cumulative(both.reshape(-1, bars), order)]
+    heads = [part[:length] for part in moments]
+    tails = [part[: length - 1 : -1] for part in moments]
+    merged = _merge([tail[: length - bars + 1] for tail in tails], [head[bars - 1 :] for head in heads], bars, count)
+    for across, head in zip(merged, heads, strict=True):
+        across[::bars] = head[bars - 1 :: bars]  # windows that are one whole block
+        head[bars - 1 :] = across
+        head[: bars - 1] = np.nan
+    return [head[: len(values)] for head in heads]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +147,11 @@ class _Weights:
 
 
 @lru_cache(maxsize=64)
-def _weights(bars: int) -> _Weights:
+def _weights(bars: int, count: int = 0) -> _Weights:
+    """Of the windows across two blocks; with `count` blocks, of all windows in them, from the first one on."""
     head = np.arange(1.0, bars)
+    if count:
+        head = np.tile(np.arange(1.0, bars + 1), count)[bars - 1 :]
     tail = bars - head
     both = tail * head
     return _Weights(np.arange(1.0, bars + 1), head, tail, head / bars, both / bars, both * (tail - head) / bars**2)
@@ -135,9 +176,9 @@ def _cumulative(blocks: FloatArray, order: int) -> list[FloatArray]:
     return moments
 
 
-def _merge(tails: list[FloatArray], heads: list[FloatArray], bars: int) -> list[FloatArray]:
+def _merge(tails: list[FloatArray], heads: list[FloatArray], bars: int, count: int = 0) -> list[FloatArray]:
     """Moments of the windows that are a tail of a block (`bars` - 1, …, 1 values) and the head of the next (1, …)."""
-    weights = _weights(bars)
+    weights = _weights(bars, count)
     n_head, n_tail = weights.head, weights.tail
     delta = heads[0] - tails[0]
     merged = [tails[0] + delta * weights.first]

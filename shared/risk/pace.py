@@ -19,6 +19,11 @@ class OrderPace:
         """One more order."""
         self._sent_ms.append(now_ms)
 
+    def not_sent(self, sent_ms: int) -> None:
+        """The order of that instant never reached the venue: it is none, however often it is tried."""
+        if sent_ms in self._sent_ms:
+            self._sent_ms.remove(sent_ms)
+
     def recent(self, now_ms: int) -> tuple[int, int]:
         """Orders within the last minute and within the last 24 hours."""
         while self._sent_ms and self._sent_ms[0] <= now_ms - DAY_MS:

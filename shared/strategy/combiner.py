@@ -7,6 +7,7 @@ score against its sign.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
@@ -18,8 +19,11 @@ def combine(parts: Iterable[tuple[FloatArray, FloatArray | float]], length: int)
 
     Parts are added one after the other, in their order: a row cannot depend on how many rows there are.
     """
-    total, scale = np.zeros(length), np.zeros(length)
+    total = np.zeros(length)
+    scale: Any = 0.0  # stays a number where all weights are numbers
     for scores, weight in parts:
         total += scores * weight
-        scale += np.abs(weight)
+        scale += abs(weight)
+    if not isinstance(scale, np.ndarray):
+        return total / scale if scale > 0 else np.zeros(length)
     return np.divide(total, scale, out=np.zeros(length), where=scale > 0)

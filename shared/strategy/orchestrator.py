@@ -90,8 +90,8 @@ def consensus(frame: Frame, probabilities: FloatArray, params: StrategyParams) -
         reading = agent.read(frame, params)
         votes[row] = agent.generate_signal(reading, alphas, params)
         ready[row] = reading.ready
-        active[row] = agent.should_trade(reading, probabilities, params)
         likely = agent.regime_probability(probabilities, params)
+        active[row] = agent.should_trade(ready[row], likely, params)
         raw[row] = np.where(active[row], agent.settings(params).share * reading.conviction * likely, 0.0)
     score = combine(zip(votes, raw, strict=True), len(frame))
     total = raw.sum(axis=0)

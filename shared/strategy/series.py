@@ -40,7 +40,13 @@ def in_atr(distance: FloatArray, frame: Frame) -> FloatArray:
         from shared.strategy import series_compiled
 
         return series_compiled.in_atr(distance, atr, frame["close"], STILL)
-    return np.where(np.isnan(atr), np.nan, ratio(distance, np.where(atr > STILL * frame["close"], atr, 0.0)))
+    moving = frame.derived("moving_atr", lambda: np.where(atr > STILL * frame["close"], atr, 0.0))
+    return np.where(np.isnan(atr), np.nan, ratio(distance, moving))
+
+
+def or_zero(values: FloatArray) -> FloatArray:
+    """Values, 0 where they are NaN."""
+    return np.where(np.isnan(values), 0.0, values)
 
 
 def ramp(values: FloatArray, low: float, high: float) -> FloatArray:

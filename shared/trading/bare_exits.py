@@ -1,4 +1,4 @@
-"""Exits while the ledger is away: what of the book's own position no stop of its own covers is closed, and nothing else.
+"""Exits without ledger or executions: what of the book's own position no own stop covers is closed, and nothing else.
 
     own position (`own_position.py`), no more than lies at the venue - own stops of the closing side = what is bare
 
@@ -11,10 +11,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from decimal import Decimal
 
-from shared.domain.errors import DataError, VenueError
+from shared.domain.errors import DataError, LedgerUnavailable, VenueError
 from shared.domain.money import ZERO
 from shared.domain.orders import Account, OrderKind, OrderReport
 from shared.trading.emergency_exits import EmergencyExits
+from shared.trading.holdings import filled
 from shared.trading.inquiry import Inquiries
 from shared.trading.session import LivePorts, Session, SessionSpec
 
@@ -26,6 +27,8 @@ class BareExits:
 
     def __init__(self, ports: LivePorts, spec: SessionSpec, session: Session) -> None:
         self._session = session
+        self._ledger = ports.ledger
+        self._book = spec.book
         self._exits = EmergencyExits(
             exchange=session.exchange,
             ledger=ports.ledger,
@@ -66,9 +69,16 @@ class BareExits:
             return ZERO
         try:
             held = await own.now(symbol)
-        except DataError:  # executions that cannot be read: what was held when they could
-            held = own.noted(symbol)
+        except DataError:
+            held = self._unread(symbol)
         if held * there <= 0:
             return ZERO
         bare = min(abs(held), abs(there)) - own.covered(symbol, held, resting)
         return max(bare, ZERO).copy_sign(held)
+
+    def _unread(self, symbol: str) -> Decimal:
+        """What is held where executions cannot be read: what the orders have filled, else what was held when they could."""
+        try:
+            return filled(self._ledger, self._book, symbol)
+        except LedgerUnavailable:
+            return self._session.reconciler.own.noted(symbol)

@@ -68,14 +68,14 @@ class Decider:
         ledger and lease raise, after every order that was begun has come to its end: of several errors the gravest one,
         with the others as notes.
         """
-        all_decided, asked_ms = asyncio.Event(), self._clock.now_ms()
+        all_decided = asyncio.Event()
         decisions: list[Decision] = []
         sent: list[asyncio.Task[list[Fill]]] = []
         try:
             for asset in self._spec.universe:
                 if only is not None and asset.symbol not in only:
                     continue
-                decision, move = self._decided(asset, point, halts, asked_ms, problems)
+                decision, move = self._decided(asset, point, halts, problems)
                 if decision is not None:
                     decisions.append(decision)
                 if move is not None and move.intents:
@@ -84,6 +84,7 @@ class Decider:
                 await asyncio.sleep(0)  # the order goes out, and the lease is renewed, while the next asset is analysed
             self._marks.store()
         except BaseException as error:
+            self._book.changed()  # a decision may stand although its commit has failed
             worst = gravest([error, *_failures(await _ended(sent, all_decided))])
             if worst is error:
                 raise
@@ -95,7 +96,7 @@ class Decider:
         return decisions, [fill for outcome in ended if isinstance(outcome, list) for fill in outcome]
 
     def _decided(
-        self, asset: Asset, point: EquityPoint, halts: list[Halt], asked_ms: int, problems: dict[str, str]
+        self, asset: Asset, point: EquityPoint, halts: list[Halt], problems: dict[str, str]
     ) -> tuple[Decision | None, Move | None]:
         """The decision of one asset, committed with its orders; what is wrong with the asset goes to `problems`."""
         symbol, bar_close_ms = asset.symbol, point.time_ms
@@ -110,12 +111,15 @@ class Decider:
                 return None, None
             made = leaving
         decision, intents = made
-        is_new = self._ledger.commit_decision(decision, intents, self._lease(), self._marks.unstored)
+        asked_ms = self._clock.now_ms()
+        committed = self._ledger.commit_decision(decision, intents, self._lease(), self._marks.unstored)
         self._marks.unstored = None
-        if not is_new:
+        if not committed.is_new:
             # A step that was cut off is done again: its decision stands, and its orders were settled before this line.
             return self._ledger.decision(decision.id) or decision, None
-        return decision, Move(symbol, intents, point.equity, to_decimal(decision.price), bar_close_ms, halts, asked_ms)
+        return decision, Move(
+            symbol, intents, point.equity, to_decimal(decision.price), bar_close_ms, committed.halts, asked_ms
+        )
 
     def _analysed(self, asset: Asset, bar_close_ms: int, problems: dict[str, str]) -> Analysis | None:
         if asset.symbol in problems:

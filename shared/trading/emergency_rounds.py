@@ -20,6 +20,7 @@ from shared.trading.emergency_log import EmergencyLog
 from shared.trading.emergency_orders import EmergencyOrders, Tries
 from shared.trading.execution import Executor
 from shared.trading.holdings import Holdings
+from shared.trading.proven_rules import proven_rules
 
 LAG_S = 10.0
 """How long a position may differ from the executions that are known of it before it is taken for somebody else's"""
@@ -133,7 +134,15 @@ class EmergencyRounds:
     async def _rules_of(self, symbol: str) -> SymbolRules | None:
         if symbol not in self._rules:
             self._rules.update(await self._tries.asked(f"the rules of {symbol}", self._exchange.rules([symbol])) or {})
-        return self._rules.get(symbol)
+        return self._rules.get(symbol) or self._proven(symbol)
+
+    def _proven(self, symbol: str) -> SymbolRules | None:
+        """An emergency does not wait for what only says how finely may be ordered."""
+        try:
+            return proven_rules(symbol, self._ledger.orders(self._book))
+        except LedgerUnavailable as error:
+            self._tries.without_ledger(error)
+            return None
 
     # --- the end -----------------------------------------------------------------------------------------------------------
 

@@ -28,6 +28,7 @@ from shared.domain.records import Arrival, Halt, Lease
 from shared.domain.stream import QuoteMessage
 from shared.ports import Clock, Exchange, Ledger
 from shared.risk.approval import ApprovedOrder
+from shared.risk.pace import OrderPace
 from shared.trading.doubts import Doubts
 from shared.trading.execution_params import ExecutionParams as ExecutionParams
 from shared.trading.inquiry import LONGEST_PAUSE_S, Answer, Inquiries
@@ -68,6 +69,8 @@ class Executor:
         self._quote: Quote = quote or _no_quote
         self._lease = lease
         self._inquiries = Inquiries(exchange, clock, params)
+        self.pace = OrderPace()
+        """orders that open or increase and did not fail on their way to the venue"""
         self._unsent: dict[str, _Unsent] = {}
         """by client id: what this process has tried to send and what certainly did not reach the venue"""
         self._begun: set[str] = set()
@@ -85,12 +88,16 @@ class Executor:
         """
         intent = order.intent
         sent_ms, mid = self._clock.now_ms(), self._mid(intent)
-        self._inquiries.forget(intent.client_id)  # what was denied before says nothing about an order that is sent now
+        self._inquiries.sent(intent.client_id, order.approved_ms)
         self._begun.add(intent.client_id)
+        if not intent.reduce_only:
+            self.pace.sent(sent_ms)
         try:
             report = await self._exchange.send(order)
         except (VenueUnreachable, RateLimited) as error:
             # It stays an INTENT: a later settlement sends it while its bar is fresh.
+            if not intent.reduce_only:
+                self.pace.not_sent(sent_ms)
             self._not_sent(intent, error)
             record = OrderRecord(intent, OrderState.INTENT)
             if again is None or not isinstance(error, ClockRefused):
@@ -98,15 +105,17 @@ class Executor:
             return await self.settle(record, again)
         except OutcomeUnknown as error:
             self._log("warning", f"the outcome of {intent.client_id} is unknown: {error}")
-            record = self._advanced(_report(intent, OrderState.UNKNOWN, str(error)))
+            record = self._ledger.advance_order(_report(intent, OrderState.UNKNOWN, str(error)))
             self._arrived(intent, price, mid, sent_ms, answered=False)
+            self._begun.discard(intent.client_id)
             return await self.settle(record, None, patience_s=self._params.answer_patience_s)
         except VenueRejected as error:
             report = _report(intent, OrderState.REJECTED, str(error))
             self._doubt(intent, error)
         self._forget(intent.client_id)
-        record = self._advanced(report)
+        record = self._ledger.advance_order(report)
         self._arrived(intent, price, mid, sent_ms, answered=True)
+        self._begun.discard(intent.client_id)  # last: where one of these fails, whoever holds an older record asks first
         return record
 
     def may_be_out(self, client_id: str) -> bool:
@@ -124,8 +133,10 @@ class Executor:
         found: OrderReport | Answer = Answer.MISSING
         unsent = self._unsent.get(intent.client_id) if record.state is OrderState.INTENT else None
         if unsent is None:
-            since_ms = None if record.state is OrderState.OPEN else max(intent.created_ms, intent.due_ms)
-            found = await self._inquiries.look_up(intent, patience_s, since_ms)
+            if record.state is OrderState.OPEN:
+                found = await self._inquiries.look_up(intent, patience_s, rests=True)
+            else:
+                found = await self._inquiries.look_up(intent, patience_s, max(intent.created_ms, intent.due_ms))
         if isinstance(found, OrderReport):
             self._forget(intent.client_id)
             return self._advanced(found)

@@ -13,6 +13,9 @@ class ExecutionParams:
 
     resend_grace_s: float = 4.0
     """seconds between the two "does not exist" answers that let an order be sent again; longer than the venue may take it"""
+    closing_grace_s: float = 6.5
+    """seconds from the approval of a stop, or of an order that only reduces, in which it does not count as missing either: the
+    venue may take it for longer, for late is better than never there"""
     query_bound_s: float = 60.0
     """age of an order that cannot be looked up at which its symbol is frozen"""
     query_backoff_s: float = 0.5

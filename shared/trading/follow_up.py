@@ -53,8 +53,12 @@ class FollowUp:
     async def tend(self, symbols: Iterable[str]) -> bool:
         """One pass over `symbols`; whether everything is at rest. Raises what ledger, lease and venue raise."""
         at_rest = True
-        for symbol in symbols:
-            at_rest = await self._tend(symbol) and at_rest
+        try:
+            for symbol in symbols:
+                at_rest = await self._tend(symbol) and at_rest
+        except BaseException:
+            self._book.changed()  # what has failed may have been written before
+            raise
         return at_rest
 
     async def finish(self, symbols: Iterable[str]) -> bool:
@@ -70,15 +74,30 @@ class FollowUp:
     async def finished(self, client_id: str) -> None:
         """An order has come to its end by a message: what it left unfilled is ordered again while its bar is fresh."""
         record = self._ledger.order(client_id)
-        if record is not None and record.state.is_final:
-            await self._desk.complete(record)
+        try:
+            if record is not None and record.state.is_final:
+                await self._desk.complete(record)
+        finally:
+            self._book.changed()
 
     async def supersede(self, bar_close_ms: int) -> None:
-        """End the slices of decisions before the bar that closed at `bar_close_ms`: a newer one is about to be decided."""
+        """End the slices of decisions before the bar that closed at `bar_close_ms`: a newer one is about to be decided.
+
+        All of them together are asked about for `answer_patience_s`. One that may be out is an open question after that: it is
+        not sent any more, and its symbol takes no new risk until it is answered; the others are decided meanwhile.
+        """
+        self._desk.superseded_ms = bar_close_ms
+        until_ms = self._clock.now_ms() + round(1000 * self._params.answer_patience_s)
         for record in self._book.waiting_slices():
             if record.intent.created_ms >= bar_close_ms:
                 continue
-            await self._give_up(record, f"a newer bar is decided than that of {record.intent.client_id}", patience_s=None)
+            reason = f"a newer bar is decided than that of {record.intent.client_id}"
+            left_s = max(0.0, (until_ms - self._clock.now_ms()) / 1000)
+            settled = await self._give_up(record, reason, patience_s=left_s)
+            if settled.state is OrderState.INTENT:
+                report = OrderReport(record.intent.client_id, record.intent.symbol, OrderState.UNKNOWN, ZERO, reason=reason)
+                self._ledger.advance_order(report)
+                self._book.changed()
 
     async def _tend(self, symbol: str) -> bool:
         for record in self._moving(symbol):
@@ -119,15 +138,16 @@ class FollowUp:
             await self._give_up(record, why_not, patience_s=0.0)
         return []
 
-    async def _give_up(self, record: OrderRecord, reason: str, patience_s: float | None) -> None:
+    async def _give_up(self, record: OrderRecord, reason: str, patience_s: float) -> OrderRecord:
         """End a slice that was not sent. Where it may have been, by a process that was killed before it said so, ask first."""
         intent = record.intent
         untouched = intent.client_id in self._early.get(intent.symbol, ()) and not self._executor.may_be_out(intent.client_id)
         if untouched or intent.due_ms > self._clock.now_ms():
-            self._executor.abandon(intent, reason)
+            settled = self._executor.abandon(intent, reason)
         else:
-            await self._executor.settle(record, _refusal(reason), patience_s=patience_s)
+            settled = await self._executor.settle(record, _refusal(reason), patience_s=patience_s)
         self._book.changed()
+        return settled
 
     async def _look_at_fills(self, record: OrderRecord) -> OrderRecord:
         """Where an order cannot be looked up its executions may still be listed: what they prove is known from then on."""

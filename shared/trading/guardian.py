@@ -85,7 +85,7 @@ class Guardian:
     def look(self) -> None:
         """Write down what has tripped and ask the ledger for all halts. Raises `LedgerUnavailable`."""
         self._write()
-        self._in_force = self._ports.ledger.halts(self._spec.book, self._ports.clock.now_ms())
+        self._read()
         if self.emergency is None:
             self._flat_since = None
 
@@ -117,10 +117,16 @@ class Guardian:
         while self._unwritten:
             self._ports.ledger.set_halt(self._unwritten[0])
             self._in_force.append(self._unwritten.pop(0))
+            self._session.marks.saw(self._in_force, self._ports.clock.now_ms())
+
+    def _read(self) -> None:
+        now_ms = self._ports.clock.now_ms()
+        self._in_force = self._ports.ledger.halts(self._spec.book, now_ms)
+        self._session.marks.saw(self._in_force, now_ms)
 
     def stepped(self) -> None:
         """A bar was stepped: its breakers may have tripped."""
-        self._in_force = self._ports.ledger.halts(self._spec.book, self._ports.clock.now_ms())
+        self._read()
 
     # --- exits -------------------------------------------------------------------------------------------------------------
 

@@ -34,7 +34,7 @@ class Holdings:
         """Signed quantity of a symbol, base units; what cannot be had is written down in `tries`."""
         try:
             booked = await tries.asked(f"the executions of {symbol}", self._reconciler.book_fills(symbol))
-            return self._by_orders(symbol) if booked is None else self._by_ledger(symbol)
+            return filled(self._ledger, self._book, symbol) if booked is None else self._by_ledger(symbol)
         except LedgerUnavailable as error:
             tries.without_ledger(error)
         known = await tries.asked(f"the executions of {symbol}", self._own.now(symbol))
@@ -43,17 +43,18 @@ class Holdings:
     def _by_ledger(self, symbol: str) -> Decimal:
         return self._ledger.positions(self._book).get(symbol, Position(symbol)).quantity
 
-    def _by_orders(self, symbol: str) -> Decimal:
-        """Booked executions, and what orders have filled beyond those of their own."""
-        booked: dict[str | None, Decimal] = defaultdict(Decimal)
-        for fill in self._ledger.fills(self._book, symbol=symbol):
-            booked[fill.client_id] += fill.quantity
-        held = self._by_ledger(symbol)
-        for record in self._ledger.orders(self._book):
-            intent = record.intent
-            if intent.symbol != symbol or record.filled <= booked[intent.client_id]:
-                continue
-            # A stop's executions may be booked under the id of the order that it became: the ledger knows which.
-            known = sum((fill.quantity for fill in self._ledger.fills(self._book, client_id=intent.client_id)), ZERO)
-            held += max(record.filled - known, ZERO) * intent.side.sign
-        return held
+
+def filled(ledger: Ledger, book: str, symbol: str) -> Decimal:
+    """Booked executions of a symbol, and what orders have filled beyond those of their own; signed base units."""
+    booked: dict[str | None, Decimal] = defaultdict(Decimal)
+    for fill in ledger.fills(book, symbol=symbol):
+        booked[fill.client_id] += fill.quantity
+    held = ledger.positions(book).get(symbol, Position(symbol)).quantity
+    for record in ledger.orders(book):
+        intent = record.intent
+        if intent.symbol != symbol or record.filled <= booked[intent.client_id]:
+            continue
+        # A stop's executions may be booked under the id of the order that it became: the ledger knows which.
+        known = sum((fill.quantity for fill in ledger.fills(book, client_id=intent.client_id)), ZERO)
+        held += max(record.filled - known, ZERO) * intent.side.sign
+    return held

@@ -1,10 +1,10 @@
 """What became of an order? Questions to the venue by client id: bounded, backed off, continued where they were broken off.
 
 An order is missing only once the venue has said "does not exist" twice with a grace period between, in which an order that is
-still under way has become too old for the venue to take. Whoever asks may run out of patience; the next one goes on with what
-is known and does not start again. The bound is the age of the question, which a restart knows; it counts only while the venue
-answers other questions. After it an order is asked about once each time, without waiting: what cannot be answered must not hold
-up other orders.
+still under way has become too old for the venue to take; what only closes may be under way for longer. Whoever asks may run out
+of patience; the next one goes on with what is known and does not start again. The bound is the age of the question, which a
+restart knows; it counts only while the venue answers other questions. After it an order is asked about once each time, without
+waiting: what cannot be answered must not hold up other orders.
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ class _Inquiry:
 
     pause_s: float
     since_ms: int
+    dead_ms: int
+    """from when on the venue takes it no more, if it is still under way"""
     attempts: int = 0
     failure: Answer | None = None
     """what the last question came to where it found nothing out, past the bound"""
@@ -53,17 +55,26 @@ class Inquiries:
         self._clock = clock
         self._params = params
         self._open: dict[str, _Inquiry] = {}
+        self._approved_ms: dict[str, int] = {}
+        """by client id: when what this process has sent was approved, which is the time that it was signed with"""
+
+    def sent(self, client_id: str, approved_ms: int | None) -> None:
+        """An order goes out (again): what was denied before says nothing about it."""
+        self.forget(client_id)
+        if approved_ms is not None:
+            self._approved_ms[client_id] = approved_ms
 
     async def look_up(
-        self, intent: OrderIntent, patience_s: float | None = None, since_ms: int | None = None
+        self, intent: OrderIntent, patience_s: float | None = None, since_ms: int | None = None, *, rests: bool = False
     ) -> OrderReport | Answer:
         """The venue's report of an order, or why there is none. Raises what else than silence the venue answers.
 
-        `since_ms` is when its fate became open (default: now), which the bound is measured from.
+        `since_ms` is when its fate became open (default: now), which the bound is measured from. `rests`: the venue had it.
         """
         began_ms, waited_s = self._clock.now_ms(), 0.0
         since_ms = began_ms if since_ms is None else since_ms
-        inquiry = self._open.setdefault(intent.client_id, _Inquiry(self._params.query_backoff_s, since_ms))
+        dead_ms = began_ms if rests else self._dead_ms(intent, began_ms)
+        inquiry = self._open.setdefault(intent.client_id, _Inquiry(self._params.query_backoff_s, since_ms, dead_ms))
         while True:
             wait_s = (inquiry.next_ms - self._clock.now_ms()) / 1000
             if wait_s > 0:
@@ -84,6 +95,13 @@ class Inquiries:
     def forget(self, client_id: str) -> None:
         """The question is answered, by whomever, or was drawn: the next one begins anew."""
         self._open.pop(client_id, None)
+        self._approved_ms.pop(client_id, None)
+
+    def _dead_ms(self, intent: OrderIntent, asked_ms: int) -> int:
+        """From when on the venue takes an order no more; one that another process sent was sent before it is asked about."""
+        if not intent.reduce_only:
+            return asked_ms  # is over within the grace period
+        return self._approved_ms.get(intent.client_id, asked_ms) + round(1000 * self._params.closing_grace_s)
 
     async def _ask(self, intent: OrderIntent, inquiry: _Inquiry) -> OrderReport | Answer | None:
         """One question; `None` where there has to be another one."""
@@ -103,7 +121,7 @@ class Inquiries:
         inquiry.denials += 1
         if inquiry.denials >= 2:
             return Answer.MISSING
-        inquiry.next_ms = self._clock.now_ms() + round(self._params.resend_grace_s * 1000)
+        inquiry.next_ms = max(self._clock.now_ms() + round(self._params.resend_grace_s * 1000), inquiry.dead_ms)
         return None
 
     async def _venue_answers(self) -> bool:

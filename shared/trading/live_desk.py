@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from shared.domain.errors import LedgerUnavailable
+from shared.domain.errors import LedgerError, LedgerUnavailable, OstError
 from shared.domain.interval import DAY_MS
 from shared.domain.records import Heartbeat
 from shared.domain.stream import AccountMessage, BarMessage, OrderMessage, StreamNotice
@@ -25,6 +25,8 @@ from shared.trading.stepper import Stepper
 from shared.trading.tape import Tape
 from shared.trading.trader_params import TraderParams
 from shared.trading.watchdog import Watchdog
+
+START = "start"
 
 
 class LiveDesk:
@@ -50,10 +52,14 @@ class LiveDesk:
         self._stepped_ms: int | None = None
         """close of the bar whose step is to be checked against the venue"""
         self._may_step = False
+        self._unprepared: OstError | None = None
+        """what the beginning was refused with last"""
         self._left: tuple[Callable[[], Awaitable[None]], ...] = ()
         """what the last tick had no time for"""
         self.wants_more = False
         """whether a tick should follow at once"""
+        self.may_end = False
+        """whether the process is about to end and has seen that it leaves nothing bare or half done"""
 
     @property
     def state(self) -> TraderState:
@@ -65,12 +71,31 @@ class LiveDesk:
         return TraderState.DEGRADED if self._health.reason else TraderState.TRADING
 
     async def begin(self) -> None:
-        """After `Session.prepare`: exits of an earlier process are taken over; the streams are believed once they stand."""
+        """Everything is verified and reconciled, and exits of an earlier process are taken over.
+
+        A book that holds nothing is refused with what that raises. What is held is looked after all the same, without new risk,
+        and the beginning is tried again at every tick that is due.
+        """
+        await self._prepare()
+        if self._unprepared and self._session.is_idle:
+            raise self._unprepared
         self._tell()
-        await self._guardian.take_over_exits()
         self._ports.ledger.retry_set_aside(self._spec.book)
         self._attempts.say("info", f"the trader {self._spec.holder} has taken the book over")
         self._every("rules", self._params.rules_refresh_s)
+
+    async def _prepare(self) -> None:
+        try:
+            await self._session.prepare()
+            await self._guardian.take_over_exits()
+        except LedgerError:
+            raise
+        except OstError as error:
+            self._unprepared = error
+            self._attempts.ail(START, str(error))
+        else:
+            self._unprepared = None
+            self._health.recover(START)
 
     async def handle(self, letter: Letter) -> None:
         """One letter to its end. Raises `LeaseLost` and what nobody expects."""
@@ -92,7 +117,8 @@ class LiveDesk:
     async def end(self, reason: str) -> None:
         """The last words: events that wait, and a heartbeat that says why. Never raises for ledger, venue or bus."""
         self.stopping(reason)
-        self._attempts.say("info", f"the trader stops: {self._ending}")
+        left = self._safety.unfinished
+        self._attempts.say("error" if left else "info", f"the trader stops: {self._ending}{left and f', and {left}'}")
         await self._relay()
         await self._beat()
 
@@ -101,6 +127,9 @@ class LiveDesk:
         began_ms = self._clock.now_ms()
         await self._safety.look()
         self._tell()
+        if self._ending and not (self._safety.unfinished or self._safety.waiting):
+            self.may_end = True
+            return
         if self._every("heartbeat", self._params.heartbeat_s):
             await self._beat()
         # Before the streams are looked at: where that fails, a step may still take positions off.
@@ -116,6 +145,8 @@ class LiveDesk:
 
     async def _watch(self) -> None:
         """Streams that are silent or lost, and the reconciliation that restores trust."""
+        if self._unprepared and self._attempts.due(START):
+            await self._attempts.attempt(LEDGER, self._prepare)
         await self._attempts.when_due(VENUE, self._look_at_streams)
 
     async def _look_at_streams(self) -> None:

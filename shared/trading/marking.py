@@ -2,7 +2,8 @@
 
 A point is wallet + open profit at the bar's close. It is stored with the first decision that was sized with it, at the latest
 when the bar is decided, and stands from then on: a step that is done again computes every size from the same number. Between
-bars the account is marked for the breakers only; those marks are not stored.
+bars the account is marked for the breakers only; those marks are not stored. A bar does not ask for halts where a look just
+before it found none: the commit of its decision tells them anew, before anything is sent.
 """
 
 from __future__ import annotations
@@ -15,18 +16,22 @@ from shared.domain.errors import UsageError
 from shared.domain.interval import format_ms
 from shared.domain.orders import Account
 from shared.domain.records import EquityPoint, Halt, next_peak
-from shared.ports import Ledger
+from shared.ports import Clock, Ledger
 from shared.risk.breakers import check_breakers, day_start_equity, equity_at_day_start
 from shared.risk.kelly import kelly_cap
 from shared.risk.params import RiskParams
 from shared.trading.track_record import TrackRecord
 
+UNHALTED_MS = 1500
+"""For so long a book in which nothing was halted is marked and decided as such."""
+
 
 class Marks:
     """The equity points of one book."""
 
-    def __init__(self, ledger: Ledger, book: str, params: RiskParams) -> None:
+    def __init__(self, ledger: Ledger, clock: Clock, book: str, params: RiskParams) -> None:
         self._ledger = ledger
+        self._now_ms = clock.now_ms
         self._book = book
         self._params = params
         points = ledger.equity(book)
@@ -37,6 +42,7 @@ class Marks:
         self.unstored: EquityPoint | None = None
         """the point of the newest bar, until it is in the ledger"""
         self._known_halts: list[Halt] = []
+        self._looked_ms = 0
         self._cap: float | None = None
         self._seen: EquityPoint | None = self._last
         """the newest mark, stored or not: a level is crossed once"""
@@ -64,6 +70,7 @@ class Marks:
         self._day_equity = self._equity_at_day_start(point)
         tripped = check_breakers(self._book, point, self._seen, in_force, self._params, self._day_equity)
         for halt in tripped:
+            self._looked_ms = 0
             self._ledger.set_halt(halt)
             self._ledger.log(self._book, "breaker", "warning", halt.reason, bar_close_ms)
         self._record.add(point)
@@ -99,13 +106,18 @@ class Marks:
             self._cap = kelly_cap(self._record.returns(), self._params)
         return self._cap
 
-    def _halts(self, now_ms: int) -> list[Halt]:
-        """Halts in force. A resume lifts some of them: only then the peak may have been rebased."""
-        in_force = self._ledger.halts(self._book, now_ms)
+    def saw(self, in_force: Sequence[Halt], now_ms: int) -> None:
+        """The halts that the ledger has in force now. A resume lifts some: only then the peak may have been rebased."""
         if in_force != self._known_halts:
-            self._known_halts = in_force
             self._forgotten_ms = self._ledger.peak_forgotten_ms(self._book)
-        return in_force
+            self._known_halts = list(in_force)
+        self._looked_ms = now_ms
+
+    def _halts(self, bar_close_ms: int) -> list[Halt]:
+        now_ms = self._now_ms()
+        if self._known_halts or not 0 <= now_ms - self._looked_ms <= UNHALTED_MS:
+            self.saw(self._ledger.halts(self._book, bar_close_ms), now_ms)
+        return list(self._known_halts)
 
     def _equity_at_day_start(self, point: EquityPoint) -> Decimal:
         last = self._last

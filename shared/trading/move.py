@@ -10,7 +10,7 @@ from shared.domain.orders import OrderIntent
 from shared.domain.records import Halt
 
 HALTS_FRESH_MS = 20
-"""For so long an order goes out under the halts that it was decided under: the ledger was asked in the same breath."""
+"""For so long an order goes out under the halts that it was committed under: the ledger said them in the same breath."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Move:
     """close of the decided bar"""
     bar_close_ms: int
     halts: Sequence[Halt] = ()
-    """those that it was decided under"""
+    """those in force when it was committed"""
     halts_ms: int = 0
     """when the ledger was asked for them"""
 

@@ -68,12 +68,14 @@ class OrderDesk:
         self._available = available
         self._leverage = leverage
         self._limits = OrderLimits.of(params.risk)
-        self._pace = OrderPace(arrival.sent_ms for arrival in ledger.arrivals(name, clock.now_ms() - DAY_MS))
+        executor.pace = OrderPace(arrival.sent_ms for arrival in ledger.arrivals(name, clock.now_ms() - DAY_MS))
         self.rules = dict(rules)
         bench = Workbench(ledger, clock, name, book, executor, reconciler, lambda: self.rules, self.protective, lease)
         self._guard, self._trimmer = Guard(bench, params.execution), Trimmer(bench)
         self.held_back = ""
         """why nothing that opens or increases is sent, whatever was decided; empty where it may be"""
+        self.superseded_ms = max((decision.bar_close_ms for decision in ledger.decisions(name, limit=1)), default=0)
+        """close of the newest bar that was decided: slices of older decisions are not sent any more"""
         self.unwritten: list[Halt] = []
         """halts that are in force though the ledger does not have them yet"""
 
@@ -105,8 +107,7 @@ class OrderDesk:
         finally:
             self._book.in_flight.pop(move.symbol, None)
             self._book.changed()
-        await self._trimmer.trim(move.symbol)
-        await self._guard.protect(move.symbol, stop)
+        await self.protect(move.symbol, stop)
         return fills
 
     async def send_slice(self, intent: OrderIntent) -> None:
@@ -184,10 +185,13 @@ class OrderDesk:
         age_ms = now_ms - max(move.bar_close_ms, intent.due_ms)
         if age_ms > self._max_age_ms and intent.kind is not OrderKind.STOP:
             raise NotApproved(f"the bar of {intent.client_id} closed {age_ms / 1000:.0f} s ago, too long to be sent now")
+        if intent.due_ms and intent.created_ms < self.superseded_ms:
+            raise NotApproved(f"a newer bar is decided than that of {intent.client_id}")
         after = held + intent.quantity * intent.side.sign
-        if self.held_back and not intent.reduce_only and not (held * after >= 0 and abs(after) < abs(held)):
-            raise NotApproved(f"{intent.symbol}: no new risk is taken now ({self.held_back})")
-        minute, day = self._pace.recent(now_ms)
+        held_back = self.held_back or ("its executions cannot be read" if intent.symbol in self._reconciler.unread else "")
+        if held_back and not intent.reduce_only and not (held * after >= 0 and abs(after) < abs(held)):
+            raise NotApproved(f"{intent.symbol}: no new risk is taken now ({held_back})")
+        minute, day = self._executor.pace.recent(now_ms)
         context = OrderContext(
             rules=self.rules[intent.symbol],
             held=held,
@@ -203,13 +207,10 @@ class OrderDesk:
             leverage=self._leverage,
             approved_ms=now_ms,
         )
-        order = approve(intent, context)
-        if not intent.reduce_only:
-            self._pace.sent(now_ms)
-        return order
+        return approve(intent, context)
 
     def _halts(self, move: Move, now_ms: int) -> Sequence[Halt]:
-        """Halts in force: those that the move was decided under where it was decided just now, else the ledger is asked."""
+        """Halts in force: those that the move was committed under where that was just now, else the ledger is asked."""
         known = move.halts_at(now_ms)
         return self._ledger.halts(self._name, now_ms) if known is None else known
 
@@ -234,10 +235,14 @@ class OrderDesk:
         finally:
             self._book.changed()
 
-    async def protect(self, symbol: str) -> bool:
+    async def protect(self, symbol: str, planned: OrderIntent | None = None) -> bool:
         """One pass: no more than was decided, a stop of that size, no stop without a position; whether nothing is left."""
-        await self._trimmer.trim(symbol)
-        return await self._guard.protect(symbol)
+        try:
+            await self._trimmer.trim(symbol)
+            return await self._guard.protect(symbol, planned)
+        except BaseException:
+            self._book.changed()  # what has failed may have been written before
+            raise
 
 
 def _is_partial(record: OrderRecord) -> bool:

@@ -10,9 +10,6 @@ from shared.domain.money import to_decimal
 from shared.domain.orders import OrderKind, OrderRecord
 from shared.ports import Ledger
 
-LOOK_BACK = (50, None)
-"""Decisions that are searched: the newest ones, then all"""
-
 
 @dataclass(frozen=True, slots=True)
 class Origin:
@@ -26,14 +23,10 @@ class Origin:
 
 def find_origin(ledger: Ledger, book: str, symbol: str, held: Decimal) -> Origin | None:
     """The newest decision that was carried out, wholly or in part, and that set a stop on the losing side of `held`."""
-    for limit in LOOK_BACK:
-        for decision in reversed(ledger.decisions(book, symbol=symbol, limit=limit)):
-            if decision.stop_price is None or (decision.stop_price < decision.price) != (held > 0):
-                continue
-            legs = tuple(ledger.orders(book, decision_id=decision.id))
-            if any(leg.filled > 0 for leg in legs if leg.intent.kind is not OrderKind.STOP):
-                return Origin(decision, to_decimal(decision.stop_price), legs)
-    return None
+    decision = ledger.origin(book, symbol, is_long=held > 0)
+    if decision is None or decision.stop_price is None:
+        return None
+    return Origin(decision, to_decimal(decision.stop_price), tuple(ledger.orders(book, decision_id=decision.id)))
 
 
 def newest_decision(ledger: Ledger, book: str, symbol: str) -> Decision | None:

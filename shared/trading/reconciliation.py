@@ -8,10 +8,11 @@ counts: of two answers the later one may be the older. Source: design/failures.m
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
+from shared.domain.errors import DataError, VenueRejected
 from shared.domain.ids import book_tag
 from shared.domain.interval import DAY_MS
 from shared.domain.money import ZERO
@@ -27,6 +28,8 @@ LOOK_AGAIN_S = 2.0
 """pause between the two looks that a difference has to be seen in before it counts"""
 FILL_LOOKS = 5
 """times that the executions of a filled order are asked for"""
+UNKNOWN_SYMBOL = frozenset({-1121, -1122})
+"""codes with which a venue refuses every question about a symbol, and about no other one"""
 LOOK_BACK_MS = DAY_MS
 """How far before the newest known execution the first question of a process begins."""
 
@@ -68,6 +71,8 @@ class Reconciler:
         self.excess = ExcessReport(ledger, clock, book)
         self.own = OwnPosition(exchange, book, since_ms)
         """for when the ledger is away"""
+        self.unread: dict[str, int] = {}
+        """by symbol: since when (ms) what the venue says about it, and about no other one, cannot be read"""
         self.listening = False
         """whether a user stream is believed, which has to tell of every execution"""
         self.unheard: dict[tuple[str, str], int] = {}
@@ -79,14 +84,31 @@ class Reconciler:
             is_resting_stop = record.intent.kind is OrderKind.STOP and record.state is OrderState.OPEN
             if self.abandon_orphan(record) or self._is_waiting(record):
                 continue
-            if record.intent.kind is OrderKind.STOP and record.state is OrderState.INTENT:
-                # Its market leg may be known as filled while the fills are not booked yet: the stop would protect nothing.
-                await self.book_fills(record.intent.symbol)
             if resting or not is_resting_stop:
-                settled = await self._executor.settle(record, approve, patience_s=self._params.answer_patience_s)
-                if settled.filled > 0:
-                    # Booked at once: whether the next order may go out (a stop, say) depends on the position.
-                    await self.book_fills(record.intent.symbol)
+                await self.alone(record.intent.symbol, self._settle_order(record, approve))
+
+    async def _settle_order(self, record: OrderRecord, approve: Approve | None) -> None:
+        if record.intent.kind is OrderKind.STOP and record.state is OrderState.INTENT:
+            # Its market leg may be known as filled while the fills are not booked yet: the stop would protect nothing.
+            await self.book_fills(record.intent.symbol)
+        settled = await self._executor.settle(record, approve, patience_s=self._params.answer_patience_s)
+        if settled.filled > 0:
+            # Booked at once: whether the next order may go out (a stop, say) depends on the position.
+            await self.book_fills(record.intent.symbol)
+
+    async def alone(self, symbol: str, work: Awaitable[object]) -> None:
+        """Work for one symbol, by which no other one is held up: what cannot be read about it freezes it, past a bound."""
+        try:
+            await work
+        except (DataError, VenueRejected) as error:
+            if isinstance(error, VenueRejected) and error.code not in UNKNOWN_SYMBOL:
+                raise
+            now_ms = self._clock.now_ms()
+            if symbol not in self.unread:
+                self._ledger.log(self._book, "reconciliation", "warning", f"{symbol}: {error}", now_ms)
+            since_ms = self.unread.setdefault(symbol, now_ms)
+            if now_ms - since_ms >= self._params.query_bound_s * 1000:
+                self._halt(symbol, "what the venue says about it cannot be read", since_ms=since_ms)
 
     def _is_waiting(self, record: OrderRecord) -> bool:
         """Whether it is a slice whose time has not come."""
@@ -109,8 +131,8 @@ class Reconciler:
     async def settle_positions(self, symbols: Iterable[str], account: Account) -> list[Difference]:
         """Fetch what explains each difference; freeze the symbols where nothing does and return those differences.
 
-        What is left is looked at again after a grace period, with an account that is asked for anew; where executions came
-        meanwhile an order is being filled, the account is older than they are, and the next comparison tells.
+        What is left is looked at again past a grace period. Where executions came meanwhile, an order is being filled and the
+        account is older than they are: the next comparison tells.
         """
         left = await self._differences(list(symbols), account)
         if not left:
@@ -160,6 +182,7 @@ class Reconciler:
         if self.listening:
             self.unheard |= {(symbol, fill.trade_id): self._clock.now_ms() for fill in booked}
         self._complete_ms[symbol] = max([since, *(fill.time_ms for fill in fills)])
+        self.unread.pop(symbol, None)
         return booked
 
     def booked(self, symbol: str, fills: Sequence[Fill]) -> list[Fill]:
@@ -222,15 +245,15 @@ class Reconciler:
         """Positions that differ from `account` after everything that the venue lists was booked."""
         differing = [symbol for symbol in symbols if self._difference(symbol, account) is not None]
         for symbol in differing:
-            await self._settle_stops(symbol)
-            await self.book_fills(symbol)
-        left = [self._difference(symbol, account) for symbol in differing]
+            await self.alone(symbol, self._book_all(symbol))
+        left = [self._difference(symbol, account) for symbol in differing if symbol not in self.unread]
         return [difference for difference in left if difference is not None]
 
-    async def _settle_stops(self, symbol: str) -> None:
+    async def _book_all(self, symbol: str) -> None:
         for record in self._ledger.orders(self._book, unfinished=True):
             if record.intent.symbol == symbol and record.intent.kind is OrderKind.STOP:
                 await self._executor.settle(record, None, patience_s=self._params.answer_patience_s)
+        await self.book_fills(symbol)
 
     def _difference(self, symbol: str, account: Account) -> Difference | None:
         ledger, venue = self._held(symbol), account.position(symbol)

@@ -19,6 +19,8 @@ from shared.trading.session import LivePorts, Session, SessionSpec
 from shared.trading.tape import Tape
 from shared.trading.trader_params import TraderParams
 
+LONGEST_UNREAD_MS = 60_000
+"""between two looks at what is bare while what the venue says about a symbol cannot be read"""
 EMERGENCY, EXITS, DOUBTS = "emergency", "exits without the ledger", "account"
 
 
@@ -84,6 +86,10 @@ class Safety:
     def unfinished(self) -> str:
         """What must not be left alone, in one line; empty where all is protected, and flat if it has to be."""
         found = [f"{symbol} is held without its full stop" for symbol in self.bare]
+        # Past the deadline what is bare of it was closed, or that has failed, which is urgent by itself.
+        lately_ms = self._clock.now_ms() - round(self._deadline_s * 1500)
+        unread = self._session.reconciler.unread.items()
+        found += [f"what the venue says about {symbol} cannot be read" for symbol, since_ms in unread if since_ms > lately_ms]
         if not self.guardian.is_closed:
             found.append(f"the emergency is not over ({self.guardian.reason})")
         urgent = (LEDGER, EMERGENCY, EXITS, DOUBTS, *map(_protection, self._session.symbols))
@@ -103,13 +109,15 @@ class Safety:
             self._attempts.in_doubt = True  # what the streams said meanwhile is not in it
 
     async def _without_ledger(self) -> None:
-        """What has no stop must not wait for the ledger to come back, nor for a table of it that takes nothing."""
+        """What has no stop waits neither for the ledger, or a table of it, nor until what a symbol has done can be read."""
         now_ms = self._clock.now_ms()
         away_ms = now_ms - round(self._attempts.health.lasting_s(LEDGER, now_ms) * 1000)
-        since_ms = min(away_ms, *self._unwritten_ms.values()) if self._unwritten_ms else away_ms
+        unread = self._session.reconciler.unread.values()
+        since_ms = min([away_ms, *self._unwritten_ms.values(), *unread])
         if now_ms - since_ms < self._deadline_s * 1000 or now_ms < self._next_bare_ms:
             return
-        self._next_bare_ms = now_ms + round(self._deadline_s * 500)
+        longest_ms = LONGEST_UNREAD_MS if unread else 0
+        self._next_bare_ms = now_ms + max(round(self._deadline_s * 500), min((now_ms - since_ms) // 2, longest_ms))
         outage = f"ledger-{since_ms}"
 
         async def close() -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from contextlib import suppress
 from decimal import Decimal
 
-from shared.domain.errors import BusUnavailable, LeaseLost, LedgerUnavailable, NotAtRest, NotEnoughData, OstError
+from shared.domain.errors import BusUnavailable, LeaseLost, LedgerError, LedgerUnavailable, NotAtRest, NotEnoughData, OstError
 from shared.domain.interval import format_ms
 from shared.domain.records import Heartbeat
 from shared.trading.analyst import Analyst
@@ -53,13 +53,13 @@ async def run_once(
     request = await _Request.begun(ports, spec, params, analyst)
     try:
         await request.safety.look(mark=False)  # a bar is about to be marked
-        refused: OstError | None = None
+        refused = request.refused
         try:
             report = await request.stepped(await request.newest_close_ms(bar_close_ms))
         except LeaseLost:
             raise
         except OstError as error:  # what was sent before it is looked after first
-            refused = error
+            refused = refused or error
         await request.rested(mark=False)
         if refused is not None:
             raise refused
@@ -73,6 +73,8 @@ async def tend_once(ports: LivePorts, spec: SessionSpec, params: TraderParams, a
     request = await _Request.begun(ports, spec, params, analyst)
     try:
         await request.rested(mark=True)
+        if request.refused is not None:
+            raise request.refused
     finally:
         await request.end()
 
@@ -86,6 +88,8 @@ class _Request:
         self._params = params
         self._session = session
         self._attempts = Attempts(ports.ledger, ports.clock, spec.book, params, "schedule")
+        self.refused: OstError | None = None
+        """what the beginning was refused with: no new risk, and the request fails once what is held was looked after"""
         self._stepper: Stepper | None = None
         tape = Tape(ports.clock, round(params.quote_fresh_s * 1000))
         self.safety = Safety(ports, spec, params, session, tape, self._attempts)
@@ -95,15 +99,27 @@ class _Request:
         """The lease taken and everything reconciled."""
         session = Session.take(ports, spec, analyst)
         try:
-            await session.prepare()
             request = cls(ports, spec, params, session)
-            await request.safety.guardian.take_over_exits()
+            await request.prepare()
             request.safety.guardian.look()
         except BaseException:
             with suppress(LedgerUnavailable):  # it runs out by itself
                 await session.close()
             raise
         return request
+
+    async def prepare(self) -> None:
+        """Raises what the beginning is refused with, unless there is something to look after."""
+        try:
+            await self._session.prepare()
+            await self.safety.guardian.take_over_exits()
+        except LedgerError:
+            raise
+        except OstError as error:
+            if self._session.is_idle:
+                raise
+            self.refused = error
+            self._session.hold_back(str(error))
 
     async def newest_close_ms(self, bar_close_ms: int | None) -> int:
         """Close of the bar to be stepped, by the venue's time: ours may be a little off. Waits for one that closes in a moment.
@@ -149,14 +165,15 @@ class _Request:
         for look in range(1, looks + 1):
             await safety.look(mark=mark)
             over = look == looks or clock.now_ms() >= until_ms
-            if not safety.unfinished and (over or not safety.waiting):
-                agrees = await self._agrees()
+            if not safety.unfinished and (over or not safety.waiting or self.refused is not None):
+                # A request that fails anyway is asked again at once: it waits for nothing but what is bare.
+                agrees = self.refused is not None or await self._agrees()
             if agrees or over:
                 break
             await clock.sleep(LOOK_S)
         await self._publish()
-        left = safety.unfinished or ("" if agrees else "the account is not known to hold what the ledger says")
-        self._beat(left)
+        left = safety.unfinished or ("" if agrees else self._disagreement)
+        self._beat(left or str(self.refused or ""))
         if left:
             self._attempts.say("error", f"not at rest after {self._params.settle_s:g} s: {left}")
             raise NotAtRest(f"after {self._params.settle_s:g} s {left}; ask again at once")
@@ -173,6 +190,11 @@ class _Request:
 
         await self._attempts.when_due(ACCOUNT_CHECK, compare, longest_s=LONGEST_S)
         return same
+
+    @property
+    def _disagreement(self) -> str:
+        reasons = self._attempts.health.reasons
+        return reasons.get(ACCOUNT_CHECK, f"{ACCOUNT_CHECK}: what the account had more was booked just now")
 
     def _held(self) -> dict[str, Decimal]:
         return {symbol: self._session.book.held(symbol) for symbol in self._session.book.held_symbols()}

@@ -14,7 +14,7 @@ from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import replace
 
-from shared.domain.errors import LedgerUnavailable, UsageError
+from shared.domain.errors import LedgerError, LedgerUnavailable, OstError, UsageError
 from shared.domain.interval import Interval
 from shared.domain.money import ZERO, SymbolRules
 from shared.domain.orders import Fill, OrderState
@@ -22,6 +22,7 @@ from shared.domain.records import EquityPoint, Lease
 from shared.domain.stream import AccountMessage, BarMessage, OrderMessage
 from shared.trading.analyst import Analyst
 from shared.trading.lease_holder import LeaseHolder
+from shared.trading.proven_rules import proven_rules
 from shared.trading.session_parts import SessionParts
 from shared.trading.session_types import LivePorts, Ports, Quote, SessionSpec, StepReport
 
@@ -71,11 +72,35 @@ class Session:
         """Verify the account's settings and reconcile before anything is traded.
 
         Raises `UsageError` for unknown symbols, `ReconciliationError` or the `VenueError` tree where the account is not as
-        configured.
+        configured; a book that is not idle is reconciled before that, as far as possible, and takes no new risk.
         """
-        await self.refresh_rules()
-        await self.exchange.prepare(self.symbols, self._spec.leverage)
+        refused: OstError | None = None
+        try:
+            await self.refresh_rules()
+            await self.exchange.prepare(self.symbols, self._spec.leverage)
+        except LedgerError:
+            raise
+        except OstError as error:
+            if self.is_idle:
+                raise
+            refused = error
+            self._make_do()
+            self.hold_back(str(error))
         await self.reconcile(full=True)
+        if refused is not None:
+            raise refused
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether the book holds nothing and no order of it is open: nobody has to look after it."""
+        return not (self.book.held_symbols() or self.book.unfinished())
+
+    def _make_do(self) -> None:
+        """Where the venue has not said what it accepts: what it has accepted before, enough to protect and to close."""
+        orders = self._ports.ledger.orders(self._spec.book)
+        for symbol in self.symbols:
+            if symbol not in self.desk.rules:
+                self.desk.rules[symbol] = proven_rules(symbol, orders)
 
     @classmethod
     async def open(cls, ports: Ports, spec: SessionSpec, analyst: Analyst | None = None, quote: Quote | None = None) -> Session:
@@ -174,8 +199,8 @@ class Session:
             # The market data adapter tells closed bars from the open one by the venue's clock: one question serves all.
             await self.exchange.server_time_ms()
         problems = await self.board.advance(bar_close_ms)
+        await self.follow_up.supersede(bar_close_ms)  # first: what is settled below goes on with slices that are due
         await self._settlement.before_step(trusted=self._streaming)
-        await self.follow_up.supersede(bar_close_ms)
         closes = self.board.closes()
         held_before = bool(self.book.held_symbols())
         point, halts = self.marks.at_close(bar_close_ms, self.account.marked(self.book, closes, self._spec.leverage))

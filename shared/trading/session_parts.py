@@ -39,7 +39,7 @@ class SessionParts:
         self.board = MarketBoard(spec.universe, spec.interval, params.window_bars(spec.interval), ports.market)
         self.book = BookState(ledger, book)
         self.account = AccountState()
-        self.marks = Marks(ledger, book, params.risk)
+        self.marks = Marks(ledger, clock, book, params.risk)
         self.exchange = FencedExchange(ports.exchange, holder.check)
         self.executor = Executor(self.exchange, ledger, clock, book, params.execution, quote, lambda: holder.current)
         self.reconciler = Reconciler(self.exchange, ledger, clock, self.executor, book, since_ms, params.execution)

@@ -58,7 +58,8 @@ class Settlement:
             await self._desk.settle(await self._exchange.account(), resting=False)
         if not (trusted and self._account.known) or differing(self._book, self._account, self._symbols):
             await self.positions()
-        await self._follow_up.tend(self._symbols)
+        for symbol in self._symbols:
+            await self._reconciler.alone(symbol, self._follow_up.tend([symbol]))
 
     async def reconcile(self, *, full: bool) -> None:
         """Orders first, then positions, funding and foreign orders; what nothing explains freezes its symbol.

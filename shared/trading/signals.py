@@ -202,7 +202,7 @@ def recommend_for(
 
 def store_recommendation(ledger: Ledger, decision: Decision, memory: AssetMemory, lease: Lease) -> bool:
     """Store a recommendation and the regime that it saw; whether it was new. Raises `LeaseLost`."""
-    new = ledger.commit_decision(decision, (), lease)
+    new = ledger.commit_decision(decision, (), lease).is_new
     if new and memory.state is not None:
         ledger.record_regimes(decision.book, [memory.state])
     return new

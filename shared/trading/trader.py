@@ -78,6 +78,7 @@ class Trader:
             self._session.end(reason)  # at once: a step that is running opens nothing more
         if self._desk is not None:
             self._desk.stopping(reason)
+        self._mailbox.tick()
 
     async def run(self) -> None:
         """Trade until the end. Raises `LeaseLost`, what a start is refused with, or the error that ended it."""
@@ -118,11 +119,13 @@ class Trader:
         await self._ports.market_stream.open(session.symbols, self._spec.interval)
         self._help(group, self._read_user(), "user stream")
         self._help(group, self._read_market(), "market stream")
-        await session.prepare()
-        desk = self._desk = LiveDesk(self._ports, self._spec, self._params, session, self._tape, self._on_step)
+        desk = LiveDesk(self._ports, self._spec, self._params, session, self._tape, self._on_step)
         await desk.begin()
+        self._desk = desk
+        if self._stop.is_set():
+            desk.stopping(self._stop_reason)
         self._help(group, self._tick(), "timer")
-        while not self._stop.is_set():
+        while not desk.may_end:
             letter = await self._mailbox.take()
             await desk.handle(letter)
             if desk.wants_more:

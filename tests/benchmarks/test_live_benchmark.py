@@ -112,8 +112,9 @@ async def traded(settings: Settings, wire: Wire, start_ms: int, bars: int) -> li
                 continue
         await _until_trading(trader, running)
         for bar_ms in range(start_ms + HOUR_MS, start_ms + (bars + 1) * HOUR_MS, HOUR_MS):
-            wire.stamps()
             clock.follow(bar_ms)
+            await asyncio.sleep(settings.trader.tick_s + 0.1)  # in service a tick has always looked at the book just before
+            wire.stamps()
             wire.advance(bar_ms)
             async with asyncio.timeout(60):
                 while await steps.get() != bar_ms:

@@ -108,7 +108,8 @@ class Direct:
         except Refusal as refusal:
             raise VenueRejected(str(refusal), refusal.code) from None
 
-    change = read
+    async def change(self, endpoint: Endpoint, parameters: Mapping[str, Any], *, may_be_late: bool = False) -> Any:
+        return await self.read(endpoint, parameters)
 
     async def now_ms(self) -> int:
         return self._desk.now_ms

@@ -34,6 +34,7 @@ from shared.trading.book import BookState
 from shared.trading.emergency_exits import EmergencyExits
 from shared.trading.emergency_rounds import EmergencyRounds
 from shared.trading.execution import Executor
+from shared.trading.execution_params import ExecutionParams
 from shared.trading.follow_up import FollowUp
 from shared.trading.guardian import Guardian
 from shared.trading.inquiry import Answer, Inquiries
@@ -43,7 +44,7 @@ from shared.trading.overshoot import Trimmer
 from shared.trading.protection import Guard
 from shared.trading.reconciliation import Reconciler
 from shared.trading.safety import Safety
-from shared.trading.session import Session
+from shared.trading.session import Session, SessionSpec
 from shared.trading.settlement import Settlement
 from shared.trading.silence import Dead, MarketSilence
 from shared.trading.stepper import Stepper
@@ -252,6 +253,20 @@ def _believing(_: Any) -> Any:
     return look
 
 
+def _forgetting(begin: Any) -> Any:
+    """Nobody remembers since when the ledger has kept a symbol from being protected."""
+
+    class Forgetful(dict[str, int]):
+        def __setitem__(self, _key: str, _value: int) -> None:
+            return
+
+    def begun(self: Safety, *arguments: Any) -> None:
+        begin(self, *arguments)
+        self._unwritten_ms = Forgetful()
+
+    return begun
+
+
 def _blindly(send: Any) -> Any:
     """What has no answer is sent once more."""
 
@@ -285,6 +300,49 @@ def _first_denial(_: Any) -> Any:
     return once
 
 
+async def _unguarded(_: Reconciler, __: str, work: Any) -> None:
+    await work
+
+
+def _leaving(stopping: Any) -> Any:
+    def at_once(self: live_desk.LiveDesk, reason: str) -> None:
+        stopping(self, reason)
+        self.may_end = True
+
+    return at_once
+
+
+def _no_grace(ask: Any) -> Any:
+    """Two denials may follow at once upon each other."""
+
+    async def at_once(self: Inquiries, intent: Any, inquiry: Any) -> Any:
+        answer = await ask(self, intent, inquiry)
+        if inquiry.denials:
+            inquiry.next_ms = 0
+        return answer
+
+    return at_once
+
+
+def _in_25_s(owner: Any) -> Callable[[Patch], None]:
+    """`owner` lets a position be without its stop for 25 s instead of 10."""
+
+    def patient(begin: Any) -> Any:
+        def begun(self: Any, *arguments: Any) -> None:
+            def slower(given: Any) -> Any:
+                if isinstance(given, ExecutionParams):
+                    return replace(given, stop_deadline_s=25.0)
+                if isinstance(given, SessionSpec):
+                    return replace(given, params=replace(given.params, execution=slower(given.params.execution)))
+                return given
+
+            begin(self, *map(slower, arguments))
+
+        return begun
+
+    return replaced(owner, "__init__", patient)
+
+
 def _all_wanted(_: Any) -> Any:
     async def wanted(self: FollowUp, symbol: str) -> list[OrderRecord]:
         return self._waiting(symbol)
@@ -316,6 +374,7 @@ _ONE: dict[str, Mutation] = {
     "income-down": Mutation("parts that fail by themselves", replaced(Settlement, "_settle_parts", _together)),
     "requests-far-apart": Mutation("the end at rest", answering(schedule._Request, "rested")),
     "killed-between-slices": Mutation("the slices that wait", answering(BookState, "waiting_slices", [])),
+    "newer-bar-while-slicing": Mutation("the end of older slices", answering(FollowUp, "supersede")),
     "stop-filled-while-slicing": Mutation(
         "the end of slices that are not wanted", replaced(FollowUp, "_wanted_still", _all_wanted)
     ),
@@ -324,6 +383,7 @@ _ONE: dict[str, Mutation] = {
     "lost-messages": Mutation("the reconciliation after a break", answering(Watchdog, "resync")),
     "stale-market-stream": Mutation("the watchdog of the market stream", answering(MarketSilence, "look")),
     "stale-channel": Mutation("the watchdog of the market stream", answering(MarketSilence, "look")),
+    "stale-quotes": Mutation("the question whether anything is traded", answering(MarketSilence, "_last_traded", -1)),
     "stale-user-stream": Mutation("the watchdog of the streams", answering(Watchdog, "look", Verdict())),
     "malformed-messages": Mutation("what follows from an unreadable message", replaced(Watchdog, "on_notice", _readable)),
     "quiet-market": Mutation("the question whether anything is traded", answering(MarketSilence, "look", _DEAD)),
@@ -352,10 +412,21 @@ _ONE: dict[str, Mutation] = {
         all_of(answering(Session, "end"), answering(live_desk.LiveDesk, "stopping")),
         range(1, 13),
     ),
+    "start-fails-while-held": Mutation(
+        "that what is held is looked after", lambda patch: patch.setattr(Session, "is_idle", True), range(1, 7)
+    ),
+    "one-unreadable-symbol": Mutation(
+        "that every symbol fails by itself", replaced(Reconciler, "alone", lambda _: _unguarded), range(1, 7)
+    ),
+    "terminated-while-bare": Mutation(
+        "the look at what is left behind", replaced(live_desk.LiveDesk, "stopping", _leaving), (10, 17, 19)
+    ),
     "ledger-down": Mutation("exits without the ledger", answering(BareExits, "close", []), range(1, 9)),
     "ledger-hangs": Mutation("exits without the ledger", answering(BareExits, "close", []), range(1, 9)),
     "ledger-refuses-writes": Mutation(
-        "that only a change proves its return", replaced(Safety, "_look_at_halts", _believing), range(1, 9)
+        "that only a change proves its return",
+        all_of(replaced(Safety, "_look_at_halts", _believing), replaced(Safety, "__init__", _forgetting)),
+        range(1, 9),
     ),
     "emergency-without-ledger": Mutation(
         "the exit journal", replaced(EmergencyExits, "_close_without_ledger", _raising(LedgerUnavailable("away")))
@@ -389,6 +460,12 @@ _MORE: tuple[tuple[str, Mutation], ...] = (
     ("outcome-unknown", Mutation("the question before an order is sent again", replaced(CcxtExchange, "send", _blindly))),
     ("outcome-unknown", Mutation("the second denial", replaced(Inquiries, "_ask", _first_denial), range(1, 13))),
     ("late-execution", Mutation("the second denial", replaced(Inquiries, "_ask", _first_denial), range(1, 9))),
+    ("outcome-unknown", Mutation("the time between two denials", replaced(Inquiries, "_ask", _no_grace))),
+    ("late-execution", Mutation("the time between two denials", replaced(Inquiries, "_ask", _no_grace), range(1, 9))),
+    ("stop-refused", Mutation("the deadline as it is set", _in_25_s(Guard))),
+    ("ledger-refuses-writes", Mutation("exits without the ledger", answering(BareExits, "close", []), range(1, 9))),
+    ("ledger-down", Mutation("the deadline as it is set", _in_25_s(Safety), range(1, 9))),
+    ("stale-market-stream", Mutation("that new risk waits for trust", answering(Session, "hold_back"), range(1, 13))),
     ("frozen-before-send", Mutation("the time of the approval", replaced(CcxtExchange, "send", _undated), range(1, 9))),
     ("lost-messages", Mutation("that new risk waits for trust", answering(Session, "hold_back"), range(1, 13))),
 )

@@ -142,6 +142,15 @@ def test_a_position_beyond_what_was_decided_is_caught(outcome_of):
     assert caught(outcome_of(deed, replace(SPEC, quiet_bars=3)), "only 0 to 0.01 was decided")
 
 
+def test_an_order_that_is_sent_twice_is_executed_twice_and_caught(outcome_of):
+    async def deed(hands: Any) -> None:
+        intent = committed(hands)
+        await hands.send(intent)
+        await hands.send(intent)
+
+    assert caught(outcome_of(deed), "two orders for the leg")
+
+
 def test_a_bare_position_is_no_ledgers_fault(outcome_of):
     async def deed(hands: Any) -> None:
         intent = committed(hands)

@@ -6,18 +6,20 @@ import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
+from typing import Any
 
 import numpy as np
 
 from cloudrun.simulation.faults import FaultPlan, Part, Window
 from cloudrun.simulation.scenarios.base import Check, Scenario, calm_world
-from cloudrun.simulation.scenarios.checks import bare, halts, unbooked, untold
-from cloudrun.simulation.spec import BOOK, WorldSpec
+from cloudrun.simulation.scenarios.checks import bare, halts, unbooked, undecided, untold
+from cloudrun.simulation.spec import BOOK, Mode, WorldSpec
 from cloudrun.simulation.world import World
 from shared.domain.interval import HOUR_MS, MINUTE_MS
 from shared.domain.records import HaltKind
 
 STRANGER = "a stranger"
+UNREADABLE, UNREADABLE_S = "ETHUSDT", (115.0, 325.0)
 FOUND_S = 20.0
 """within this time a stream tells of a stranger; at the start it takes less"""
 SCHEDULE_SLACK_S = 20.0
@@ -36,6 +38,35 @@ def _funding_booked(world: World) -> Iterator[str]:
         yield f"the venue settled {len(paid)} funding payments, the ledger has {len(booked)}"
 
 
+def _one_unreadable(seed: int, rng: np.random.Generator) -> WorldSpec:
+    silent = Window(Part.USER_STREAM, UNREADABLE_S[0], UNREADABLE_S[1])
+    spec = calm_world(seed, rng, FaultPlan(windows=(silent,)))
+    return replace(spec, symbols=("BTCUSDT", "ETHUSDT"), bars=8, mode=(Mode.STREAM, Mode.SCHEDULE)[seed % 2])
+
+
+async def _garble_one(world: World) -> None:
+    """Executions of one symbol cannot be read for a while; those of the other one can."""
+
+    def garbled(answer: Any) -> Any:
+        return [{**row, "side": "?", "qty": "?"} if row["symbol"] == UNREADABLE else row for row in answer]
+
+    path = "/fapi/v1/userTrades"
+    await asyncio.sleep(UNREADABLE_S[0])
+    world.venue.altered[path] = garbled
+    await asyncio.sleep(UNREADABLE_S[1] - UNREADABLE_S[0])
+    del world.venue.altered[path]
+
+
+def _others_go_on(world: World) -> Iterator[str]:
+    yield from bare(world)
+    yield from undecided(world)
+    yield from unbooked(world)
+    since_s, until_s = UNREADABLE_S
+    filled_s = [(fill.time_ms - world.spec.start_ms) / 1000 for fill in world.ledger.fills(BOOK) if fill.symbol != UNREADABLE]
+    if world.spec.mode is Mode.STREAM and not any(since_s + 60.0 < at_s < until_s for at_s in filled_s):
+        yield f"nothing was traded while the executions of {UNREADABLE} could not be read"
+
+
 def _fees_elsewhere(seed: int, rng: np.random.Generator) -> WorldSpec:
     from_s = float(rng.choice([59.0, 119.0]))
     spec = replace(calm_world(seed, rng), symbols=("BTCUSDT",))
@@ -45,6 +76,10 @@ def _fees_elsewhere(seed: int, rng: np.random.Generator) -> WorldSpec:
 def _fees_told(world: World) -> Iterator[str]:
     yield from unbooked(world)
     yield from bare(world)
+    (from_s, _), (until_s, _) = world.spec.plan.foreign_fees
+    executed_s = [(trade.time_ms - world.spec.start_ms) / 1000 for trade in world.venue.desk.engine.core.account.trades]
+    if not any(from_s < at_s < until_s for at_s in executed_s):
+        return  # no fee was taken meanwhile
     yield from untold(world, "BNB")
     if not any("BNB" in halt.reason for halt in halts(world, HaltKind.FROZEN)):
         yield "a fee in another currency has not frozen its symbol"
@@ -138,6 +173,14 @@ def _calm(seed: int, rng: np.random.Generator) -> WorldSpec:
 
 
 SCENARIOS = (
+    Scenario(
+        "one-unreadable-symbol",
+        "What the venue says about one symbol cannot be read, for minutes",
+        "nothing is opened in it and what is bare of it is closed; the other symbols are decided, traded and protected",
+        _one_unreadable,
+        _others_go_on,
+        (_garble_one,),
+    ),
     Scenario("funding", "Funding is settled", "own ledger entries; the equity identity holds", _over_funding, _funding_booked),
     Scenario(
         "fees-in-another-currency",

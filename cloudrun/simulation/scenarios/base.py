@@ -47,6 +47,11 @@ def calm_world(seed: int, rng: np.random.Generator, plan: FaultPlan | None = Non
     return WorldSpec(seed, plan=plan or FaultPlan(), symbols=symbols, bars=5, shape=CALM, habits=habits)
 
 
+def at_pace(spec: WorldSpec) -> WorldSpec:
+    """The world with a trader that looks each second, as a real one does: what is judged in seconds needs it."""
+    return replace(spec, tick_s=2.0, trader=replace(spec.trader, tick_s=1.0))
+
+
 async def quickly(holds: Callable[[], bool], most_s: float) -> bool:
     """Wait for something that lasts milliseconds, at most `most_s` simulated seconds; whether it came."""
     for _ in range(round(most_s / WATCHED_S)):

@@ -16,8 +16,8 @@ from cloudrun.simulation.world import World
 from shared.domain.orders import OrderKind, OrderRecord
 from shared.domain.records import Halt, HaltKind
 
-LONGEST_BARE_S = 30.0
-"""the deadline of a stop, a lost answer's time-out, and a look at the market"""
+LOST_ANSWER_S = 4.0
+"""time-out of a request about an order"""
 ORDER, STOP = "POST /fapi/v1/order", "POST /fapi/v1/algoOrder"
 RESTING_ORDERS, ACCOUNT, RULES = "GET /fapi/v1/openOrders", "GET /fapi/v3/account", "GET /fapi/v1/exchangeInfo"
 EVER = float("inf")
@@ -114,9 +114,14 @@ def idle(world: World, since_s: float) -> Iterator[str]:
         yield f"nothing was traded any more after {since_s:.0f} s"
 
 
-def bare(world: World, longest_s: float = LONGEST_BARE_S) -> Iterator[str]:
-    """Complains of a position that was without its stop for longer than the deadline allows, whatever failed."""
-    if world.watch.longest_bare_s > longest_s:
+def bare(world: World, longest_s: float | None = None) -> Iterator[str]:
+    """Complains of a position that was without its stop for longer than the deadline allows, whatever failed.
+
+    The deadline is the setting, one lost answer, a look of the trader, and one of the simulation at the market; or `longest_s`.
+    """
+    spec = world.spec
+    looks_s = LOST_ANSWER_S + spec.trader.tick_s + spec.tick_s
+    if world.watch.longest_bare_s > (spec.execution.stop_deadline_s + looks_s if longest_s is None else longest_s):
         yield f"a position was without its stop for {world.watch.longest_bare_s:.0f} s"
 
 

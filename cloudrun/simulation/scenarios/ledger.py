@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
 
 from cloudrun.simulation.acts import cancel_stops
 from cloudrun.simulation.faults import FaultPlan, Part, Rates, Window
-from cloudrun.simulation.scenarios.base import Make, Scenario, calm_world, quickly
+from cloudrun.simulation.scenarios.base import Make, Scenario, at_pace, calm_world, quickly
 from cloudrun.simulation.scenarios.checks import bare, halts, is_flat, opened, struck, unbooked, undecided
 from cloudrun.simulation.spec import BOOK, WorldSpec
 from cloudrun.simulation.world import Act, World
@@ -21,13 +21,18 @@ FLAT_S = 30.0
 """an emergency while the ledger is away: a look at halts, exits, and their answers"""
 
 
-def _away(part: Part) -> Make:
+def _rarely(spec: WorldSpec) -> WorldSpec:
+    """Looks are further apart than attempts at the ledger: at each of them it answers before it refuses."""
+    return spec
+
+
+def _away(part: Part, pace: Callable[[WorldSpec], WorldSpec] = at_pace) -> Make:
     def make(seed: int, rng: np.random.Generator) -> WorldSpec:
         if seed % 2:
-            return replace(calm_world(seed, rng), bars=6)
+            return pace(replace(calm_world(seed, rng), bars=6))
         start_s = float(rng.choice([58.0, 60.02, 60.1, 90.0, 119.0])) + 60.0 * int(rng.integers(0, 2))
         window = Window(part, start_s, start_s + float(rng.uniform(5.0, 80.0)))
-        return replace(calm_world(seed, rng, FaultPlan(windows=(window,))), bars=6)
+        return pace(replace(calm_world(seed, rng, FaultPlan(windows=(window,))), bars=6))
 
     return make
 
@@ -140,7 +145,7 @@ SCENARIOS = (
         "ledger-refuses-writes",
         "The ledger answers every question and refuses every change (disk full, a standby)",
         "as ledger-down: what it answers does not count as its return; what is bare is closed within the deadline",
-        _away(Part.LEDGER_WRITES),
+        _away(Part.LEDGER_WRITES, _rarely),
         _waited,
         (_refuse_while_held,),
     ),

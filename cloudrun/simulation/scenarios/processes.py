@@ -8,16 +8,21 @@ from dataclasses import replace
 
 import numpy as np
 
-from cloudrun.simulation.faults import FaultPlan, Part, Rates, Rule, Window
+from cloudrun.simulation.acts import cancel_stops
+from cloudrun.simulation.faults import Effect, FaultPlan, Part, Rates, Rule, Window
 from cloudrun.simulation.process import Process
 from cloudrun.simulation.scenarios.base import Make, Scenario, calm_world, quickly
-from cloudrun.simulation.scenarios.checks import bare, idle, opened, struck, unbooked, undecided
+from cloudrun.simulation.scenarios.checks import bare, idle, is_flat, opened, struck, unbooked, undecided
 from cloudrun.simulation.spec import BOOK, Mode, WorldSpec
 from cloudrun.simulation.world import World
 from shared.domain.interval import Interval
 
 TAKEN_OVER_S = 45.0
 ENDED_S = 10.0
+RESTARTED_S = 75.0
+"""a process that was killed: its lease runs out, another one starts, or the next request comes, and protects"""
+START_QUESTIONS = ("exchangeInfo", "symbolConfig", "accountConfig", "feeBurn", "time")
+"""without an answer to each of these no trading begins"""
 
 
 def killed_at(*port_calls: str) -> Make:
@@ -160,6 +165,33 @@ async def _terminate_while_bare(world: World) -> None:
         process.terminate()
 
 
+def _requests_too(seed: int, rng: np.random.Generator) -> WorldSpec:
+    return replace(calm_world(seed, rng), bars=6, mode=(Mode.STREAM, Mode.SCHEDULE)[seed % 2])
+
+
+async def _refuse_the_start(world: World) -> None:
+    """Killed while something is held, whose stop is lost; and one question of every start fails for a while."""
+    rng = np.random.default_rng([world.spec.seed, 11])
+    await asyncio.sleep(float(rng.uniform(65.0, 110.0)))
+    if not await world.until(lambda: not is_flat(world), 200.0):
+        world.story.violate("nothing was held")
+        return
+    question = START_QUESTIONS[world.spec.seed // 2 % len(START_QUESTIONS)]
+    end = world.faults.fail(f"GET /fapi/v1/{question}", Effect.GATEWAY)
+    for process in world.processes:
+        if process.alive:
+            process.kill()
+    cancel_stops(world)
+    await asyncio.sleep(RESTARTED_S + 40.0)
+    end()
+
+
+def _looked_after(world: World) -> Iterator[str]:
+    yield from bare(world, RESTARTED_S)
+    yield from unbooked(world)
+    yield from undecided(world)
+
+
 def _exited(world: World, symbol: str) -> bool:
     """Whether a decision or a stop has closed the position."""
     records = world.ledger.orders(BOOK)
@@ -234,6 +266,14 @@ SCENARIOS = (
         _calm,
         _ended_well,
         (_terminate,),
+    ),
+    Scenario(
+        "start-fails-while-held",
+        "A process starts over a position, and one question without which no trading begins is not answered",
+        "what is held is reconciled, protected and closed where a halt says so; no new risk until all is answered",
+        _requests_too,
+        _looked_after,
+        (_refuse_the_start,),
     ),
     Scenario(
         "terminated-while-bare",

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from cloudrun.simulation.faults import Effect, FaultPlan, Rule
-from cloudrun.simulation.scenarios.base import Make, Scenario, calm_world
+from cloudrun.simulation.scenarios.base import Make, Scenario, at_pace, calm_world
 from cloudrun.simulation.scenarios.checks import ORDER, STOP, bare, halts, idle, opened, struck, undecided, untold
 from cloudrun.simulation.scenarios.orders import UNKNOWN, hitting
 from cloudrun.simulation.spec import Mode, WorldSpec
@@ -34,7 +34,7 @@ def _closed(world: World) -> Iterator[str]:
 
 def _cancelled(seed: int, rng: np.random.Generator) -> WorldSpec:
     at_s = tuple(float(rng.uniform(65.0, 115.0)) + 60.0 * bar for bar in range(3))
-    return calm_world(seed, rng, FaultPlan(cancelled_stops=at_s))
+    return at_pace(calm_world(seed, rng, FaultPlan(cancelled_stops=at_s)))
 
 
 def _replaced(world: World) -> Iterator[str]:
@@ -72,8 +72,9 @@ def _never_left(world: World) -> Iterator[str]:
     yield from bare(world, BETWEEN_REQUESTS_S)
 
 
-def _stop_lost() -> Make:
-    return hitting(STOP, *UNKNOWN)
+def _stop_meets(*effects: Effect, times: int = 1) -> Make:
+    make = hitting(STOP, *effects, times=times)
+    return lambda seed, rng: at_pace(make(seed, rng))
 
 
 SCENARIOS = (
@@ -81,14 +82,14 @@ SCENARIOS = (
         "stop-outcome-unknown",
         "The answer to a protective stop is lost",
         "looked up by client id; the position is protected within the deadline or closed",
-        _stop_lost(),
+        _stop_meets(*UNKNOWN),
         _protected,
     ),
     Scenario(
         "stop-refused",
         "A protective stop cannot be placed",
         "the leg is closed when the deadline is over, its symbol paused, a person told",
-        hitting(STOP, Effect.FILTER, times=1_000),
+        _stop_meets(Effect.FILTER, times=1_000),
         _closed,
     ),
     Scenario(

@@ -14,8 +14,8 @@ from cloudrun.simulation.analyst import Habits
 from cloudrun.simulation.faults import FaultPlan, Rule
 from cloudrun.simulation.process import Process
 from cloudrun.simulation.scenarios.base import Scenario, calm_world
-from cloudrun.simulation.scenarios.checks import bare, struck, unbooked, undecided
-from cloudrun.simulation.spec import BOOK, WorldSpec
+from cloudrun.simulation.scenarios.checks import EVER, bare, struck, unbooked, undecided
+from cloudrun.simulation.spec import BOOK, SLOW_TRADER, WorldSpec
 from cloudrun.simulation.world import World
 from shared.domain.money import ZERO
 from shared.domain.orders import OrderKind, OrderRecord, OrderState
@@ -26,6 +26,8 @@ TRIMMED_S = 20.0
 """within this time what was opened beyond the decided size is closed again"""
 NEXT_LOOK_S = 0.5
 """what was on its way when the stop was filled"""
+FASTEST_S = 0.002
+"""from a bar's close to its message"""
 
 
 def _sliced(seed: int, rng: np.random.Generator) -> WorldSpec:
@@ -39,6 +41,27 @@ def _killed_between(seed: int, rng: np.random.Generator) -> WorldSpec:
     where = ("after POST /fapi/v1/order", "before POST /fapi/v1/order")[int(rng.integers(2))]
     rule = Rule(where, skip=int(rng.integers(1, 4)))
     return replace(_sliced(seed, rng), plan=FaultPlan(kills=(rule,)))
+
+
+def _until_the_next_bar(seed: int, rng: np.random.Generator) -> WorldSpec:
+    """Decisions that live as long as their bar, in slices over all of it: looks are rare, so that the last one comes late."""
+    spec = _sliced(seed, rng)
+    execution = replace(spec.execution, twap_seconds=float(rng.uniform(54.5, 59.0)))
+    return replace(spec, execution=execution, max_decision_age=0.99, trader=SLOW_TRADER, bars=6)
+
+
+def _superseded(world: World) -> Iterator[str]:
+    """Slices of an older bar are given up before the next one is decided, which then is decided freely."""
+    slices, bar_ms = _slices(world), world.spec.interval.ms
+    if not any("a newer bar" in record.reason for record in slices):
+        yield "no slice was waiting when the next bar closed"
+    ends_s = {
+        r.intent.client_id: (r.intent.created_ms // bar_ms * bar_ms + bar_ms - world.spec.start_ms) / 1000 for r in slices
+    }
+    late = [sent for sent in world.network.sent if sent.at_s > ends_s.get(sent.client_id, EVER) + FASTEST_S]
+    if late:
+        yield f"{late[0].client_id} was sent at {late[0].at_s:.1f} s, after the next bar had closed"
+    yield from _ended(world)
 
 
 def _slices(world: World, decision_id: str = "") -> list[OrderRecord]:
@@ -152,6 +175,13 @@ SCENARIOS = (
         "the next process sends the rest while its bar is fresh, or ends it; no slice twice, none forgotten",
         _killed_between,
         _taken_up,
+    ),
+    Scenario(
+        "newer-bar-while-slicing",
+        "The next bar closes while slices wait",
+        "they are given up before it is decided; none of them is sent any more",
+        _until_the_next_bar,
+        _superseded,
     ),
     Scenario(
         "stop-filled-while-slicing",

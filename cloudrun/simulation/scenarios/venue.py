@@ -57,8 +57,11 @@ def _degraded(world: World) -> Iterator[str]:
 def _reconciled(world: World) -> Iterator[str]:
     """On return: everything is reconciled, missed bars are recorded, trading goes on."""
     end_s = world.spec.plan.windows[0].end_s
-    if not asked(world, RESTING_ORDERS, end_s, end_s + BACK_S):
+    snapshots = asked(world, RESTING_ORDERS, end_s, end_s + BACK_S)
+    if not snapshots:
         yield f"nothing was reconciled within {BACK_S:.0f} s of the return at {end_s:.0f} s"
+    elif early := opened(world, end_s, snapshots[0].at_s):
+        yield f"{early[0].client_id} was to open something before anything was reconciled"
     yield from undecided(world)
     yield from idle(world, end_s)
 

@@ -2,10 +2,12 @@
 
 The bucket holds `limit` tokens and refills at limit / 60 s; a request of weight w takes w and waits for them where they are
 missing, in order of arrival. The bucket is this process's; what all processes behind the address have spent comes with each
-answer: the venue's own count (`X-MBX-USED-WEIGHT-1M`) can only lower it. A 429 or 418 blocks every call until its Retry-After
-is over; nothing is sent meanwhile, and other processes that trade are told through the ledger (`pauses.py`; commands that only
-fetch market data hear of it with their first request). Without a limit (`None`, the paper exchange) only blocks hold requests
-back. Time comes from the clock; a clock that stands still while one waits (lockstep) is credited with the waits.
+answer: the venue's own count (`X-MBX-USED-WEIGHT-1M`) can only lower it. Beyond the limit lies a reserve for what is urgent;
+a budget that is short (`WeightSpent`) is our own trouble and binds no other request, least of all an order. A 429 or 418 blocks
+every call until its Retry-After is over; nothing is sent meanwhile, and other processes that trade are told through the ledger
+(`pauses.py`; commands that only fetch market data hear of it with their first request). Without a limit (`None`, the paper
+exchange) only blocks hold requests back. Time comes from the clock; a clock that stands still while one waits (lockstep) is
+credited with the waits.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from shared.adapters.exchange.errors import WeightSpent
 from shared.domain.errors import RateLimited
 from shared.ports import Clock
 
@@ -25,9 +28,11 @@ UNSTATED_BLOCK_S = 10.0
 class RequestBudget:
     """What may still be asked of the venue this minute."""
 
-    def __init__(self, clock: Clock, limit: float | None, wait_limit_s: float) -> None:
+    def __init__(self, clock: Clock, limit: float | None, wait_limit_s: float, reserve: float = 0.0) -> None:
+        """`limit` is the weight of a minute for everything, `reserve` what urgent requests may spend besides."""
         self._clock = clock
         self._limit = limit
+        self._reserve = reserve
         self._wait_limit_s = wait_limit_s
         self._credit_s = 0.0
         self._tokens = limit or 0.0
@@ -40,15 +45,23 @@ class RequestBudget:
         self._refill()
         return self._tokens if self._limit is not None else math.inf
 
-    async def spend(self, weight: float) -> None:
-        """Take `weight`, after a wait where it is missing. Raises `RateLimited` where that wait is too long."""
-        missing_s = self._missing_s(weight)
-        self._check_wait(max(missing_s, self.blocked_s))
+    async def spend(self, weight: float, *, urgent: bool = False) -> None:
+        """Take `weight`, after a wait where it is missing.
+
+        Where that wait is too long: raises `RateLimited` during a block, else `WeightSpent`.
+        """
+        missing_s = self._missing_s(weight, self._reserve if urgent else 0.0)
+        self._check_block(self.blocked_s)
+        if missing_s > self._wait_limit_s:
+            raise WeightSpent(
+                f"the request budget of this address is used up for {missing_s:.0f} s, more than the "
+                f"{self._wait_limit_s:.0f} s that a request may wait; nothing was asked"
+            )
         self._tokens -= weight
         if missing_s > 0:
             await self._sleep(missing_s)
         while (blocked_s := self.blocked_s) > 0:  # a block may have begun, or been prolonged, meanwhile
-            self._check_wait(blocked_s)
+            self._check_block(blocked_s)
             await self._sleep(blocked_s)
 
     def refuse_while_blocked(self) -> None:
@@ -75,18 +88,18 @@ class RequestBudget:
             self._refill()
             self._tokens = min(self._tokens, self._limit - int(used))
 
-    def _missing_s(self, weight: float) -> float:
+    def _missing_s(self, weight: float, reserve: float) -> float:
         """Seconds until `weight` is there; a weight above the whole limit waits for a full bucket."""
         if self._limit is None:
             return 0.0
         self._refill()
-        return max(0.0, min(weight, self._limit) - self._tokens) * MINUTE_S / self._limit
+        return max(0.0, min(weight, self._limit) - self._tokens - reserve) * MINUTE_S / self._limit
 
-    def _check_wait(self, wait_s: float) -> None:
+    def _check_block(self, wait_s: float) -> None:
         if wait_s > self._wait_limit_s:
             raise RateLimited(
-                f"the venue's request limit is used up for {wait_s:.0f} s, more than the {self._wait_limit_s:.0f} s that a "
-                "request may wait; try again later",
+                f"the venue has asked to wait {wait_s:.0f} s, more than the {self._wait_limit_s:.0f} s that a request may "
+                "wait; try again later",
                 retry_after_s=wait_s,
             )
 

@@ -20,7 +20,7 @@ from shared.adapters.exchange.budget import RequestBudget
 from shared.adapters.exchange.ccxt_import import load_module
 from shared.adapters.exchange.client import CURRENT_REPLY, HttpReply, make_client
 from shared.adapters.exchange.endpoints import SERVER_TIME, Endpoint
-from shared.adapters.exchange.errors import CLOCK_SKEW, TIME_REFUSED, AccessBlocked, translate
+from shared.adapters.exchange.errors import CLOCK_SKEW, TIME_REFUSED, AccessBlocked, WeightSpent, translate
 from shared.adapters.exchange.params import ConnectionParams
 from shared.adapters.exchange.pauses import HEED_MS, SharedPauses
 from shared.adapters.exchange.payloads import well_formed
@@ -80,8 +80,9 @@ class Connection:
         self._heeded_ms: int | None = None
         self._offset_ms = 0
         self._seen_ms = 0
-        granted = params.weight_per_minute
-        self.budget = RequestBudget(clock, granted and granted * params.weight_share, params.wait_limit_s)
+        granted, share = params.weight_per_minute, params.weight_share
+        reserve = (granted or 0) * (1 - share)
+        self.budget = RequestBudget(clock, granted and granted * share, params.wait_limit_s, reserve)
         self._ccxt_error: type[Exception] = load_module("ccxt.base.errors").BaseError
         client.nonce = self.estimated_now_ms
 
@@ -90,13 +91,17 @@ class Connection:
         asked = parameters or {}
         return await self._patiently(endpoint, asked, lambda: self._exchange(endpoint, asked))
 
-    async def change(self, endpoint: Endpoint, parameters: Mapping[str, Any]) -> Any:
-        """Send once. Raises `VenueUnreachable` (not sent), `ClockRefused` (not taken), `OutcomeUnknown` or `VenueRejected`."""
+    async def change(self, endpoint: Endpoint, parameters: Mapping[str, Any], *, may_be_late: bool = False) -> Any:
+        """Send once. Raises `VenueUnreachable` (not sent), `ClockRefused` (not taken), `OutcomeUnknown` or `VenueRejected`.
+
+        `may_be_late`: it does no harm however late it is taken, so a slow venue may take its time as with a question.
+        """
         self.budget.refuse_while_blocked()
         if endpoint.signed and self._skew_excess():
             await self._resynchronise()
             raise ClockRefused(f"{endpoint.action}: not sent: our clock was not to be believed and was set by the venue's")
-        windowed = {"recvWindow": self._params.order_window_ms, **parameters}
+        window_ms = self._params.receive_window_ms if may_be_late else self._params.order_window_ms
+        windowed = {"recvWindow": window_ms, **parameters}
         try:
             async with asyncio.timeout(self._params.order_answer_s):
                 return await self._request(endpoint, windowed, changes=True)
@@ -150,7 +155,8 @@ class Connection:
             async with asyncio.timeout(self._params.read_limit_s):
                 async for attempt in retrying:
                     with attempt:
-                        await self.budget.spend(endpoint.weight_of(parameters))
+                        # What protects and closes asks about the account; market data leave the reserve to that.
+                        await self.budget.spend(endpoint.weight_of(parameters), urgent=endpoint.signed)
                         return await ask()
         except TimeoutError:
             told = f"{endpoint.action}: no answer within {self._params.read_limit_s:g} s"
@@ -241,7 +247,7 @@ class Connection:
         """Whether a read that failed so may succeed in a moment."""
         if isinstance(error, RateLimited):
             return (error.retry_after_s or 0.0) <= self._params.wait_limit_s
-        return isinstance(error, VenueUnreachable) and not isinstance(error, AccessBlocked)
+        return isinstance(error, VenueUnreachable) and not isinstance(error, AccessBlocked | WeightSpent)
 
 
 def _server_ms(answer: Any) -> int:

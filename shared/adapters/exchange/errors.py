@@ -71,6 +71,10 @@ class AccessBlocked(VenueUnreachable):
     """The venue refuses this network address or region: trying again at once does not help."""
 
 
+class WeightSpent(VenueUnreachable):
+    """We do not ask, for the venue would refuse: our own budget is short. It has not asked to be left alone."""
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """The parts of a venue's answer that decide what an error means."""

@@ -16,7 +16,7 @@ class ConnectionParams:
     weight_per_minute: int | None = 2400
     """request weight that the venue grants an egress address each minute (Binance USD-M: 2400); `None`: no limit"""
     weight_share: float = 0.9
-    """part of it that is used; the rest is for other processes behind the same address"""
+    """part of it that is used; the rest is for questions about the account, and other processes behind the same address"""
     read_attempts: int = 5
     """attempts of a read before its error is raised; orders are sent once"""
     backoff_s: float = 0.5
@@ -24,15 +24,17 @@ class ConnectionParams:
     backoff_limit_s: float = 15.0
     """longest pause between two attempts"""
     wait_limit_s: float = 90.0
-    """longest wait for the request budget or a Retry-After; a longer one is raised as `RateLimited`"""
+    """longest wait for the request budget or a Retry-After; a longer one is raised at once"""
     read_limit_s: float = 300.0
     """longest time for a read with all its attempts and waits; then its last error is raised"""
     trader_read_s: float = 3.0
     """the same inside a trader, whose protection must not wait behind a question: also for budget and Retry-After"""
     receive_window_ms: int = 5_000
-    """age at which the venue refuses a signed request (Binance: at most 60 000)"""
+    """age at which the venue refuses a question, a stop, or an order that only reduces (Binance: at most 60 000);
+    `execution.closing_grace_s` must be longer"""
     order_window_ms: int = 2_000
-    """the same for orders and cancellations: a later one dies at the venue; `execution.resend_grace_s` must be longer"""
+    """the same for what opens, increases, or takes a stop away: a later one dies at the venue; `execution.resend_grace_s`
+    must be longer"""
     order_answer_s: float = 4.0
     """longest wait for the answer to an order; after it the outcome is unknown and the order is looked up"""
     clock_skew_limit_ms: int | None = 10_000

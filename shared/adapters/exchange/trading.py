@@ -3,8 +3,8 @@
 One order is one request. Stops go through the venue's algo-order service under the same deterministic client ids; a triggered
 stop is reported with the state and fills of the order that it placed. Invariants: quantities and prices leave as exact decimal
 strings; a change is sent once (`Connection.change`) and ends in one of three outcomes; an order is signed with the time of its
-approval, so that it dies at the venue where its sender was held up on the way; a duplicate client id means that the order is
-there.
+approval, so that it dies at the venue where its sender was held up on the way, sooner where it opens anything than where it can
+only close; a duplicate client id means that the order is there.
 """
 
 from __future__ import annotations
@@ -76,7 +76,8 @@ class CcxtExchange:
         if order.approved_ms is not None:
             parameters["timestamp"] = str(self._connection.venue_ms(order.approved_ms))
         try:
-            answer = await self._connection.change(SEND_STOP if intent.kind is OrderKind.STOP else SEND_ORDER, parameters)
+            endpoint = SEND_STOP if intent.kind is OrderKind.STOP else SEND_ORDER
+            answer = await self._connection.change(endpoint, parameters, may_be_late=intent.reduce_only)
         except VenueRejected as error:
             if not _is_duplicate(error):
                 raise
@@ -108,7 +109,9 @@ class CcxtExchange:
         parameters = {"clientAlgoId": intent.client_id} if is_stop else {"origClientOrderId": intent.client_id}
         try:
             answer = await self._connection.change(
-                CANCEL_STOP if is_stop else CANCEL_ORDER, {"symbol": intent.symbol, **parameters}
+                CANCEL_STOP if is_stop else CANCEL_ORDER,
+                {"symbol": intent.symbol, **parameters},
+                may_be_late=not intent.reduce_only,
             )
         except VenueRejected as error:
             if error.code not in UNKNOWN_ORDER:

@@ -18,7 +18,9 @@ from shared.trading.trader_params import TraderParams
 
 TOLERANCE_S = 0.25
 """Real seconds that the two clocks may be apart before this one is set again"""
-_PATIENCE = ("stop_deadline_s", "resend_grace_s", "query_backoff_s", "query_bound_s", "answer_patience_s")
+_PATIENCE = (
+    "stop_deadline_s", "resend_grace_s", "closing_grace_s", "query_backoff_s", "query_bound_s", "answer_patience_s",
+)  # fmt: skip
 _BETWEEN_BARS = (
     "tick_s", "silence_s", "reconcile_s", "rules_refresh_s", "heartbeat_s", "quote_fresh_s", "backoff_s", "backoff_max_s",
     "outage_pause_s", "operational_window_s", "stop_grace_s", "settle_s",

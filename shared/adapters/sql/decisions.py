@@ -6,21 +6,21 @@ decision is there already, the lease is lost) is an error of one of its statemen
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from typing import Any
 
-from sqlalchemy import Connection, Insert, RowMapping, bindparam, func, insert, select
+from sqlalchemy import Connection, Float, Insert, RowMapping, bindparam, cast, exists, func, insert, not_, select
 
-from shared.adapters.sql import account, leases, orders
-from shared.adapters.sql.models import DecisionRow, IntentRow, OrderRow
+from shared.adapters.sql import account, halts, leases, orders
+from shared.adapters.sql.models import SETS_STOP, DecisionRow, IntentRow, OrderRow
 from shared.adapters.sql.statements import insert_all, insert_missing, row_by_id, table, unread
 from shared.domain.asset import Asset
 from shared.domain.decision import Action, Approval, Decision, Vote
 from shared.domain.errors import UsageError
 from shared.domain.interval import Interval
-from shared.domain.orders import OrderIntent
-from shared.domain.records import EquityPoint, Lease
+from shared.domain.orders import OrderIntent, OrderKind
+from shared.domain.records import EquityPoint, Halt, Lease
 from shared.domain.regime import Regime, RegimeProbabilities
 
 _TABLE = table(DecisionRow)
@@ -31,8 +31,9 @@ _APPROVAL = tuple(field.name for field in fields(Approval))
 
 def commit(
     connection: Connection, decision: Decision, intents: Sequence[OrderIntent], lease: Lease, point: EquityPoint | None
-) -> None:
-    """Store a decision with its intents and the equity point that they were sized with.
+) -> Callable[[], tuple[Halt, ...]]:
+    """Store a decision with its intents and the equity point that they were sized with; the halts in force, to be called after
+    the commit, with which they come.
 
     Raises `UsageError` for an intent or a lease of something else; a transaction that cannot be committed ends with a
     `LedgerError`.
@@ -47,6 +48,7 @@ def commit(
     insert_all(connection, OrderRow, [orders.new_order_row(intent) for intent in intents])
     if point is not None:
         account.record_equity(connection, decision.book, point)
+    return halts.in_force_at_commit(connection, decision.book, decision.decided_ms)
 
 
 def is_there(connection: Connection, decision: Decision, lease: Lease) -> bool:
@@ -80,6 +82,25 @@ def listed(connection: Connection, book: str, symbol: str | None, since_ms: int,
         query = query.where(_TABLE.c.symbol == symbol)
     newest_first = query.order_by(_TABLE.c.bar_close_ms.desc(), _TABLE.c.symbol.desc(), _TABLE.c.id.desc()).limit(limit)
     return [_decision(row) for row in reversed(connection.execute(newest_first).mappings().all())]
+
+
+def origin(connection: Connection, book: str, symbol: str, *, is_long: bool) -> Decision | None:
+    """The newest decision whose stop lies on the losing side of a position, with an order of its own that was filled."""
+    below = _TABLE.c.stop_price < _TABLE.c.price
+    filled = exists().where(
+        orders.INTENTS.c.decision_id == _TABLE.c.id,
+        orders.INTENTS.c.kind != OrderKind.STOP.value,
+        orders.ORDERS.c.client_id == orders.INTENTS.c.client_id,
+        cast(orders.ORDERS.c.filled, Float) > 0,  # its sign, which an amount in text has as well
+    )
+    query = (
+        select(_TABLE)
+        .where(_TABLE.c.book == book, _TABLE.c.symbol == symbol, SETS_STOP, below if is_long else not_(below), filled)
+        .order_by(_TABLE.c.bar_close_ms.desc(), _TABLE.c.id.desc())
+        .limit(1)
+    )
+    row = connection.execute(query).mappings().one_or_none()
+    return None if row is None else _decision(row)
 
 
 def _add_intent(connection: Connection, intent: OrderIntent) -> bool:

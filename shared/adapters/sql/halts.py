@@ -6,12 +6,14 @@ counts as well, for trading on through a halt is the worse mistake.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from sqlalchemy import Connection, bindparam, or_, select, update
 
 from shared.adapters.sql import outbox
 from shared.adapters.sql.models import HaltRow
+from shared.adapters.sql.postgres import ASKED
 from shared.adapters.sql.statements import insert_missing, table
 from shared.domain.events import EventKind, halted
 from shared.domain.records import Halt, HaltKind
@@ -22,6 +24,7 @@ _IN_FORCE = (
     _HALTS.c.lifted_ms.is_(None),
     or_(_HALTS.c.until_ms.is_(None), _HALTS.c.until_ms > bindparam("now_ms")),
 )
+_NAMES = tuple(_HALTS.c.keys())
 _LISTED = select(_HALTS).where(*_IN_FORCE).order_by(_HALTS.c.since_ms, _HALTS.c.symbol, _HALTS.c.reason)
 
 
@@ -43,10 +46,24 @@ def put(connection: Connection, halt: Halt) -> None:
 def in_force(connection: Connection, book: str, now_ms: int) -> list[Halt]:
     """Halts of a book that are neither expired at `now_ms` nor lifted, oldest first."""
     rows = connection.execute(_LISTED, {"book_key": book, "now_ms": now_ms}).mappings()
-    return [
-        Halt(row["book"], row["reason"], row["since_ms"], row["until_ms"], row["symbol"] or None, HaltKind(row["kind"]))
-        for row in rows
-    ]
+    return [_halt(row) for row in rows]
+
+
+def in_force_at_commit(connection: Connection, book: str, now_ms: int) -> Callable[[], tuple[Halt, ...]]:
+    """`in_force`, asked within a transaction without a round trip of its own where that can be: call it after the commit."""
+    answers: list[Any] = []
+    found = connection.execute(_LISTED, {"book_key": book, "now_ms": now_ms}, execution_options={ASKED: answers})
+    at_once: list[Mapping[Any, Any]] = list(found.mappings().all()) if found.returns_rows else []
+
+    def answered() -> tuple[Halt, ...]:
+        late = [dict(zip(_NAMES, row, strict=True)) for answer in answers for row in answer.rows]
+        return tuple(map(_halt, [*at_once, *late]))
+
+    return answered
+
+
+def _halt(row: Mapping[Any, Any]) -> Halt:
+    return Halt(row["book"], row["reason"], row["since_ms"], row["until_ms"], row["symbol"] or None, HaltKind(row["kind"]))
 
 
 def lift(connection: Connection, lifted: Sequence[Halt], by: str, reason: str, now_ms: int) -> int:

@@ -33,7 +33,7 @@ from shared.domain.records import (
     RegimeState,
     Trade,
 )
-from shared.ports import BookState, Ledger
+from shared.ports import BookState, Committed, Ledger
 
 
 def open_ledger(url: str, *, migrate: bool = True, patience: Patience = PATIENT) -> SqlLedger:
@@ -80,19 +80,19 @@ class SqlLedger(Ledger):
 
     def commit_decision(
         self, decision: Decision, intents: Sequence[OrderIntent], lease: Lease, point: EquityPoint | None = None
-    ) -> bool:
+    ) -> Committed:
         """Store a decision and its intents; see the port. Raises `UsageError` for intents of another decision."""
         try:
             with writing(self.engine) as connection:
-                decisions.commit(connection, decision, intents, lease, point)
+                halts_in_force = decisions.commit(connection, decision, intents, lease, point)
         except LedgerUnavailable:
             raise
         except LedgerError:
             with writing(self.engine) as connection:
                 if decisions.is_there(connection, decision, lease):
-                    return False
+                    return Committed(is_new=False)
             raise
-        return True
+        return Committed(is_new=True, halts=halts_in_force())
 
     def add_intents(self, intents: Sequence[OrderIntent], lease: Lease) -> list[OrderIntent]:
         """Store further intents of stored decisions; see the port. Raises `UsageError` for intents of another book."""
@@ -108,6 +108,11 @@ class SqlLedger(Ledger):
         """Decisions, oldest first; with `limit` the newest ones."""
         with reading(self.engine) as connection:
             return decisions.listed(connection, book, symbol, since_ms, limit)
+
+    def origin(self, book: str, symbol: str, *, is_long: bool) -> Decision | None:
+        """The newest decision that was carried out and whose stop protects a position of this side; see the port."""
+        with reading(self.engine) as connection:
+            return decisions.origin(connection, book, symbol, is_long=is_long)
 
     def order(self, client_id: str) -> OrderRecord | None:
         """One order."""

@@ -17,6 +17,8 @@ from shared.adapters.sql.base import Base, Counter, Key, KeyMs
 
 UNFINISHED = text("state IN ('intent', 'unknown', 'open')")
 """Orders to which something may still happen. Literal, because only then a partial index answers it."""
+SETS_STOP = text("stop_price IS NOT NULL")
+"""Decisions that set a protective stop: few, for those that hold what is held set none. Literal, as above"""
 
 
 class BookRow(Base):
@@ -50,6 +52,7 @@ class DecisionRow(Base):
     __table_args__ = (
         Index(None, "book", "bar_close_ms"),
         Index(None, "book", "symbol", "bar_close_ms"),
+        Index("ix_decisions_with_stop", "book", "symbol", "bar_close_ms", sqlite_where=SETS_STOP, postgresql_where=SETS_STOP),
     )
 
     id: Mapped[Key]

@@ -25,6 +25,9 @@ DRIVER = "postgresql+ost_pg8000"
 DEFERRED = "ost_deferred"
 """Execution option of a statement whose outcome nobody reads: it may be sent together with the next one, or with COMMIT."""
 
+ASKED = "ost_asked"
+"""Execution option of a question that travels as a `DEFERRED` statement does: a list, whose last item has the `rows` then."""
+
 _FRESH_S = 10.0
 """How long after an answer a connection is believed to live without being asked."""
 
@@ -82,6 +85,9 @@ class PatientDialect(PGDialect_pg8000):
         with self._network_errors():
             if context is not None and context.execution_options.get(DEFERRED):
                 cursor.defer(statement, [parameters])
+                return
+            if context is not None and ASKED in context.execution_options:
+                context.execution_options[ASKED].append(cursor.ask(statement, parameters))
                 return
             super().do_execute(cursor, statement, parameters, context)  # type: ignore[no-untyped-call]
 

@@ -107,6 +107,12 @@ class PromptConnection(Connection):  # type: ignore[misc]
             if self._deferred_rows >= _MOST_ROWS:
                 self.settle()
 
+    def ask(self, statement: str, row: Sequence[Any]) -> Any:
+        """Execute `statement` before the next `run` or commit; the context, which has its `rows` from then on."""
+        group = self._group(statement, [row])
+        self._deferred.append(group)
+        return group.context
+
     def settle(self) -> None:
         """Send what was deferred, for a statement that goes pg8000's own way."""
         if self._deferred:
@@ -186,6 +192,10 @@ class PromptCursor(Cursor):  # type: ignore[misc]
             self.executemany(operation, param_sets)
         else:
             self._c.defer(_numbered(operation), param_sets)
+
+    def ask(self, operation: str, args: Sequence[Any]) -> Any:
+        """Run a question before the next statement that is waited for; what has its `rows` from then on."""
+        return self._c.ask(_numbered(operation), args)
 
     def _run(self, operation: str, rows: Rows) -> PromptCursor:
         if self._c is None:

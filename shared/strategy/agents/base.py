@@ -74,10 +74,9 @@ class TradingAgent:
             total += probabilities[:, column] * float(included)
         return total
 
-    def should_trade(self, reading: Reading, probabilities: FloatArray, params: StrategyParams) -> BoolArray:
-        """Rows (n,) at which the agent takes part: its regimes are likely enough and its rule has an opinion."""
-        likely = self.regime_probability(probabilities, params) >= params.minimum_regime_probability
-        return np.asarray(likely & reading.ready, dtype=np.bool_)
+    def should_trade(self, ready: BoolArray, likely: FloatArray, params: StrategyParams) -> BoolArray:
+        """Rows (n,) at which the agent takes part: its regimes are `likely` enough and its rule has an opinion (`ready`)."""
+        return np.asarray((likely >= params.minimum_regime_probability) & ready, dtype=np.bool_)
 
     def reason(self, frame: Frame, active: bool, score: float, params: StrategyParams, *, ready: bool | None = None) -> str:
         """Why the agent votes as it does on the last row of `frame`; `ready` as its reading says there, where it is known."""

@@ -20,7 +20,10 @@ _GAIN = 2.0
 
 
 def _read(frame: Frame, params: StrategyParams) -> Reading:
-    return Reading(np.clip(_GAIN * window_mean(_surge(frame, params), params.surge_bars), -1.0, 1.0))
+    def compute() -> FloatArray:
+        return np.clip(_GAIN * window_mean(_surge(frame, params), params.surge_bars), -1.0, 1.0)
+
+    return Reading(frame.derived(("surge", params.surge_volume, params.surge_bars), compute))
 
 
 def _surge(frame: Frame, params: StrategyParams) -> FloatArray:

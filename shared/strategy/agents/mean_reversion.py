@@ -33,7 +33,7 @@ def _read(frame: Frame, params: StrategyParams) -> Reading:
 
 
 def _entry(frame: Frame, params: StrategyParams) -> FloatArray:
-    z = _stretch(frame)
+    z = frame.derived("stretch", lambda: _stretch(frame))
     heat = np.sign(z) * (frame["rsi"] - 50.0)
     far = ramp(np.abs(z), params.reversion_band, params.reversion_band + _FULL_BAND)
     hot = ramp(heat, params.reversion_rsi, params.reversion_rsi + _FULL_RSI)
@@ -43,9 +43,10 @@ def _entry(frame: Frame, params: StrategyParams) -> FloatArray:
 
 
 def _explain(frame: Frame, params: StrategyParams) -> str:
-    if not _read(frame, params).ready[-1]:
+    z = float(frame.derived("stretch", lambda: _stretch(frame))[-1])
+    if np.isnan(z) or np.isnan(frame["rsi"][-1]) or np.isnan(frame["adx"][-1]):
         return "RSI, ADX and bands are still warming up"
-    return f"{float(_stretch(frame)[-1]):+.2f} half band widths from the middle, RSI {float(frame['rsi'][-1]):.0f}"
+    return f"{z:+.2f} half band widths from the middle, RSI {float(frame['rsi'][-1]):.0f}"
 
 
 MEAN_REVERSION = TradingAgent("mean_reversion", _read, _explain, ("reversion_band", "reversion_rsi", "adx_floor", "adx_full"))

@@ -15,7 +15,7 @@ from shared.domain.candles import FloatArray
 from shared.domain.frame import Frame
 from shared.strategy.agents.base import Reading, TradingAgent
 from shared.strategy.params import StrategyParams
-from shared.strategy.series import ramp, volatility_ratio
+from shared.strategy.series import or_zero, ramp, volatility_ratio
 
 
 def _read(frame: Frame, params: StrategyParams) -> Reading:
@@ -25,7 +25,7 @@ def _read(frame: Frame, params: StrategyParams) -> Reading:
 
 def _pressure(frame: Frame, params: StrategyParams, relative: FloatArray) -> FloatArray:
     """How far volatility is past the caution line, in [0, 1]; 0 where it is unknown."""
-    return np.nan_to_num(ramp(relative, params.caution_ratio, params.alarm_ratio))
+    return or_zero(ramp(relative, params.caution_ratio, params.alarm_ratio))
 
 
 def _explain(frame: Frame, params: StrategyParams) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from shared.data.rolling import window_mean
+from shared.data.rolling import window_means
 from shared.domain.candles import FloatArray
 from shared.domain.frame import Frame
 from shared.strategy.params import StrategyParams
@@ -34,9 +34,8 @@ def money_flow(frame: Frame, bars: int) -> FloatArray:
     """Volume-weighted mean of the close location over `bars`, (n,) in [-1, 1]; NaN in the warm-up."""
 
     def compute() -> FloatArray:
-        weight = window_mean(frame["volume"], bars)
-        located = frame.derived("located_volume", lambda: _located_volume(frame))
-        return known_ratio(window_mean(located, bars), weight)
+        located, weight = window_means((frame.derived("located_volume", lambda: _located_volume(frame)), frame["volume"]), bars)
+        return known_ratio(located, weight)
 
     return frame.derived(("money_flow", bars), compute)
 
@@ -55,8 +54,8 @@ def relative_illiquidity(frame: Frame, params: StrategyParams) -> FloatArray:
 
 def _illiquidity(frame: Frame, bars: int) -> FloatArray:
     def compute() -> FloatArray:
-        moved = window_mean(frame.derived("absolute_return", lambda: np.abs(frame["log_return"])), bars)
-        traded = window_mean(frame.derived("traded", lambda: frame["close"] * frame["volume"]), bars)
+        moves = frame.derived("absolute_return", lambda: np.abs(frame["log_return"]))
+        moved, traded = window_means((moves, frame.derived("traded", lambda: frame["close"] * frame["volume"])), bars)
         return np.where(np.isnan(moved), np.nan, ratio(moved, traded))
 
     return frame.derived(("illiquidity", bars), compute)

@@ -19,7 +19,7 @@ from shared.domain.candles import BoolArray, FloatArray, IntArray
 from shared.domain.frame import Frame
 from shared.speed import takes_twin
 from shared.strategy.params import StrategyParams
-from shared.strategy.series import STILL, bounded, highest, in_atr
+from shared.strategy.series import STILL, bounded, highest, in_atr, or_zero
 
 _FULL_DISPLACEMENT_ATR = 4.0
 _REACH_ATR = 2.0
@@ -59,21 +59,22 @@ def order_block_quality(frame: Frame, params: StrategyParams) -> FloatArray:
 def find_order_blocks(frame: Frame, params: StrategyParams, *, bullish: bool) -> list[OrderBlock]:
     """Every block of one side, in the order in which they became known."""
     side = _mirrored(frame, bullish=bullish)
-    body = in_atr(side.close - side.open, frame)
+    body = frame.derived("body_atr", lambda: in_atr(frame["close"] - frame["open"], frame))
+    body = body if bullish else -body
     swing = _last_swing_high(side.high, params)
     displaced = np.flatnonzero((body >= params.displacement_atr) & (side.close > swing))
     opposite = np.flatnonzero(side.close < side.open)
-    volume = np.clip(0.5 + np.nan_to_num(frame["volume_z"]) / 6.0, 0.0, 1.0)
-    strength = 0.5 * (np.minimum(body / _FULL_DISPLACEMENT_ATR, 1.0) + volume)
+    volume = np.clip(0.5 + or_zero(frame["volume_z"][displaced]) / 6.0, 0.0, 1.0)
+    strength = 0.5 * (np.minimum(body[displaced] / _FULL_DISPLACEMENT_ATR, 1.0) + volume)
     before = np.searchsorted(opposite, displaced) - 1
     blocks = []
-    for known, position in zip(displaced.tolist(), before.tolist(), strict=True):
+    for known, position, quality in zip(displaced.tolist(), before.tolist(), strength.tolist(), strict=True):
         # An origin further back than the age of a block would make the value depend on an unbounded past.
         if position < 0 or known - (origin := int(opposite[position])) > params.order_block_max_age_bars:
             continue
         top, bottom = float(side.high[origin]), float(side.low[origin])
         last = _last_row(side, known, top, params.order_block_max_age_bars)
-        blocks.append(OrderBlock(origin, known, last, top, bottom, float(strength[known])))
+        blocks.append(OrderBlock(origin, known, last, top, bottom, quality))
     return blocks
 
 

@@ -169,6 +169,7 @@ def ost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result
 
     def run(*arguments: str, environment: Mapping[str, str] = {}) -> Result:
         quick = {"OST_UNIVERSE__SYMBOLS": ",".join(SYMBOLS), "OST_BOT__LEASE_S": "2", "OST_EXCHANGE__READ_ATTEMPTS": "1"}
+        quick["OST_EXCHANGE__CLOCK_SKEW_LIMIT_MS"] = "60000"  # `exchange_now` is as late as its process was to start
         quick |= {"OST_STREAM__TIMEOUT_S": "1", "COLUMNS": "300", "NO_COLOR": "1", "OST_REGIME__TRAIN_BARS": "500"}
         return CliRunner().invoke(app, list(arguments), env={**quick, **environment})
 

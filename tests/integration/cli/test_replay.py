@@ -305,6 +305,16 @@ def test_a_live_book_comes_out_again_from_its_own_candles(folder: Path) -> None:
     assert (found["identical"], found["decisions"], found["exact"], found["bars"]) == (True, 6, 6, 3)
 
 
+def test_an_emergency_by_hand_alters_no_decision_that_was_made_before_it(folder: Path) -> None:
+    once = ["live", "--once", "--json", "--data", str(folder / "market"), "--symbols", ",".join(SYMBOLS)]
+    book = json.loads(CliRunner().invoke(app, once).stdout)["book"]
+    halted = CliRunner().invoke(app, ["emergency", "--reason", "enough", "--yes", "--book", book])
+    assert halted.exit_code == 1, halted.output  # its exchange is gone: nobody knows that it is flat
+    assert "The halt stays" in " ".join(halted.stderr.split())
+    again = CliRunner().invoke(app, ["replay", "--book", book, "--json"])
+    assert again.exit_code == 0, again.output
+
+
 def test_a_venues_candles_have_to_be_fetched_before_a_replay(folder: Path) -> None:
     with closing(open_ledger(f"sqlite:///{folder / 'var' / 'ledger.sqlite'}")) as ledger:
         plan = {"symbols": ["BTCUSDT"], "venue": "elsewhere", "interval": "1h", "mode": "testnet", "market": "x", "live": True}

@@ -13,7 +13,7 @@ from shared.domain.asset import Asset
 from shared.domain.errors import LeaseLost, LedgerError, MalformedData, UsageError
 from shared.domain.events import EventKind, failed, halted, regime_changed, trade_executed
 from shared.domain.interval import HOUR_MS, Interval
-from shared.domain.orders import OrderRecord, OrderReport, OrderState, Position
+from shared.domain.orders import OrderKind, OrderRecord, OrderReport, OrderState, Position
 from shared.domain.records import (
     Arrival,
     EmergencyRecord,
@@ -28,7 +28,7 @@ from shared.domain.records import (
     next_peak,
 )
 from shared.domain.regime import Regime, RegimeProbabilities
-from shared.ports import BookState, Ledger
+from shared.ports import BookState, Committed, Ledger
 
 BTC = Asset("binanceusdm", "BTCUSDT")
 ETH = Asset("binanceusdm", "ETHUSDT")
@@ -142,6 +142,18 @@ class TestDecisions:
         assert ledger.commit_decision(other, [], lease)
         assert ledger.equity("b") == [point]
 
+    def test_a_commit_tells_the_halts_that_are_in_force_by_then(self, ledger: Ledger, lease: Lease, make: Any) -> None:
+        decision, other = make.decision(), make.decision(1)
+        at_ms = decision.decided_ms
+        assert ledger.commit_decision(other, [make.intent(other)], lease).halts == ()
+        standing = [Halt("b", "x", 1, None, "BTCUSDT"), Halt("b", "y", 2, at_ms + 1, kind=HaltKind.PAUSE)]
+        for halt in (*standing, Halt("b", "over", 3, at_ms), Halt("c", "elsewhere", 1, None)):
+            ledger.set_halt(halt)
+        committed = ledger.commit_decision(decision, [make.intent(decision)], lease)
+        assert committed.is_new
+        assert list(committed.halts) == standing == ledger.halts("b", at_ms)
+        assert ledger.commit_decision(decision, [], lease) == Committed(is_new=False)
+
     def test_a_unique_prefix_is_enough(self, ledger: Ledger, lease: Lease, make: Any) -> None:
         first, second = make.decision(0, id="d-abcd"), make.decision(1, id="d-abce")
         for decision in (first, second):
@@ -165,6 +177,32 @@ class TestDecisions:
         assert ledger.decisions("b", symbol="ETHUSDT", limit=2) == [d for d in found if d.asset == ETH][-2:]
         assert ledger.decisions("b", since_ms=make.start_ms + HOUR_MS) == found[2:]
         assert ledger.decisions("c") == []
+
+    def test_the_origin_of_a_position_is_the_newest_decision_with_a_stop_that_was_filled(
+        self, ledger: Ledger, lease: Lease, make: Any
+    ) -> None:
+        below, above = {"stop_price": make.decision().price * 0.9}, {"stop_price": make.decision().price * 1.1}
+        made = {
+            "long": make.decision(0, **below),
+            "short": make.decision(1, **above),
+            "partly": make.decision(2, **below),
+            "never filled": make.decision(3, **below),
+            "its stop only": make.decision(4, **below),
+            "held": make.decision(5, stop_price=None),
+            "elsewhere": make.decision(6, **below, asset=ETH),
+        }
+        filled = {"long": "0.5", "short": "0.5", "partly": "0.001", "never filled": "0.000", "held": "0.5", "elsewhere": "0.5"}
+        assert ledger.origin("b", "BTCUSDT", is_long=True) is None
+        for name, decision in made.items():
+            intent = make.intent(decision, symbol=decision.asset.symbol)
+            stop = make.intent(decision, "stop", symbol=decision.asset.symbol, kind=OrderKind.STOP)
+            ledger.commit_decision(decision, [intent, stop], lease)
+            of, quantity = (intent, filled[name]) if name in filled else (stop, "0.5")
+            ledger.advance_order(OrderReport(of.client_id, of.symbol, OrderState.OPEN, Decimal(quantity)))
+        assert ledger.origin("b", "BTCUSDT", is_long=True) == made["partly"]
+        assert ledger.origin("b", "BTCUSDT", is_long=False) == made["short"]
+        assert ledger.origin("b", "ETHUSDT", is_long=True) == made["elsewhere"]
+        assert ledger.origin("c", "BTCUSDT", is_long=True) is None
 
 
 class TestOrders:

@@ -161,14 +161,35 @@ async def test_a_read_that_is_refused_for_its_time_is_signed_anew_once(venue, ex
     assert caught.value.code == -1021
 
 
-async def test_orders_and_cancellations_die_at_the_venue_sooner_than_a_late_question(venue, clock):
+async def test_what_opens_or_bares_a_position_dies_at_the_venue_sooner_than_what_can_only_close(venue, clock):
     venue.replies |= {"POST /fapi/v1/order": FILLED, "DELETE /fapi/v1/order": FILLED, "GET /fapi/v1/order": FILLED}
+    resting = {"algoId": 1, "clientAlgoId": "oabc-stop-1", "symbol": "BTCUSDT", "algoStatus": "NEW", "updateTime": 0}
+    venue.replies |= {"POST /fapi/v1/algoOrder": resting, "DELETE /fapi/v1/algoOrder": resting}
     connection = connect_to(venue.base_url, clock, order_window_ms=1_500, receive_window_ms=7_000)
     exchange = CcxtExchange(connection)
+    leaving = replace(ORDER.intent, client_id="oabc-exit-1", side=Side.SELL, reduce_only=True)
     await exchange.send(ORDER)
+    await exchange.cancel(STOP_ORDER.intent)
+    short = [request.parameters["recvWindow"] for request in venue.asked]
     await exchange.cancel(ORDER.intent)
+    await exchange.send(STOP_ORDER)
+    await exchange.send(approve(leaving, replace(CONTEXT, held=Decimal("0.12"))))
     await exchange.find(ORDER.intent)
-    assert [request.parameters["recvWindow"] for request in venue.asked] == ["1500", "1500", "7000"]
+    assert short == ["1500"] * 2
+    assert [request.parameters["recvWindow"] for request in venue.asked[2:]] == ["7000"] * 4
+    await connection.close()
+
+
+async def test_market_data_leave_a_reserve_of_the_budget_to_questions_about_the_account(venue, clock):
+    venue.replies["GET /fapi/v1/order"] = FILLED
+    venue.replies["GET /fapi/v1/time"] = {"serverTime": clock.now_ms()}
+    connection = connect_to(venue.base_url, clock, in_trader=True)
+    connection.budget.observe({"X-MBX-USED-WEIGHT-1M": "2390"})  # another process behind this address
+    with pytest.raises(VenueUnreachable, match="request budget"):
+        await connection.now_ms()
+    assert clock.waits == []  # said at once, not asked for again and again
+    exchange = CcxtExchange(connection)
+    assert (await exchange.find(ORDER.intent)).state is OrderState.FILLED
     await connection.close()
 
 

@@ -121,6 +121,7 @@ def test_a_named_file_replaces_the_one_in_the_folder(tmp_path: Path) -> None:
         ("interval: 1m", "interval 1m is not among intervals"),
         ("execution: {resend_grace_s: 3.0}", "execution.resend_grace_s is 3; expected at least 3.5"),
         ("exchange: {order_window_ms: 5000}", "execution.resend_grace_s is 4; expected at least 6.5"),
+        ("exchange: {receive_window_ms: 9000}", "execution.closing_grace_s is 6.5; expected at least 10.5"),
     ],
 )
 def test_a_finding_is_one_line_that_names_the_key(tmp_path: Path, text: str, expected: str) -> None:

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from shared.data.rolling import bars_since, window_mean, window_mean_std, window_skewness, window_zscore
+from shared.data.rolling import bars_since, window_mean, window_mean_std, window_means, window_skewness, window_zscore
 
 
 @settings(max_examples=40, deadline=None)
@@ -19,6 +19,16 @@ def test_statistics_equal_those_of_each_window_on_its_own(seed: int, length: int
         assert mean[row] == pytest.approx(window.mean(), rel=1e-11, abs=1e-13 * scale)
         assert std[row] == pytest.approx(window.std(), rel=1e-11)
         assert window_zscore(values, bars)[row] == pytest.approx((window[-1] - window.mean()) / window.std(), abs=1e-9)
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10**6), length=st.integers(0, 300), bars=st.integers(1, 60), missing=st.sampled_from([0.0, 0.05]))
+def test_means_of_several_columns_are_those_of_each_by_itself(seed: int, length: int, bars: int, missing: float) -> None:
+    rng = np.random.default_rng(seed)
+    columns = rng.standard_normal((3, length))
+    columns[rng.random((3, length)) < missing] = np.nan
+    for together, alone in zip(window_means(list(columns), bars), columns, strict=True):
+        assert np.array_equal(together, window_mean(alone, bars), equal_nan=True)
 
 
 def test_skewness_is_scipys_population_skewness() -> None:

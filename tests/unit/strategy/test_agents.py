@@ -113,7 +113,7 @@ def test_without_funding_the_scout_is_neutral_takes_no_part_and_says_so(walk: Ca
     calm = np.tile([0.6, 0.3, 0.1], (400, 1))
     reading = scout.read(frame, PARAMS)
     assert (signal("sentiment_scout", frame) == 0).all()
-    assert not scout.should_trade(reading, calm, PARAMS).any()
+    assert not scout.should_trade(reading.ready, scout.regime_probability(calm, PARAMS), PARAMS).any()
     assert scout.reason(frame, False, 0.0, PARAMS) == "takes no part: no funding data"
 
 
@@ -137,13 +137,15 @@ def test_an_agent_trades_in_its_regimes_only(
 ) -> None:
     frame, hunter = trend(0.004), BY_NAME["trend_hunter"]
     rows = np.tile(probabilities, (len(frame), 1))
-    assert hunter.should_trade(hunter.read(frame, PARAMS), rows, PARAMS)[-1] == expected
+    likely = hunter.regime_probability(rows, PARAMS)
+    assert hunter.should_trade(hunter.read(frame, PARAMS).ready, likely, PARAMS)[-1] == expected
 
 
 def test_an_agent_without_data_takes_no_part_in_the_warm_up(trend: Callable[..., Frame]) -> None:
     frame = trend(0.004).rows(slice(0, 20))
     for agent in AGENTS:
-        assert not agent.should_trade(agent.read(frame, PARAMS), np.full((20, 3), 1 / 3), PARAMS)[0]
+        likely = agent.regime_probability(np.full((20, 3), 1 / 3), PARAMS)
+        assert not agent.should_trade(agent.read(frame, PARAMS).ready, likely, PARAMS)[0]
         assert agent.reason(frame.rows(slice(0, 1)), False, 0.0, PARAMS).startswith("takes no part: ")
 
 

@@ -19,7 +19,10 @@ from shared.domain.errors import (
     VenueUnreachable,
 )
 from shared.domain.orders import OrderState
+from shared.domain.stream import QuoteMessage
+from shared.risk.approval import OrderContext, approve
 from shared.trading.execution import ExecutionParams, Executor
+from tests.unit.trading.conftest import RULES
 
 TIMEOUT = OutcomeUnknown("timeout")
 
@@ -182,6 +185,70 @@ async def test_a_missing_order_is_sent_again_under_its_id_after_two_denials_with
     assert desk.clock.now_ms() == desk.start_ms + 4000
 
 
+async def test_looking_at_an_order_that_found_no_connection_is_no_order(desk: Any) -> None:
+    intent = desk.intent()
+    record = desk.committed(intent)
+    desk.exchange.on_send += [VenueUnreachable("connection refused")] * 2
+    executor = desk.executor
+    record = await executor.place(desk.approved(intent))
+    for _ in range(12):
+        desk.clock.set(desk.clock.now_ms() + 100)
+        record = await executor.settle(record, desk.approved)
+    assert desk.exchange.sent == [intent.client_id] * 2
+    assert executor.pace.recent(desk.clock.now_ms()) == (0, 0)
+    desk.exchange.on_send.append(desk.report(intent))
+    desk.clock.set(desk.clock.now_ms() + 1000)
+    assert (await executor.settle(record, desk.approved)).state is OrderState.FILLED
+    assert executor.pace.recent(desk.clock.now_ms()) == (1, 1)
+
+
+@pytest.mark.parametrize("error", [TIMEOUT, VenueRejected("no", -2019)])
+async def test_an_order_that_may_have_reached_the_venue_counts_and_one_that_only_closes_does_not(
+    desk: Any, error: Exception
+) -> None:
+    entry, stop = desk.intent(), desk.intent("stop")
+    desk.committed(entry, stop)
+    desk.exchange.on_send += [error, error]
+    executor = desk.executor
+    await desk.finished(executor.place(desk.approved(entry)))
+    await desk.finished(executor.place(desk.approved(stop, held="1")))
+    assert executor.pace.recent(desk.clock.now_ms())[0] == 1
+
+
+async def test_a_stop_is_missing_only_when_a_slow_venue_can_take_it_no_longer(desk: Any) -> None:
+    stop = desk.intent("stop")
+    record = desk.committed(stop)
+    desk.exchange.on_find += [None, None]
+    await desk.finished(desk.executor.settle(record, lambda intent: desk.approved(intent, held="1")))
+    assert desk.exchange.sent == [stop.client_id]
+    assert desk.clock.now_ms() == desk.start_ms + 6500
+
+
+@pytest.mark.parametrize(("answer_s", "again_s"), [(0.0, 6.5), (4.0, 8.0)])
+async def test_how_long_a_stop_may_be_under_way_is_known_from_its_approval(desk: Any, answer_s: float, again_s: float) -> None:
+    """The deadline of a protective stop leaves no time to wait for what is known to be over."""
+    stop = desk.intent("stop")
+    desk.committed(stop)
+    desk.exchange.on_send.append(TIMEOUT)
+    desk.exchange.on_find += [None, None]
+    executor, approved_ms = desk.executor, desk.clock.now_ms() - round(1000 * answer_s)
+    order = approve(stop, OrderContext(RULES, Decimal(1), Decimal(100), Decimal(10_000), Decimal(1), approved_ms=approved_ms))
+    record = await desk.finished(executor.place(order))
+    await desk.finished(executor.settle(record, lambda intent: desk.approved(intent, held="1")))
+    assert desk.exchange.sent == [stop.client_id] * 2
+    assert desk.clock.now_ms() == approved_ms + round(1000 * again_s)
+
+
+async def test_a_stop_that_rested_needs_no_longer_to_be_known_as_gone(desk: Any) -> None:
+    stop = desk.intent("stop")
+    desk.committed(stop)
+    record = desk.ledger.advance_order(desk.report(stop, OrderState.OPEN))
+    desk.exchange.on_find += [None, None]
+    settled = await desk.finished(desk.executor.settle(record, None))
+    assert settled.state is OrderState.CANCELLED
+    assert desk.clock.now_ms() == desk.start_ms + 4000
+
+
 async def test_one_denial_is_not_believed(desk: Any) -> None:
     intent = desk.intent()
     record = desk.committed(intent)
@@ -300,3 +367,19 @@ async def test_cancelling_is_recorded_and_an_unreachable_venue_leaves_the_order_
 def test_impatient_settings_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="execution:"):
         ExecutionParams(**wrong)
+
+
+async def test_an_order_is_judged_by_the_mid_that_it_arrived_at_and_a_stop_by_its_own_price(desk: Any) -> None:
+    quoted = QuoteMessage("BTCUSDT", Decimal("99.5"), Decimal("100.1"), desk.start_ms)
+    asked = {"BTCUSDT": quoted}
+    executor = Executor(desk.exchange, desk.ledger, desk.clock, desk.book, ExecutionParams(), asked.get)
+    market, stop, unquoted = desk.intent(), desk.intent("stop"), desk.intent("exit")
+    desk.committed(market, stop, unquoted)
+    await executor.place(desk.approved(market), Decimal(98))
+    await executor.place(desk.approved(stop, held="1"), Decimal(98))
+    asked.clear()
+    await executor.place(desk.approved(unquoted), Decimal(98))
+    met = {row.client_id: (row.decision_price, row.arrival_mid) for row in desk.ledger.arrivals(desk.book, 0)}
+    assert met[market.client_id] == (Decimal(98), Decimal("99.8"))
+    assert met[stop.client_id] == (Decimal(90), None)
+    assert met[unquoted.client_id] == (Decimal(98), None)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from shared.domain.decision import Action
-from shared.domain.errors import LedgerUnavailable, OutcomeUnknown, VenueRejected, VenueUnreachable, WouldTrigger
+from shared.domain.errors import LedgerUnavailable, NotApproved, OutcomeUnknown, VenueRejected, VenueUnreachable, WouldTrigger
 from shared.domain.ids import client_order_id
 from shared.domain.interval import HOUR_MS
 from shared.domain.money import SymbolRules
@@ -330,6 +330,33 @@ async def test_a_slice_that_a_killed_process_may_have_sent_is_looked_up_before_i
     assert tended.states()["slice2"] == "filled"
 
 
+async def test_an_older_slice_that_nobody_answers_for_holds_up_the_next_bar_for_a_moment_only_and_is_never_sent(
+    desk: Any, tended: Tended
+) -> None:
+    tended.committed(*sliced(desk))
+    desk.clock.set(desk.start_ms + 25_000)  # both may have been sent by a process that was killed
+    desk.exchange.on_find.extend([VenueUnreachable("no answer")] * 20)
+    began_ms = desk.clock.now_ms()
+    await desk.finished(tended.follow_up.supersede(desk.start_ms + HOUR_MS))
+    assert desk.clock.now_ms() - began_ms <= 1000 * PARAMS.execution.answer_patience_s
+    assert (tended.states()["slice2"], tended.states()["slice3"]) == ("unknown", "unknown")
+    assert len(tended.book.open_questions()) == 3  # while they are, no new risk is taken
+    desk.exchange.on_find.clear()
+    desk.exchange.on_find.extend([None] * 20)
+    for _ in range(8):
+        await tended.tend(8)
+    assert (tended.states()["slice2"], tended.states()["slice3"]) == ("abandoned", "abandoned")
+    assert not {intent.client_id for intent in sliced(desk)[1:]} & set(desk.exchange.sent)
+
+
+async def test_slices_of_a_bar_that_an_earlier_process_has_superseded_are_not_sent(desk: Any, tended: Tended) -> None:
+    tended.committed(*sliced(desk))
+    tended.committed(desk.intent(bar=1, quantity="1"), bar=1)
+    restarted = Tended(desk, execution=PARAMS.execution)
+    with pytest.raises(NotApproved, match="newer bar"):
+        restarted.orders.again(sliced(desk)[1])
+
+
 async def test_what_a_partial_fill_left_is_ordered_again_as_a_leg_of_its_own(desk: Any, tended: Tended) -> None:
     market = desk.intent()
     tended.committed(market)
@@ -449,7 +476,7 @@ async def test_an_order_goes_out_under_the_halts_it_was_decided_under_only_in_th
 
 async def test_the_stop_of_an_entry_that_was_not_booked_in_time_goes_out_under_its_own_id(desk: Any) -> None:
     """A process was killed when it knew that its entry was filled and had not booked the execution."""
-    tended = Tended(desk, execution=replace(PARAMS.execution, resend_grace_s=0.05))
+    tended = Tended(desk, execution=replace(PARAMS.execution, resend_grace_s=0.05, closing_grace_s=0.05))
     entry, stop = desk.intent(), desk.intent("stop")
     tended.committed(entry, stop)
     desk.ledger.advance_order(desk.report(entry))
@@ -473,3 +500,27 @@ async def test_the_orders_of_an_earlier_process_count_in_the_pace(desk: Any) -> 
     assert after.states()["much"] == "abandoned"
     [record] = [record for record in desk.ledger.orders(desk.book) if record.intent.leg == "much"]
     assert "max_orders_day 3" in record.reason
+
+
+@pytest.mark.parametrize("fails", ["record_arrival", "advance_order"])
+async def test_a_slice_is_not_sent_again_where_the_ledger_has_failed_after_it(
+    desk: Any, tended: Tended, fails: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second, _ = sliced(desk)
+    await tended.carried_out(*sliced(desk))
+    written = getattr(desk.ledger, fails)
+
+    def answer_lost(*arguments: Any) -> None:
+        written(*arguments)
+        monkeypatch.undo()
+        raise LedgerUnavailable("the ledger's answer was lost")
+
+    monkeypatch.setattr(desk.ledger, fails, answer_lost)
+    with pytest.raises(LedgerUnavailable):
+        await tended.tend(10)
+    await tended.tend(1)
+    assert [sent for sent in desk.exchange.sent if sent in (first.client_id, second.client_id)] == [
+        first.client_id,
+        second.client_id,
+    ]
+    assert tended.states()["slice2"] == "filled"

@@ -10,9 +10,9 @@ import pytest
 from shared.domain.errors import UsageError
 from shared.domain.interval import DAY_MS, HOUR_MS
 from shared.domain.orders import Account
-from shared.domain.records import HaltKind
+from shared.domain.records import Halt, HaltKind
 from shared.risk.params import RiskParams
-from shared.trading.marking import Marks
+from shared.trading.marking import UNHALTED_MS, Marks
 
 D = Decimal
 
@@ -23,7 +23,7 @@ def account(equity: float) -> Account:
 
 @pytest.fixture
 def marks(desk: Any) -> Marks:
-    return Marks(desk.ledger, desk.book, RiskParams())
+    return Marks(desk.ledger, desk.clock, desk.book, RiskParams())
 
 
 def test_a_point_stands_from_its_first_time(desk: Any, marks: Marks) -> None:
@@ -34,7 +34,7 @@ def test_a_point_stands_from_its_first_time(desk: Any, marks: Marks) -> None:
     marks.store()
     assert marks.unstored is None
     assert desk.ledger.equity(desk.book) == [first]
-    later, _ = Marks(desk.ledger, desk.book, RiskParams()).at_close(desk.start_ms, account(800))
+    later, _ = Marks(desk.ledger, desk.clock, desk.book, RiskParams()).at_close(desk.start_ms, account(800))
     assert later == first
 
 
@@ -95,6 +95,47 @@ def test_after_a_resume_drawdown_is_measured_from_there(desk: Any, marks: Marks)
     point, in_force = marks.at_close(desk.start_ms + 2 * HOUR_MS, account(690))
     assert (point.peak, point.drawdown) == (D(690), 0.0)
     assert in_force == []
+
+
+def test_a_bar_asks_for_halts_unless_a_look_just_before_it_found_none(
+    desk: Any, marks: Marks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    halts = desk.ledger.halts
+
+    def asking(book: str, now_ms: int) -> Any:
+        asked.append(now_ms)
+        return halts(book, now_ms)
+
+    monkeypatch.setattr(desk.ledger, "halts", asking)
+    halt = Halt(desk.book, "by hand", desk.start_ms, None)
+
+    def in_force(hour: int) -> tuple[list[Halt], int]:
+        asked.clear()
+        return marks.at_close(desk.start_ms + hour * HOUR_MS, account(1000))[1], len(asked)
+
+    marks.saw([], desk.clock.now_ms())
+    desk.clock.set(desk.clock.now_ms() + UNHALTED_MS)
+    assert in_force(0) == ([], 0)
+    desk.ledger.set_halt(halt)
+    desk.clock.set(desk.clock.now_ms() + 1)
+    assert in_force(1) == ([halt], 1)
+    assert in_force(2) == ([halt], 1)
+    desk.ledger.lift_halts([halt], "a person", "looked at it", desk.clock.now_ms())
+    assert in_force(3) == ([], 1)
+
+
+def test_a_peak_is_forgotten_where_halt_and_resume_come_between_two_bars(desk: Any, marks: Marks) -> None:
+    marks.at_close(desk.start_ms, account(1000))
+    marks.store()
+    halt = Halt(desk.book, "drawdown", desk.start_ms + 1, None, kind=HaltKind.DRAWDOWN)
+    desk.ledger.set_halt(halt)
+    marks.saw([halt], desk.start_ms + 1)
+    desk.ledger.rebase_peak(desk.book, desk.start_ms + 2)
+    desk.ledger.lift_halts([halt], "a person", "looked at it", desk.start_ms + 2)
+    marks.saw([], desk.start_ms + 3)
+    point, _ = marks.at_close(desk.start_ms + HOUR_MS, account(970))
+    assert point.drawdown == 0.0
 
 
 def test_the_exposure_is_known_after_the_trades(desk: Any, marks: Marks) -> None:

@@ -10,7 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from shared.adapters.sql.decisions import origin as origin_of
 from shared.adapters.sql.memory import memory_ledger
+from shared.domain.decision import Action
 from shared.domain.errors import OutcomeUnknown, RateLimited, VenueRejected, VenueUnreachable, WouldTrigger
 from shared.domain.money import SymbolRules
 from shared.domain.orders import OrderIntent, OrderKind, OrderReport, OrderState
@@ -307,3 +309,30 @@ async def test_whatever_the_venue_answers_the_position_ends_protected_or_closed(
     held = desk.held()
     assert held >= 0
     assert watched.stops() == [] if held == 0 else sum(size for _, size in watched.stops()) == held
+
+
+async def test_a_stop_that_is_lost_after_many_bars_is_found_again_as_fast_as_after_one(desk: Any, watched: Watched) -> None:
+    stop = entered(desk)
+    await watched.protect(stop)
+    early = _work(desk)
+    lease = watched.lease()
+    for bar in range(1, 300):
+        desk.ledger.commit_decision(replace(desk.decision(bar), action=Action.HOLD), [], lease)
+    desk.ledger.advance_order(OrderReport(stop.client_id, SYMBOL, OrderState.CANCELLED, Decimal(0), "7", None, 1))
+    desk.exchange.resting.clear()
+    assert await watched.protect()
+    assert len(watched.stops()) == 1
+    assert _work(desk) <= 2 * early, "the cost of finding where a position came from grows with its age"
+
+
+def _work(desk: Any) -> int:
+    """How many steps the database takes to find where a long position came from, in tens."""
+    steps: list[int] = []
+    with desk.ledger.engine.connect() as connection:
+        raw = connection.connection.driver_connection
+        raw.set_progress_handler(lambda: steps.append(1), 10)
+        try:
+            origin_of(connection, desk.book, SYMBOL, is_long=True)
+        finally:
+            raw.set_progress_handler(None, 0)
+    return len(steps)

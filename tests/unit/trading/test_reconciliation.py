@@ -31,7 +31,7 @@ async def settled_orders(desk: Any) -> None:
     reconciler = desk.reconciler
     for _ in range(2):
         await reconciler.settle_orders(lambda intent: desk.approved(intent, str(desk.held())), resting=True)
-        desk.clock.set(desk.clock.now_ms() + round(1000 * desk.params.resend_grace_s))
+        desk.clock.set(desk.clock.now_ms() + round(1000 * desk.params.closing_grace_s))
 
 
 async def test_equal_positions_ask_for_nothing(desk: Any) -> None:
@@ -224,3 +224,19 @@ async def test_a_fee_in_another_currency_is_booked_and_freezes_the_symbol_with_i
     [(symbol, reason)] = desk.halted()
     assert symbol == "BTCUSDT"
     assert "the fee 0.0001 BNB of execution 1 is not in the books" in reason
+
+
+async def test_a_difference_that_moves_while_an_order_is_filled_in_parts_is_not_foreign(desk: Any) -> None:
+    intent = desk.intent(quantity="3")
+    desk.committed(intent)
+    desk.ledger.advance_order(desk.report(intent, OrderState.OPEN))
+    listed = desk.exchange.fills
+
+    async def one_more(symbol: str, since_ms: int) -> Any:
+        desk.exchange.executions.append(desk.fill(len(desk.exchange.executions) + 1, "0.5", intent.client_id))
+        return await listed(symbol, since_ms)
+
+    desk.exchange.fills = one_more
+    assert await settled(desk, "2.5") == []
+    assert desk.held() == 1
+    assert desk.halted() == []

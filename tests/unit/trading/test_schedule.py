@@ -7,11 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from live_world import BOOK, FLAT, LONG, M1, START_MS, LoopClock, World
+from live_world import BOOK, FLAT, LONG, M1, PARAMS, START_MS, LoopClock, World
 
 from shared.adapters.sql import SqlLedger
-from shared.domain.errors import LeaseLost, NotEnoughData, UsageError
+from shared.domain.errors import LeaseLost, NotAtRest, NotEnoughData, UsageError, VenueUnreachable
+from shared.domain.orders import Account, Fill
 from shared.domain.records import Halt, HaltKind
+from shared.trading.execution_params import ExecutionParams
 from shared.trading.schedule import run_once
 from shared.trading.session import StepReport
 
@@ -152,6 +154,47 @@ def test_two_requests_at_once_are_one(world: World) -> None:
     first, second = world.lived(story, run=False)
     assert isinstance(first, StepReport)
     assert isinstance(second, LeaseLost)
+
+
+def test_executions_that_could_not_be_asked_for_are_booked_and_protected_before_the_request_ends(world: World) -> None:
+    slices = ExecutionParams(twap_notional=1_000.0, twap_slices=2, twap_seconds=4.0)
+    unanswered: list[str] = []
+
+    async def story(w: World) -> StepReport:
+        await minute(w)
+        listed = w.venue.fills
+
+        async def once_silent(symbol: str, since_ms: int) -> list[Fill]:
+            if "send slice2 BTCUSDT" in w.venue.calls and not unanswered:
+                unanswered.append(symbol)
+                raise VenueUnreachable("executions: no answer within 3 s")
+            return await listed(symbol, since_ms)
+
+        w.venue.fills = once_silent  # type: ignore[method-assign]
+        return await asked(w, params=replace(PARAMS, execution=slices))
+
+    world.lived(story, run=False)
+    assert unanswered
+    assert [stop.quantity for stop in world.venue.stops.values()] == [world.held()]
+    assert world.held() == world.venue.positions["BTCUSDT"].quantity
+
+
+def test_a_request_that_cannot_compare_the_account_with_the_ledger_in_the_end_says_so(world: World) -> None:
+    async def story(w: World) -> None:
+        await minute(w)
+        account = w.venue.account
+
+        async def silent_after_the_stop() -> Account:
+            if w.venue.stops:
+                raise VenueUnreachable("account: no answer within 3 s")
+            return await account()
+
+        w.venue.account = silent_after_the_stop  # type: ignore[method-assign]
+        await asked(w)
+
+    world.params = replace(world.params, settle_s=10.0)
+    with pytest.raises(NotAtRest, match="no answer within 3 s"):
+        world.lived(story, run=False)
 
 
 def test_a_halted_book_is_closed_by_the_request(world: World) -> None:

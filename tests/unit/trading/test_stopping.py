@@ -13,6 +13,7 @@ from cloudrun.simulation.loop import VirtualLoop
 from shared.adapters.sql import SqlLedger
 from shared.domain.errors import LedgerUnavailable, ModelError
 from shared.domain.orders import OrderState
+from shared.domain.records import Halt
 from shared.trading.session import Session
 
 
@@ -59,12 +60,31 @@ def test_a_step_that_is_running_opens_nothing_more_and_protects_what_it_has_open
     assert (pair.held("BTCUSDT") > 0, pair.held("ETHUSDT")) == (True, 0)
 
 
+def test_an_order_stays_unsent_where_a_halt_came_while_its_bar_was_decided(world: World) -> None:
+    async def story(w: World) -> None:
+        await w.until(59.0)
+        commit = w.ledger.real.commit_decision
+
+        def just_after_a_halt(*arguments: Any) -> Any:
+            w.ledger.real.set_halt(Halt(BOOK, "by hand", w.clock.now_ms(), None))
+            return commit(*arguments)
+
+        w.ledger.commit_decision = just_after_a_halt
+        await w.until(61.0)
+        assert w.sent() == []
+
+    world.lived(story)
+    orders = world.ledger.real.orders(BOOK)
+    assert orders
+    assert {order.state for order in orders} == {OrderState.ABANDONED}
+
+
 def test_an_order_that_was_decided_but_not_sent_stays_unsent(world: World) -> None:
     async def story(w: World) -> None:
         await w.until(59.0)
         commit = w.ledger.real.commit_decision
 
-        def and_then_stop(*arguments: Any) -> bool:
+        def and_then_stop(*arguments: Any) -> Any:
             w.trader.stop("SIGTERM")
             return commit(*arguments)
 

@@ -18,7 +18,7 @@ from shared.domain.decision import Action
 from shared.domain.errors import LeaseLost, VenueRejected, VenueUnreachable
 from shared.domain.orders import OrderKind, OrderState
 from shared.domain.records import Halt, HaltKind
-from shared.domain.stream import OrderMessage, StreamState
+from shared.domain.stream import Channel, OrderMessage, StreamState
 from shared.trading.health import TraderState
 from shared.trading.trader import Trader
 
@@ -94,6 +94,57 @@ def test_a_symbol_whose_bar_does_not_come_is_asked_for_by_rest(pair: World) -> N
 
     pair.lived(story)
     assert len([d for d in pair.ledger.real.decisions(BOOK) if d.bar_close_ms == START_MS + M1.ms]) == 2
+
+
+def test_a_symbol_that_is_too_late_to_be_traded_is_recorded(pair: World) -> None:
+    async def story(w: World) -> None:
+        await w.until(59.5)
+        w.bar("BTCUSDT", START_MS)
+        await asyncio.sleep(45.0)
+        w.bar("ETHUSDT", START_MS)
+        await asyncio.sleep(1.0)
+
+    pair.lived(story)
+    late = [d for d in pair.ledger.real.decisions(BOOK, symbol="ETHUSDT") if d.bar_close_ms == START_MS + M1.ms]
+    assert [decision.order_ids for decision in late] == [()]
+    assert pair.held("BTCUSDT") > 0
+    assert pair.held("ETHUSDT") == 0
+
+
+def test_bars_that_closed_while_the_venue_did_not_answer_are_recorded_afterwards(pair: World) -> None:
+    async def story(w: World) -> None:
+        await w.until(59.0)
+        w.venue.market.muted.update((Channel.BARS, symbol) for symbol in w.symbols)
+        w.venue.trouble = VenueUnreachable("the venue is away")
+        await w.until(200.0)
+        w.venue.trouble = None
+        await w.until(290.0)
+
+    pair.lived(story)
+    closes = [d.bar_close_ms - START_MS for d in pair.ledger.real.decisions(BOOK, symbol="ETHUSDT")]
+    assert closes == [n * M1.ms for n in range(5)]
+
+
+def test_a_symbol_that_the_venue_never_answers_for_does_not_hold_the_missed_bars_of_the_others_up(pair: World) -> None:
+    async def story(w: World) -> None:
+        await w.until(59.0)
+        w.venue.market.muted.update((Channel.BARS, symbol) for symbol in w.symbols)
+        w.venue.trouble = VenueUnreachable("the venue is away")
+        await w.until(200.0)
+        w.venue.trouble, candles = None, w.venue.candles
+
+        async def but_one(symbol: str, *rest: Any) -> Any:
+            if symbol == "ETHUSDT":
+                raise VenueUnreachable("candles: no answer within 3 s")
+            return await candles(symbol, *rest)
+
+        w.venue.candles = but_one  # type: ignore[method-assign]
+        await w.until(540.0)
+
+    pair.lived(story)
+    assert [d.bar_close_ms - START_MS for d in pair.ledger.real.decisions(BOOK, symbol="BTCUSDT")][:5] == [
+        n * M1.ms for n in range(5)
+    ]
 
 
 def test_a_symbol_that_is_late_is_decided_when_it_comes_and_only_once(pair: World) -> None:

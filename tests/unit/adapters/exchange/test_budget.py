@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.adapters.exchange.budget import RequestBudget
+from shared.adapters.exchange.errors import WeightSpent
 from shared.domain.errors import RateLimited
 
 
@@ -62,6 +63,28 @@ async def test_the_venues_own_count_lowers_it_and_never_raises_it():
     assert budget.available == 10
     budget.observe({"X-MBX-USED-WEIGHT-1M": "nonsense"})
     assert budget.available == 10
+
+
+async def test_a_budget_that_is_short_says_so_and_blocks_no_order():
+    budget = RequestBudget(VirtualClock(), 600, 3)
+    budget.observe({"X-MBX-USED-WEIGHT-1M": "700"})
+    with pytest.raises(WeightSpent, match="used up for 10 s, more than the 3 s"):
+        await budget.spend(5)
+    assert budget.available == -100  # nothing was taken
+    budget.refuse_while_blocked()
+
+
+async def test_what_is_urgent_has_a_reserve_of_its_own_and_no_more_than_that():
+    clock = VirtualClock()
+    budget = RequestBudget(clock, 540, 3, reserve=60)
+    budget.observe({"X-MBX-USED-WEIGHT-1M": "590"})
+    with pytest.raises(WeightSpent):
+        await budget.spend(5)
+    await budget.spend(5, urgent=True)
+    await budget.spend(5, urgent=True)
+    assert clock.time_s == 1000
+    with pytest.raises(WeightSpent):
+        await budget.spend(40, urgent=True)
 
 
 async def test_a_block_holds_reads_back_and_refuses_sends():
