@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from cloudrun.simulation.faults import Effect, FaultPlan, Part, Rates, Rule, Window
+from cloudrun.simulation.faults import Breakdown, Effect, FaultPlan, Part, Rates, Rule, Window
 
 FOR_EVER = 1_000_000
 PAINFUL = (
@@ -16,6 +17,11 @@ PAINFUL = (
     "after ledger.commit_decision",
 )
 """port calls about an order that is decided, allowed, or signed"""
+ASKED = (
+    *("v1/time", "v1/exchangeInfo", "v1/feeBurn", "v1/accountConfig", "v1/symbolConfig", "v1/userTrades", "v1/order"),
+    *("v1/algoOrder", "v1/openOrders", "v1/openAlgoOrders", "v1/klines", "v1/premiumIndex"),
+)
+"""what may fail for good while what is held can be protected or closed"""
 _SHARES: Sequence[tuple[Effect, float]] = (
     (Effect.REFUSED, 0.12),
     (Effect.LOST, 0.08),
@@ -69,9 +75,16 @@ def random_plan(rng: np.random.Generator, until_s: float) -> FaultPlan:
     if later.random() < 0.1 * min(intensity, 1.0):
         start_s = float(later.uniform(0, until_s))
         windows.append(Window(Part.LEDGER_WRITES, start_s, min(start_s + float(later.exponential(40.0)), until_s)))
+    odd = rng.spawn(1)[0]
+    if odd.random() < 0.1 * min(intensity, 1.0):  # last of the effects: the draws of the others stay what they are
+        rates = replace(rates, requests=(*rates.requests, (Effect.UNREADABLE, 0.01 * intensity)))
+    slower = rng.spawn(1)[0]
+    if slower.random() < 0.1 * min(intensity, 1.0):
+        start_s = float(slower.uniform(0, until_s))
+        windows.append(Window(Part.SLOW_ORDERS, start_s, min(start_s + float(slower.exponential(60.0)), until_s)))
     jumps = ((float(rng.uniform(0, until_s)), int(rng.integers(-4000, 4000))),) if rng.random() < 0.1 * intensity else ()
     expiries = (float(rng.uniform(0, until_s)),) if rng.random() < 0.15 * intensity else ()
-    return FaultPlan(
+    plan = FaultPlan(
         rates,
         tuple(windows),
         rules=_rules(rng, intensity),
@@ -82,10 +95,29 @@ def random_plan(rng: np.random.Generator, until_s: float) -> FaultPlan:
         cancelled_stops=_instants(rng, 0.1 * intensity, until_s),
         until_s=until_s,
     )
+    return _broken(odd, plan) if odd.random() < 0.25 * min(intensity, 1.0) else plan
 
 
 def _instants(rng: np.random.Generator, chance: float, until_s: float) -> tuple[float, ...]:
     return (float(rng.uniform(0, until_s)),) if rng.random() < chance else ()
+
+
+def _broken(rng: np.random.Generator, plan: FaultPlan) -> FaultPlan:
+    """One endpoint fails for good, whoever asks, until the quiet period, which needs it; in half of these plans nothing else
+    does, and the process that trades is told to end, and the stops are cancelled, while it fails: a start that needs it."""
+    until_s = plan.until_s
+    request = f"GET /fapi/{ASKED[int(rng.integers(len(ASKED)))]}"
+    effect = (Effect.GATEWAY, Effect.LOST, Effect.UNREADABLE)[int(rng.integers(3))]
+    start_s = float(rng.uniform(0, until_s))
+    if rng.random() < 0.5:
+        return replace(plan, breakdowns=(Breakdown(request, effect, start_s, until_s),))
+    told_s = float(rng.uniform(60.0, 100.0))
+    return FaultPlan(
+        breakdowns=(Breakdown(request, effect, min(start_s, told_s), until_s),),
+        terminations=(told_s,),
+        cancelled_stops=(told_s + float(rng.uniform(-5.0, 20.0)),),
+        until_s=until_s,
+    )
 
 
 def _rules(rng: np.random.Generator, intensity: float) -> tuple[Rule, ...]:

@@ -20,6 +20,10 @@ LONGEST_EXCESS_S = 20.0
 """beyond what was decided: the message's way, a look, and the correction's way"""
 
 
+LONGEST_LEFT_S = 90.0
+"""without a stop, whoever lives: the next request of a schedule, the life of a lease, a start, and the deadline"""
+
+
 def covered(account: Account, symbol: str) -> Decimal:
     """What the stops that rest at the venue close of the position, base units."""
     held = account.positions[symbol].quantity
@@ -49,6 +53,7 @@ class Exposure:
     longest_bare_s: float = 0.0
     """longest time that any position was without a full stop, whatever failed"""
     _bare: dict[str, _Clock] = field(default_factory=dict)
+    _left: dict[str, _Clock] = field(default_factory=dict)
     _beyond: dict[str, _Clock] = field(default_factory=dict)
     _bounds: dict[str, tuple[Decimal, Decimal]] = field(default_factory=dict)
     _ticked_s: float = 0.0
@@ -61,15 +66,19 @@ class Exposure:
             after = held + sum((leg.quantity * leg.side.sign for leg in legs), ZERO)
             self._bounds[symbol] = (min(held, after, ZERO), max(held, after, ZERO))
 
-    def ticked(self, now_s: float, *, counts: bool) -> None:
-        """Some time has passed, in which orders could be placed or not (`counts`)."""
-        passed_s, self._ticked_s = now_s - self._ticked_s if counts else 0.0, now_s
+    def ticked(self, now_s: float, *, counts: bool, reachable: bool = False) -> None:
+        """Some time has passed in which a process could place orders (`counts`), or any process that there might be could have
+        protected what is held (`reachable`)."""
+        elapsed_s, self._ticked_s = now_s - self._ticked_s, now_s
+        passed_s, left_s = elapsed_s if counts else 0.0, elapsed_s if reachable else 0.0
         for symbol, position in self.account.positions.items():
             held = position.quantity
             bare_s = self._time(self._bare, symbol, self.is_bare(symbol), now_s, passed_s)
             self.longest_bare_s = max(self.longest_bare_s, self._lasting_s(symbol, now_s))
             if bare_s > self.deadline_s:
                 self.story.violate(f"{symbol}: {held} unprotected beyond the deadline")
+            if self._time(self._left, symbol, self.is_bare(symbol), now_s, left_s) > LONGEST_LEFT_S:
+                self.story.violate(f"{symbol}: {held} is left without its stop, and nobody starts who looks after it")
             low, high = self._bounds.get(symbol, (held, held))
             beyond = not low <= held <= high and not self.strange()
             if self._time(self._beyond, symbol, beyond, now_s, passed_s) > LONGEST_EXCESS_S:

@@ -51,6 +51,8 @@ class Effect(StrEnum):
     """not executed: margin is insufficient"""
     REDUCE_ONLY = "-2022"
     """not executed: reduce-only rejected"""
+    UNREADABLE = "unreadable"
+    """executed; answered with nothing of what was asked"""
     FILTER = "-1111"
     """not executed: a filter of the venue was violated"""
     LEVERAGE = "-4028"
@@ -80,6 +82,12 @@ class Part(StrEnum):
     """as the market stream"""
     STREAMS = "all streams silent"
     """new connections too"""
+    SLOW_ORDERS = "orders come late"
+    """every order and cancellation reaches the venue `SLOW_S` after it was sent; questions are answered as ever"""
+
+
+SLOW_S = 2.5
+"""beyond what may open a position, within what may only close it"""
 
 
 LAST_FATED_STEP = 3_000
@@ -91,6 +99,17 @@ class Window:
     """A part that fails from `start_s` to `end_s` of simulated time."""
 
     part: Part
+    start_s: float
+    end_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Breakdown:
+    """One endpoint that fails each time from `start_s` to `end_s` of simulated time, while all others work."""
+
+    request: str
+    """`METHOD path`"""
+    effect: Effect
     start_s: float
     end_s: float
 
@@ -151,6 +170,7 @@ class FaultPlan:
 
     rates: Rates = field(default_factory=Rates)
     windows: tuple[Window, ...] = ()
+    breakdowns: tuple[Breakdown, ...] = ()
     rules: tuple[Rule, ...] = ()
     kills: tuple[Rule, ...] = ()
     """port calls (`before POST /fapi/v1/order`, `after ledger.commit_decision`) at which the process dies"""
@@ -207,6 +227,9 @@ class Faults:
             return Effect.REFUSED
         if self.down(Part.VENUE, now_s):
             return Effect.MAINTENANCE
+        for broken in self.plan.breakdowns:
+            if broken.request == request and broken.start_s <= now_s < broken.end_s:
+                return broken.effect
         if now_s >= self.plan.until_s or not self._effects:
             return Effect.NONE
         draw = self._rng.random()

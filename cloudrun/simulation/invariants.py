@@ -56,6 +56,8 @@ class Watch:
     bans: Bans
     strangers: set[str] = field(default_factory=set)
     """senders who are not ours: a person, another program"""
+    needless: list[str] = field(default_factory=list)
+    """exits without the ledger of what had its stop: an emergency may close that, nothing else"""
     orders_sent: int = 0
     decisions: int = 0
     fills: int = 0
@@ -81,6 +83,8 @@ class Watch:
         early_s = self.bans.too_early_s(process, what, now_s, self.limits.clock_error_ms / 1000)
         if early_s:
             self.story.violate(f"{process.name} asked {what} {early_s:.1f} s before the venue's Retry-After was over")
+        if what.startswith("DELETE ") and self.holder not in ("", process.name):
+            self.story.violate(f"{process.name} cancels ({what}) while {self.holder} holds the lease")
 
     def sending(self, process: Process, params: dict[str, str]) -> None:
         """`process` has decided to put an order on the wire now."""
@@ -90,6 +94,8 @@ class Watch:
         if record is None:
             if not self.journalled(client_id):  # an exit while the ledger is away
                 self.story.violate(f"{client_id} was sent without an intent in the ledger")
+            elif not self.exposure.is_bare(params["symbol"]):
+                self.needless.append(client_id)
             return
         self.orders_sent += 1
         if now_ms - int(params.get("timestamp", now_ms)) > int(params.get("recvWindow", DEFAULT_WINDOW_MS)):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -18,7 +18,7 @@ import aiohttp
 from aiohttp.client_reqrep import ConnectionKey
 
 from cloudrun.simulation.bans import Bans
-from cloudrun.simulation.faults import Effect, Faults
+from cloudrun.simulation.faults import SLOW_S, Effect, Faults, Part
 from cloudrun.simulation.loop import VirtualLoop
 from cloudrun.simulation.process import Process
 
@@ -87,6 +87,7 @@ Handler = Callable[[Request], Reply]
 _ID_KEYS = ("newClientOrderId", "clientAlgoId", "origClientOrderId")
 EXECUTED = frozenset(
     {Effect.DUPLICATE, Effect.NONE, Effect.NO_ANSWER, Effect.CUT, Effect.UNKNOWN, Effect.TIMED_OUT, Effect.SLOW}
+    | {Effect.UNREADABLE}
 )
 
 
@@ -148,6 +149,9 @@ class Network:
             self._tell(f"{request.sender}: {request.name}: {effect}")
             self.on_fault(request.name)
         there_s = self.faults.latency_s()
+        if request.method != "GET" and request.changes_order and self.faults.down(Part.SLOW_ORDERS, now_s):
+            self.faults.struck += 1
+            there_s += SLOW_S
         if effect is Effect.REFUSED:
             self._loop.call_later(min(there_s, CONNECT_TIMEOUT_S), _fail, answer, _refused())
         elif effect is Effect.LATE:
@@ -182,7 +186,15 @@ class Network:
             wait_s = round(self.faults.between(1, 5) if effect is Effect.THROTTLED else self.faults.between(20, 80))
             status = 429 if effect is Effect.THROTTLED else 418
             reply = _refusal(status, -1003, "Too many requests.", Retry_After=str(wait_s))
+        if effect is Effect.UNREADABLE and reply is not None:
+            reply = _emptied(reply)
         self._loop.call_later(back_s, _answer, answer, _INSTEAD.get(effect, reply))
+
+
+def _emptied(reply: Reply) -> Reply:
+    """An answer of the same form that says nothing: of a list each row, else all of it."""
+    said = json.loads(reply.body)
+    return replace(reply, body=json.dumps([{} for _ in said] if isinstance(said, list) else {}))
 
 
 def _answer(answer: asyncio.Future[Reply], reply: Reply | None) -> None:

@@ -32,6 +32,8 @@ ORDERING = frozenset(
     )
 )
 """requests without which no order can be placed, found again, or known to be needed"""
+PROTECTING = frozenset({"POST /fapi/v1/order", "POST /fapi/v1/algoOrder", "GET /fapi/v3/account"})
+"""requests without which nobody can protect or close what is held, whatever else fails, and however long"""
 FOR_THE_BOOKS = frozenset({"GET /fapi/v1/income"})
 """requests that may fail for ever without any consequence for orders"""
 
@@ -41,10 +43,12 @@ class Outages:
 
     def __init__(self, faults: Faults) -> None:
         self._faults = faults
-        self._ordering_s = self._deciding_s = self._process_s = self._hearing_s = 0.0
+        self._ordering_s = self._deciding_s = self._process_s = self._hearing_s = self._protecting_s = 0.0
 
     def request_failed(self, name: str, now_s: float) -> None:
         """A fault has struck the request `METHOD path`."""
+        if name in PROTECTING:
+            self._protecting_s = now_s
         if name in FOR_THE_BOOKS:
             return
         self._deciding_s = now_s
@@ -55,6 +59,11 @@ class Outages:
         """A process came, went, stopped, or has taken the lease over."""
         self._ordering_s = self._deciding_s = self._process_s = now_s
 
+    def interfered(self, now_s: float) -> None:
+        """A process was killed, stopped or told to end, or its clock was moved: not by itself."""
+        self.process_changed(now_s)
+        self._protecting_s = now_s
+
     def unheard(self, now_s: float, *, user: bool) -> None:
         """A stream's message was lost, or its connection."""
         self._deciding_s = now_s
@@ -63,11 +72,12 @@ class Outages:
 
     def ledger_failed(self, now_s: float) -> None:
         """The ledger did not answer."""
-        self._deciding_s = now_s
+        self._deciding_s = self._protecting_s = now_s
 
     def excuse_ordering(self, until_s: float) -> None:
         """Nobody could know before `until_s` that an order is needed."""
         self._ordering_s = max(self._ordering_s, until_s - RECOVERY_S)
+        self._protecting_s = max(self._protecting_s, until_s - RECOVERY_S)
 
     def look(self, now_s: float, *, trading: bool, banned: bool) -> None:
         """What fails at this moment: whole parts, all processes (nobody is `trading`), or a ban that has to be waited out."""
@@ -77,13 +87,17 @@ class Outages:
         if down:
             self._deciding_s = now_s
         if banned or down & {Part.VENUE, Part.NETWORK}:
-            self._ordering_s = self._deciding_s = now_s
+            self._ordering_s = self._deciding_s = self._protecting_s = now_s
         if down & {Part.USER_STREAM, Part.STREAMS}:
             self._hearing_s = now_s
 
     def can_order(self, now_s: float) -> bool:
         """Whether orders could be placed for a while, so that deadlines count."""
         return now_s - self._ordering_s > RECOVERY_S
+
+    def can_protect(self, now_s: float) -> bool:
+        """Whether what is held could be protected or closed for a while by any process, whether there is one or not."""
+        return now_s - self._protecting_s > RECOVERY_S
 
     def hears(self, now_s: float) -> bool:
         """Whether the user stream has lost nothing for a while."""

@@ -88,6 +88,7 @@ class Supervisor:
         how, story = await ended(process.main), self._world.story
         if not process.alive:
             story.tell(f"{process.name} was killed")
+            self._world.disturbed()
         elif how is None:
             story.tell(f"{process.name} ended")
             self._look_at_what_it_left(process)

@@ -44,7 +44,6 @@ class ObservedDesk(Desk):
             self.on_command(self.sender, command, params, reply)
         return reply
 
-
     def _forget_ended(self, params: dict[str, str]) -> None:
         """A client id is taken only while its order is open, as at the real venue: what is sent twice is executed twice."""
         account = self.engine.core.account

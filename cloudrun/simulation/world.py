@@ -122,7 +122,8 @@ class World:
             self.disturbed()
         self.outages.look(now_s, trading=bool(trading), banned=banned)
         serving = any(process.serving for process in trading)
-        self.exposure.ticked(now_s, counts=serving and self.outages.can_order(now_s))
+        reachable = self.spec.mode is not Mode.LOOP and self.outages.can_protect(now_s)
+        self.exposure.ticked(now_s, counts=serving and self.outages.can_order(now_s), reachable=reachable)
 
     def request_succeeded(self, process: Process) -> None:
         """A request of schedule mode says that all is well: nothing looks after the book until the next one."""
@@ -134,8 +135,8 @@ class World:
                 self.story.violate(f"a request of {process.name} succeeded, and {symbol} has no stop")
 
     def disturbed(self) -> None:
-        """A process came, went, or was disturbed."""
-        self.outages.process_changed(self.loop.time())
+        """A process was disturbed from outside."""
+        self.outages.interfered(self.loop.time())
 
     def _held(self, symbol: str) -> Decimal:
         """What our ledger holds."""
@@ -237,7 +238,7 @@ class World:
         process.kill_at_step = self.faults.fated_step(self.loop.time())
         process.mortal_until_s = self.spec.plan.until_s
         self.processes.append(process)
-        self.disturbed()
+        self.outages.process_changed(self.loop.time())
         return process
 
     def act_as(self, sender: str, command: str, params: dict[str, str]) -> None:

@@ -24,6 +24,7 @@ from shared.cli import wiring
 from shared.cli.books import is_registered, register
 from shared.cli.live_venue import LiveVenue, own_exchange, running_exchange
 from shared.domain.asset import Universe
+from shared.domain.errors import ReconciliationError, UsageError, VenueError
 from shared.trading.preflight import check_start
 from shared.trading.schedule import run_once
 from shared.trading.session_types import LivePorts, SessionSpec, StepReport
@@ -83,7 +84,7 @@ async def opened(book: LiveBook, *, lockstep: bool = False) -> AsyncIterator[Liv
 async def trade(live: Live, *, standby: bool, on_start: Callable[[Trader], None], on_step: Callable[[StepReport], None]) -> str:
     """Trade until told to end; why it ended. Raises `LeaseLost`, what a start is refused with, or the error that ended it."""
     if not standby or not is_registered(live.book):
-        await check_start(live.ports, live.spec)
+        await _check(live)
         await _begin(live)
     trader = Trader(live.ports, live.spec, live.params, standby=standby, on_step=on_step)
     reasons: list[str] = []
@@ -109,7 +110,7 @@ async def step_once(live: Live, bar_close_ms: int | None = None) -> StepReport:
 
     Raises `LeaseLost` where a trader is at work on the book, `NotEnoughData` where the venue shows nothing of the bar yet.
     """
-    await check_start(live.ports, live.spec)
+    await _check(live)
     await _begin(live)
     clock, interval = live.venue.clock, live.spec.interval
     if isinstance(clock, LockstepClock) and live.venue.process is not None:
@@ -118,6 +119,17 @@ async def step_once(live: Live, bar_close_ms: int | None = None) -> StepReport:
             await live.venue.process.advance(bar_ms + interval.ms)
             clock.time_ms = bar_ms + interval.ms
     return await run_once(live.ports, live.spec, live.params, bar_close_ms)
+
+
+async def _check(live: Live) -> None:
+    """What refuses a start. A book that holds something is not left alone for it: its session says what is wrong."""
+    try:
+        await check_start(live.ports, live.spec)
+    except (VenueError, ReconciliationError, UsageError):
+        ledger, book = live.book.ledger, live.book.name
+        holds = any(position.quantity for position in ledger.positions(book).values())
+        if not (holds or ledger.orders(book, unfinished=True)):
+            raise
 
 
 async def _begin(live: Live) -> None:

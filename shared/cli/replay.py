@@ -130,8 +130,8 @@ def _no_candles(record: BookRecord, settings: Settings, frozen: Path, lake: Path
     since_ms = max(0, record.created_ms - settings.system.window_bars(interval) * interval.ms)
     if record.settings.get("mode") == "paper":
         return (
-            f"{lake} has no candles of the paper exchange that the book {record.book} traded on: copy them there from the folder "
-            "that it was served from (`--market`)"
+            f"{lake} has no candles of the paper exchange that the book {record.book} traded on: copy them there from the "
+            "folder that it was served from (`--market`)"
         )
     return (
         f"the candles of a venue are not kept while a book trades on them, and {lake} has none; fetch them first: ost backfill "

@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from shared.domain.errors import LedgerError, LedgerUnavailable, OstError
+from shared.domain.errors import LedgerUnavailable
 from shared.domain.interval import DAY_MS
 from shared.domain.records import Heartbeat
 from shared.domain.stream import AccountMessage, BarMessage, OrderMessage, StreamNotice
 from shared.trading.attempts import BUS, LEDGER, VENUE, Attempts
+from shared.trading.beginning import Beginning
 from shared.trading.health import TraderState
 from shared.trading.mailbox import Letter
 from shared.trading.outbox import relay
@@ -45,6 +46,7 @@ class LiveDesk:
         self._watchdog = Watchdog(ports, params, session, tape, self._attempts)
         self._safety = Safety(ports, spec, params, session, tape, self._attempts)
         self._guardian = self._safety.guardian
+        self._beginning = Beginning(session, self._guardian)
         self._stepper = Stepper(session, spec, params, ports.clock, on_step, self._attempts.say)
         self._due: dict[str, int] = {}
         self._said: tuple[str, tuple[str, ...]] = ("", ())
@@ -52,8 +54,6 @@ class LiveDesk:
         self._stepped_ms: int | None = None
         """close of the bar whose step is to be checked against the venue"""
         self._may_step = False
-        self._unprepared: OstError | None = None
-        """what the beginning was refused with last"""
         self._left: tuple[Callable[[], Awaitable[None]], ...] = ()
         """what the last tick had no time for"""
         self.wants_more = False
@@ -71,30 +71,21 @@ class LiveDesk:
         return TraderState.DEGRADED if self._health.reason else TraderState.TRADING
 
     async def begin(self) -> None:
-        """Everything is verified and reconciled, and exits of an earlier process are taken over.
-
-        A book that holds nothing is refused with what that raises. What is held is looked after all the same, without new risk,
-        and the beginning is tried again at every tick that is due.
-        """
-        await self._prepare()
-        if self._unprepared and self._session.is_idle:
-            raise self._unprepared
+        """Before the first letter; see `Beginning`. Raises what it was refused with."""
+        await self._beginning.first()
+        if self._beginning.refused is not None:
+            self._attempts.ail(START, str(self._beginning.refused))
         self._tell()
         self._ports.ledger.retry_set_aside(self._spec.book)
         self._attempts.say("info", f"the trader {self._spec.holder} has taken the book over")
         self._every("rules", self._params.rules_refresh_s)
 
-    async def _prepare(self) -> None:
-        try:
-            await self._session.prepare()
-            await self._guardian.take_over_exits()
-        except LedgerError:
-            raise
-        except OstError as error:
-            self._unprepared = error
-            self._attempts.ail(START, str(error))
+    async def _begin_again(self) -> None:
+        """Where the beginning was refused: no new risk before it has come to its end."""
+        await self._beginning.attempt()
+        if self._beginning.refused is not None:
+            self._attempts.ail(START, str(self._beginning.refused))
         else:
-            self._unprepared = None
             self._health.recover(START)
 
     async def handle(self, letter: Letter) -> None:
@@ -145,8 +136,8 @@ class LiveDesk:
 
     async def _watch(self) -> None:
         """Streams that are silent or lost, and the reconciliation that restores trust."""
-        if self._unprepared and self._attempts.due(START):
-            await self._attempts.attempt(LEDGER, self._prepare)
+        if self._beginning.refused is not None and self._attempts.due(START):
+            await self._attempts.attempt(LEDGER, self._begin_again)
         await self._attempts.when_due(VENUE, self._look_at_streams)
 
     async def _look_at_streams(self) -> None:

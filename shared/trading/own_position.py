@@ -8,7 +8,7 @@ carries the book's tag, or where the venue closed by itself. Invariant: what ano
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
 from shared.domain.ids import book_tag
@@ -44,8 +44,13 @@ class OwnPosition:
             before[fill.symbol] = before.get(fill.symbol, ZERO) - fill.signed_quantity
         self._cut_ms, self._before, self._noted = cut_ms, before, noted
 
+    def booked(self, fills: Iterable[Fill]) -> None:
+        """The ledger has taken these executions since the last note."""
+        for fill in fills:
+            self._noted[fill.symbol] = self.noted(fill.symbol) + fill.signed_quantity
+
     def noted(self, symbol: str) -> Decimal:
-        """Signed quantity at the last note, base units."""
+        """Signed quantity at the last note, with what was booked since, base units."""
         return self._noted.get(symbol, ZERO)
 
     async def now(self, symbol: str) -> Decimal:

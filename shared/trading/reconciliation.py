@@ -189,6 +189,7 @@ class Reconciler:
         """Book executions that the venue has told, by REST or by stream; the new ones. Freezes where one is not ours."""
         ours = [fill for fill in fills if self._is_ours(fill) or is_venue_made(fill)]
         booked = self._ledger.add_fills(self._book, ours)
+        self.own.booked(booked)
         for fill in booked:
             if is_venue_made(fill):
                 self._halt(symbol, f"the venue closed {fill.quantity} at {fill.price} by itself ({fill.client_id})")

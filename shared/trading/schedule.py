@@ -13,11 +13,12 @@ from __future__ import annotations
 from contextlib import suppress
 from decimal import Decimal
 
-from shared.domain.errors import BusUnavailable, LeaseLost, LedgerError, LedgerUnavailable, NotAtRest, NotEnoughData, OstError
+from shared.domain.errors import BusUnavailable, LeaseLost, LedgerUnavailable, NotAtRest, NotEnoughData, OstError
 from shared.domain.interval import format_ms
 from shared.domain.records import Heartbeat
 from shared.trading.analyst import Analyst
 from shared.trading.attempts import Attempts
+from shared.trading.beginning import Beginning
 from shared.trading.health import TraderState
 from shared.trading.outbox import relay
 from shared.trading.safety import Safety
@@ -88,11 +89,10 @@ class _Request:
         self._params = params
         self._session = session
         self._attempts = Attempts(ports.ledger, ports.clock, spec.book, params, "schedule")
-        self.refused: OstError | None = None
-        """what the beginning was refused with: no new risk, and the request fails once what is held was looked after"""
         self._stepper: Stepper | None = None
         tape = Tape(ports.clock, round(params.quote_fresh_s * 1000))
         self.safety = Safety(ports, spec, params, session, tape, self._attempts)
+        self._beginning = Beginning(session, self.safety.guardian)
 
     @classmethod
     async def begun(cls, ports: LivePorts, spec: SessionSpec, params: TraderParams, analyst: Analyst | None) -> _Request:
@@ -100,26 +100,17 @@ class _Request:
         session = Session.take(ports, spec, analyst)
         try:
             request = cls(ports, spec, params, session)
-            await request.prepare()
-            request.safety.guardian.look()
+            await request._beginning.first()
         except BaseException:
             with suppress(LedgerUnavailable):  # it runs out by itself
                 await session.close()
             raise
         return request
 
-    async def prepare(self) -> None:
-        """Raises what the beginning is refused with, unless there is something to look after."""
-        try:
-            await self._session.prepare()
-            await self.safety.guardian.take_over_exits()
-        except LedgerError:
-            raise
-        except OstError as error:
-            if self._session.is_idle:
-                raise
-            self.refused = error
-            self._session.hold_back(str(error))
+    @property
+    def refused(self) -> OstError | None:
+        """What the beginning was refused with: the request fails with it once what is held was looked after."""
+        return self._beginning.refused
 
     async def newest_close_ms(self, bar_close_ms: int | None) -> int:
         """Close of the bar to be stepped, by the venue's time: ours may be a little off. Waits for one that closes in a moment.

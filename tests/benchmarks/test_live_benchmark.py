@@ -39,7 +39,7 @@ __all__ = ["_migrated_postgres", "postgres"]
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 END_MS = parse_date_ms("2025-01-01")
-BARS, ORDERS, MANY, MANY_BARS = 900, 300, 100, 5
+BARS, ORDERS, MANY, MANY_BARS = 540, 300, 100, 5
 HISTORY = 1_400
 SINCE_CLOSE_MS = 5_000
 P50_MS, P99_MS, LAST_S, READY_S, MEMORY_MB = 5.0, 20.0, 1.5, 4.0, 300.0
@@ -51,6 +51,7 @@ EAGER = {
     "OST_STRATEGY__EXIT_THRESHOLD": "0.0001",
     "OST_STRATEGY__REBALANCE_BAND": "0.000001",
     "OST_EXECUTION__TWAP_NOTIONAL": "0",
+    "OST_TRADER__TICK_S": "0.3",  # each bar waits for one
 }
 
 
@@ -138,7 +139,7 @@ async def _until_trading(trader: Trader, running: asyncio.Task[None]) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_candle_to_order(tmp_path: Path, ledger_url: str, request: pytest.FixtureRequest) -> None:
     """One symbol: p50 <= 5 ms, p99 <= 20 ms over the bars that led to an order."""
     disabled = request.config.getoption("benchmark_disable")

@@ -41,6 +41,7 @@ from shared.trading.inquiry import Answer, Inquiries
 from shared.trading.lease_holder import LeaseHolder
 from shared.trading.order_desk import OrderDesk
 from shared.trading.overshoot import Trimmer
+from shared.trading.own_position import OwnPosition
 from shared.trading.protection import Guard
 from shared.trading.reconciliation import Reconciler
 from shared.trading.safety import Safety
@@ -312,6 +313,18 @@ def _leaving(stopping: Any) -> Any:
     return at_once
 
 
+def _as_late(*, may_be_late: bool) -> Callable[[Any], Any]:
+    """Every change may be late, or none."""
+
+    def make(change: Any) -> Any:
+        async def changed(self: connection.Connection, endpoint: Any, parameters: Any, **_: Any) -> Any:
+            return await change(self, endpoint, parameters, may_be_late=may_be_late)
+
+        return changed
+
+    return make
+
+
 def _no_grace(ask: Any) -> Any:
     """Two denials may follow at once upon each other."""
 
@@ -348,6 +361,13 @@ def _all_wanted(_: Any) -> Any:
         return self._waiting(symbol)
 
     return wanted
+
+
+def _all_of_it(_: Any) -> Any:
+    async def everything(self: BareExits, symbol: str, account: Any, _: Any) -> Any:
+        return account.position(symbol)
+
+    return everything
 
 
 _NO_VENUE = all_of(answering(reconciliation, "is_venue_made", False), answering(own_position, "is_venue_made", False))
@@ -399,6 +419,9 @@ _ONE: dict[str, Mutation] = {
     "long-maintenance": Mutation("the pause", answering(Safety, "_pause_after_outage")),
     "no-network": Mutation("the watchdog's reconciliation", answering(Watchdog, "resync")),
     "banned": Mutation("Retry-After", answering(RequestBudget, "block")),
+    "slow-venue": Mutation(
+        "the time that stops and exits have", replaced(connection.Connection, "change", _as_late(may_be_late=False))
+    ),
     "wrong-settings": Mutation("the account's settings", answering(trading, "prepare_account")),
     "delisting": Mutation("the date", answering(deciding, "_ends_soon", False)),
     "killed-before-sending": Mutation("the settlement of open orders", replaced(Executor, "settle", _unsettled)),
@@ -428,6 +451,7 @@ _ONE: dict[str, Mutation] = {
         all_of(replaced(Safety, "_look_at_halts", _believing), replaced(Safety, "__init__", _forgetting)),
         range(1, 9),
     ),
+    "ledger-down-whose-position": Mutation("whose an execution is", answering(OwnPosition, "_is_own", True), (2, 4)),
     "emergency-without-ledger": Mutation(
         "the exit journal", replaced(EmergencyExits, "_close_without_ledger", _raising(LedgerUnavailable("away")))
     ),
@@ -447,6 +471,8 @@ _ONE: dict[str, Mutation] = {
 }
 
 _MORE: tuple[tuple[str, Mutation], ...] = (
+    ("ledger-down", Mutation("that only what is bare is closed", replaced(BareExits, "_bare", _all_of_it), range(1, 9))),
+    ("ledger-down-whose-position", Mutation("the note of what is held", answering(OwnPosition, "note"), range(1, 12, 2))),
     ("partial-fills", Mutation("all executions but the first", replaced(Reconciler, "booked", _first_part_only))),
     ("foreign-order", Mutation("what the stream tells of foreign orders", answering(Reconciler, "found_foreign"), (1, 4))),
     (
@@ -457,6 +483,10 @@ _MORE: tuple[tuple[str, Mutation], ...] = (
         ),
     ),
     ("terminated", Mutation("the end", answering(Trader, "stop"))),
+    (
+        "slow-venue",
+        Mutation("that what opens comes in time", replaced(connection.Connection, "change", _as_late(may_be_late=True))),
+    ),
     ("outcome-unknown", Mutation("the question before an order is sent again", replaced(CcxtExchange, "send", _blindly))),
     ("outcome-unknown", Mutation("the second denial", replaced(Inquiries, "_ask", _first_denial), range(1, 13))),
     ("late-execution", Mutation("the second denial", replaced(Inquiries, "_ask", _first_denial), range(1, 9))),

@@ -16,7 +16,7 @@ from cloudrun.simulation.faults import Effect, FaultPlan, Part, Rule, Window
 from cloudrun.simulation.network import Session
 from cloudrun.simulation.scenarios.base import CALM
 from cloudrun.simulation.spec import BOOK, WorldSpec
-from shared.domain.errors import LedgerUnavailable, VenueError
+from shared.domain.errors import LedgerUnavailable, VenueError, VenueUnreachable
 from shared.domain.orders import Side
 from shared.domain.records import Halt, HaltKind
 
@@ -119,6 +119,18 @@ def test_a_ledger_that_hangs_blocks_its_process_once_and_then_fails_at_once(outc
     assert took == [pytest.approx(2.0), 0.0]
 
 
+def test_a_ledger_that_refuses_writes_answers_questions_and_takes_nothing(outcome_of):
+    async def deed(hands: Any) -> None:
+        ledger = hands.ports.ledger
+        assert ledger.halts(BOOK, 0) == []
+        assert ledger.add_fills(BOOK, []) == []
+        for refused in (hands.lease, lambda: ledger.log(BOOK, "test", "info", "words", 0), lambda: ledger.note_pause("v", 1)):
+            with pytest.raises(LedgerUnavailable, match="disk is full"):
+                refused()
+
+    assert outcome_of(deed, with_plan(windows=(Window(Part.LEDGER_WRITES, 0.2, 30.0),))).violations == ()
+
+
 def test_a_clock_that_is_ahead_takes_no_lease_that_is_alive(outcome_of):
     found: list[Any] = []
 
@@ -209,3 +221,40 @@ def test_a_slice_after_its_stop_has_closed_the_position_is_caught(outcome_of):
         await hands.send(later)
 
     assert any(caught(outcome_of(deed, replace(SPEC, seed=seed, quiet_bars=4)), "had closed it") for seed in range(1, 7))
+
+
+def test_a_position_that_is_left_bare_by_processes_that_refuse_to_start_is_caught(outcome_of):
+    async def deed(hands: Any) -> None:
+        if len(hands.world.processes) == 1:
+            hands.ports.ledger.commit_decision(hands.decision(), [hands.intent()], hands.lease())
+            await hands.send(hands.intent())
+            await hands.book_fills()
+        raise VenueUnreachable("a question of the start fails for good")
+
+    spec = replace(SPEC, quiet_bars=4)
+    assert caught(outcome_of(deed, spec), "nobody starts who looks after it")
+    away = replace(spec, plan=replace(spec.plan, windows=(Window(Part.VENUE, 5.0, 235.0),)))
+    assert not caught(outcome_of(deed, away), "nobody starts who looks after it")
+
+
+def test_an_exit_without_the_ledger_of_what_has_its_stop_is_seen(outcome_of):
+    found: list[str] = []
+
+    async def deed(hands: Any) -> None:
+        await hands.opened()
+        hands.world.watch.journalled = lambda _: True
+        covered = replace(hands.intent("exit1", side=Side.SELL), reduce_only=True)
+        await hands.ports.exchange.send(hands.approved(covered, held="0.01"))
+        found.extend(hands.world.watch.needless)
+
+    outcome_of(deed)
+    assert len(found) == 1
+
+
+def test_a_cancellation_by_a_process_that_has_lost_the_lease_is_caught(outcome_of):
+    async def deed(hands: Any) -> None:
+        await hands.opened()
+        hands.world.watch.holder = "another"
+        await hands.ports.exchange.cancel(hands.intent("stop"))
+
+    assert caught(outcome_of(deed), "while another holds the lease")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from cloudrun.simulation.chances import random_plan
-from cloudrun.simulation.faults import Effect, FaultPlan, Faults, Part, Rates, Rule, Window
+from cloudrun.simulation.faults import Breakdown, Effect, FaultPlan, Faults, Part, Rates, Rule, Window
 
 
 def faults_of(plan: FaultPlan, seed: int = 1) -> Faults:
@@ -57,3 +57,23 @@ def test_plans_end_with_the_time_of_faults():
         plan = random_plan(np.random.default_rng(seed), 300.0)
         assert all(window.end_s <= 300.0 for window in plan.windows)
         assert all(at_s <= 300.0 for at_s, _ in plan.jumps)
+
+
+def test_an_endpoint_breaks_down_for_its_time_and_no_other_one_with_it():
+    faults = faults_of(FaultPlan(breakdowns=(Breakdown("GET /fapi/v1/order", Effect.UNREADABLE, 10.0, 20.0),)))
+    asked = (
+        ("GET /fapi/v1/order", 9.9),
+        ("GET /fapi/v1/order", 10.0),
+        ("GET /fapi/v1/orders", 10.0),
+        ("GET /fapi/v1/order", 20.0),
+    )
+    assert [faults.of_request(*each) for each in asked] == [Effect.NONE, Effect.UNREADABLE, Effect.NONE, Effect.NONE]
+
+
+def test_plans_draw_endpoints_that_fail_for_good_and_answers_that_cannot_be_read():
+    plans = [random_plan(np.random.default_rng(seed), 300.0) for seed in range(200)]
+    broken = [plan.breakdowns[0] for plan in plans if plan.breakdowns]
+    assert len({each.request for each in broken}) > 5
+    assert {each.effect for each in broken} == {Effect.GATEWAY, Effect.LOST, Effect.UNREADABLE}
+    assert all(each.end_s == 300.0 for each in broken)
+    assert any(effect is Effect.UNREADABLE for plan in plans for effect, _ in plan.rates.requests)

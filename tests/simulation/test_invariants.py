@@ -207,6 +207,19 @@ def test_a_crash_is_caught(outcome_of):
     assert caught(outcome_of(deed), "crashed: ZeroDivisionError")
 
 
+def test_a_process_that_ends_at_once_over_a_bare_position_is_caught(outcome_of):
+    async def deed(hands: Any) -> None:
+        market = hands.intent()
+        hands.ports.ledger.commit_decision(hands.decision(), [market], hands.lease())
+        await asyncio.sleep(50.0)
+        await hands.send(market)
+        await hands.book_fills()
+        hands.process.terminate()
+        hands.world.closing = True
+
+    assert caught(outcome_of(deed), "ended 0.0 s after SIGTERM, and BTCUSDT has no stop")
+
+
 def test_a_process_that_ignores_termination_is_caught(outcome_of):
     async def deed(hands: Any) -> None:
         await asyncio.sleep(100_000.0)

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from cloudrun.simulation.acts import cancel_stops
-from cloudrun.simulation.faults import FaultPlan, Part, Rates, Window
+from cloudrun.simulation.faults import Effect, FaultPlan, Part, Rates, Window
 from cloudrun.simulation.scenarios.base import Make, Scenario, at_pace, calm_world, quickly
 from cloudrun.simulation.scenarios.checks import bare, halts, is_flat, opened, struck, unbooked, undecided
 from cloudrun.simulation.spec import BOOK, WorldSpec
@@ -59,11 +59,66 @@ def _waited(world: World) -> Iterator[str]:
     late = opened(world, window.start_s + 1.0, window.end_s)  # what was committed before may still be on its way
     if late:
         yield f"{late[0].client_id} was sent while the ledger was away"
+    yield from _closed_what_was_bare(world)
+    yield from unbooked(world)
+    yield from undecided(world)
+
+
+def _closed_what_was_bare(world: World) -> Iterator[str]:
+    """No position was bare for long, and none that had its stop was closed."""
+    if world.watch.needless:
+        yield f"{world.watch.needless[0]} closes what has its stop"
     if world.journal.pending():
         yield "exits that were journalled are not in the ledger"
     yield from bare(world)
+
+
+def _one_symbol(seed: int, rng: np.random.Generator) -> WorldSpec:
+    return at_pace(replace(calm_world(seed, rng), symbols=("BTCUSDT",), bars=6))
+
+
+async def _restarted(world: World) -> None:
+    """The process that trades dies while something is held; another one has taken over and reconciled."""
+    await world.until(lambda: not is_flat(world), 130.0)
+    leader = world.watch.holder
+    for process in world.processes:
+        if process.name == leader:
+            process.kill()
+    await world.until(lambda: world.watch.holder not in ("", leader), 60.0)
+    await asyncio.sleep(8.0)
+
+
+async def _whose_is_it(world: World) -> None:
+    """While the ledger is away a stranger adds to what we hold, or the venue takes our stop and its list of executions."""
+    rng, account = np.random.default_rng([world.spec.seed, 44]), world.venue.desk.engine.core.account
+    [symbol] = world.spec.symbols
+    strangers = world.spec.seed % 2 == 0
+    await asyncio.sleep(float(rng.uniform(62.0, 130.0) if strangers else rng.uniform(61.0, 63.0)))
+    if not strangers:
+        await _restarted(world)  # what is held was booked by another process: only the note knows of it
+    if not await world.until(lambda: not is_flat(world) and not world.exposure.is_bare(symbol), 130.0):
+        world.story.violate("nothing was held with its stop")
+        return
+    now_s, held = world.loop.time(), account.positions[symbol].quantity
+    world.faults.take_away(Window(Part.LEDGER, now_s, now_s + float(rng.uniform(50.0, 80.0))))
+    await asyncio.sleep(float(rng.uniform(1.0, 5.0)))
+    if strangers:
+        world.story.tell("a stranger adds to the position")
+        side = "BUY" if held > 0 else "SELL"
+        order = {"symbol": symbol, "side": side, "type": "MARKET", "quantity": "0.013", "newClientOrderId": "by-hand"}
+        world.act_as("a stranger", "order", order)
+        return
+    mend = world.faults.fail("GET /fapi/v1/userTrades", Effect.UNREADABLE)
+    cancel_stops(world)
+    await asyncio.sleep(45.0)
+    mend()
+
+
+def _ours_only(world: World) -> Iterator[str]:
+    yield from _closed_what_was_bare(world)
+    if world.spec.seed % 2 and not world.journal.appended:
+        yield "what was bare was not closed without the ledger"
     yield from unbooked(world)
-    yield from undecided(world)
 
 
 async def _refuse_while_held(world: World) -> None:
@@ -148,6 +203,14 @@ SCENARIOS = (
         _away(Part.LEDGER_WRITES, _rarely),
         _waited,
         (_refuse_while_held,),
+    ),
+    Scenario(
+        "ledger-down-whose-position",
+        "While the ledger is down a stranger trades beside us, or executions cannot be read",
+        "what is ours is known by its executions, or by the last note: closed where it is bare, and nothing else",
+        _one_symbol,
+        _ours_only,
+        (_whose_is_it,),
     ),
     Scenario(
         "emergency-without-ledger",

@@ -49,7 +49,8 @@ def _killed(world: World) -> Iterator[str]:
         yield "no process was killed and replaced"
     yield from unbooked(world)
     if world.spec.mode is Mode.STREAM:
-        yield from undecided(world)
+        first_ms = min((decision.bar_close_ms for decision in world.ledger.decisions(BOOK)), default=world.spec.start_ms)
+        yield from undecided(world, since_s=(first_ms - world.spec.start_ms) / 1000)  # the book begins with its first bar
 
 
 def _frozen_at(*port_calls: str, interval: Interval = Interval.M1) -> Make:

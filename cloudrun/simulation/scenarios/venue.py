@@ -9,14 +9,17 @@ from dataclasses import replace
 import numpy as np
 
 from cloudrun.simulation.analyst import Habits
-from cloudrun.simulation.faults import Effect, FaultPlan, Part, Rule, Window
-from cloudrun.simulation.scenarios.base import Scenario, calm_world
+from cloudrun.simulation.faults import SLOW_S, Effect, FaultPlan, Part, Rule, Window
+from cloudrun.simulation.scenarios.base import Scenario, at_pace, calm_world
 from cloudrun.simulation.scenarios.checks import (
     ORDER,
     RESTING_ORDERS,
+    STOP,
     asked,
+    bare,
     halts,
     idle,
+    is_flat,
     opened,
     struck,
     undecided,
@@ -25,9 +28,11 @@ from cloudrun.simulation.scenarios.checks import (
 from cloudrun.simulation.spec import BOOK, WorldSpec
 from cloudrun.simulation.world import World
 from shared.domain.interval import MINUTE_MS
+from shared.domain.records import Halt, HaltKind
 
 BACK_S = 60.0
 """from the venue's return to the reconciliation: the longest pause between two attempts, a look, and a streams' connection"""
+SLOW_FOR_S = 160.0
 OVER_S = 300.0
 """by then the longest bans are over"""
 MANY_ORDERS = 20
@@ -37,7 +42,12 @@ MANY_ORDERS = 20
 def _maintenance(seed: int, rng: np.random.Generator) -> WorldSpec:
     start_s = float(rng.uniform(30.0, 130.0))
     window = Window(Part.VENUE, start_s, start_s + float(rng.uniform(20.0, 170.0)))
-    return replace(calm_world(seed, rng, FaultPlan(windows=(window,))), bars=7)
+    return _unpaused(replace(calm_world(seed, rng, FaultPlan(windows=(window,))), bars=7))
+
+
+def _unpaused(spec: WorldSpec) -> WorldSpec:
+    """A position that had to be closed for want of a stop does not end the trading of its symbol."""
+    return replace(spec, execution=replace(spec.execution, unprotected_pause_s=0.0))
 
 
 def _degraded(world: World) -> Iterator[str]:
@@ -96,7 +106,43 @@ def _goes_on(world: World) -> Iterator[str]:
 def _no_network(seed: int, rng: np.random.Generator) -> WorldSpec:
     start_s = float(rng.choice([59.0, 60.03, 60.06, 61.0, 90.0])) + 60.0 * int(rng.integers(0, 2))
     window = Window(Part.NETWORK, start_s, start_s + float(rng.uniform(3.0, 120.0)))
-    return replace(calm_world(seed, rng, FaultPlan(windows=(window,))), bars=7)
+    return _unpaused(replace(calm_world(seed, rng, FaultPlan(windows=(window,))), bars=7))
+
+
+def _slow(seed: int, rng: np.random.Generator) -> WorldSpec:
+    """Orders come late for more than two bars; at their beginning the venue cancels the stop of what is held."""
+    start_s = float(rng.uniform(130.0, 165.0))
+    window = Window(Part.SLOW_ORDERS, start_s, start_s + SLOW_FOR_S)
+    plan = FaultPlan(windows=(window,), cancelled_stops=(start_s + float(rng.uniform(1.0, 8.0)),))
+    return at_pace(replace(calm_world(seed, rng, plan), bars=7, habits=Habits(flat=0.0, hold_bars=1)))
+
+
+async def _close_by_hand(world: World) -> None:
+    """In every second world a person has the book closed while orders come late."""
+    await asyncio.sleep(world.spec.plan.windows[0].start_s + SLOW_FOR_S / 2)
+    if world.spec.seed % 2:
+        world.ledger.set_halt(Halt(BOOK, "closed by hand", world.clock.now_ms(), None, kind=HaltKind.MANUAL))
+        await asyncio.sleep(SLOW_FOR_S / 4)
+        if not is_flat(world):
+            world.story.violate(f"the book was not closed {SLOW_FOR_S / 4:.0f} s after a person asked for it")
+
+
+def _got_through(world: World) -> Iterator[str]:
+    """What protects or closes is taken late; what opens is not; afterwards trading goes on."""
+    yield from struck(world)
+    yield from bare(world)
+    window, account = world.spec.plan.windows[0], world.venue.desk.engine.core.account
+    if not asked(world, STOP, window.start_s, window.end_s):
+        yield "no stop was sent while orders came late"
+    openers = {sent.client_id for sent in opened(world, window.start_s, window.end_s)}
+    for trade in account.trades:
+        client_id, at_s = account.orders[trade.order_id].client_id, (trade.time_ms - world.spec.start_ms) / 1000
+        if client_id in openers and window.start_s + SLOW_S <= at_s < window.end_s:
+            yield f"{client_id} has opened something {SLOW_S:g} s after it was sent"
+    if not openers:
+        yield "nothing was to be opened while orders came late"
+    if world.spec.seed % 2 == 0:
+        yield from idle(world, window.end_s)
 
 
 _SETTINGS = ("/fapi/v1/leverage", "/fapi/v1/positionSide/dual", "/fapi/v1/marginType")
@@ -172,6 +218,14 @@ SCENARIOS = (
         "nothing is asked or sent until Retry-After is over, then everything goes on",
         _banned,
         _goes_on,
+    ),
+    Scenario(
+        "slow-venue",
+        "Orders reach the venue 2.5 s late for minutes, and it cancels a stop",
+        "stops and exits are taken, protection and an emergency go on; what would open dies for its age; then trading goes on",
+        _slow,
+        _got_through,
+        (_close_by_hand,),
     ),
     Scenario(
         "wrong-settings",

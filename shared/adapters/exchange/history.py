@@ -40,7 +40,11 @@ class AccountHistory:
             self._keep({str(order["orderId"]): report.client_id})
 
     async def fills(self, symbol: str, since_ms: int) -> list[Fill]:
-        """Executions of `symbol` at or after `since_ms`, oldest first."""
+        """Executions of `symbol` at or after `since_ms`, oldest first. Raises `MalformedData` for what cannot be read."""
+        with payloads.well_formed(TRADES.action):
+            return await self._fills(symbol, since_ms)
+
+    async def _fills(self, symbol: str, since_ms: int) -> list[Fill]:
         trades = await self._trades(symbol, since_ms)
         numbers = dict.fromkeys(str(trade["orderId"]) for trade in trades)
         client_ids = {number: self._client_ids[number] for number in numbers if number in self._client_ids}

@@ -168,6 +168,10 @@ async def test_a_read_that_cannot_be_understood_is_malformed_data(venue, exchang
     venue.replies["GET /fapi/v1/time"] = []
     with pytest.raises(MalformedData, match="server time"):
         await exchange.server_time_ms()
+    for unreadable in ([{}], [{"id": 1, "time": 10**13}], [{"id": "x"}], ["?"]):
+        venue.replies["GET /fapi/v1/userTrades"] = unreadable
+        with pytest.raises(MalformedData, match="executions"):
+            await exchange.fills("BTCUSDT", 0)
 
 
 async def test_a_cancelled_stop_is_final(venue, exchange):

@@ -502,6 +502,19 @@ async def test_the_orders_of_an_earlier_process_count_in_the_pace(desk: Any) -> 
     assert "max_orders_day 3" in record.reason
 
 
+async def test_an_order_without_a_connection_is_not_lost_to_the_pace_for_being_looked_at(desk: Any) -> None:
+    tended = Tended(desk, params=replace(PARAMS, risk=replace(PARAMS.risk, max_orders_minute=2)))
+    desk.exchange.on_send.append(VenueUnreachable("connection refused"))
+    await tended.carried_out(desk.intent())
+    for _ in range(4):
+        desk.clock.set(desk.clock.now_ms() + 100)
+        await desk.finished(tended.orders.settle(await desk.exchange.account(), resting=False))
+        assert tended.states() == {"market": "intent"}
+    desk.clock.set(desk.clock.now_ms() + 1000)
+    await desk.finished(tended.orders.settle(await desk.exchange.account(), resting=False))
+    assert tended.states() == {"market": "filled"}
+
+
 @pytest.mark.parametrize("fails", ["record_arrival", "advance_order"])
 async def test_a_slice_is_not_sent_again_where_the_ledger_has_failed_after_it(
     desk: Any, tended: Tended, fails: str, monkeypatch: pytest.MonkeyPatch

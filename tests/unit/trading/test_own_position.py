@@ -61,3 +61,10 @@ def test_only_own_stops_of_the_closing_side_cover(desk: Any) -> None:
     ]
     assert own.covered("BTCUSDT", Decimal(2), stops) == Decimal("1.25")
     assert own.covered("BTCUSDT", Decimal(-2), stops) == 4
+
+
+def test_what_is_booked_after_a_note_is_held_though_no_execution_can_be_read(desk: Any) -> None:
+    own = OwnPosition(desk.exchange, desk.book, desk.start_ms)
+    own.note(desk.ledger, desk.start_ms)
+    own.booked([desk.fill(1, "1", OWN), desk.fill(2, "-0.4", OWN)])
+    assert own.noted("BTCUSDT") == Decimal("0.6")

@@ -300,7 +300,7 @@ async def test_whatever_the_venue_answers_the_position_ends_protected_or_closed(
     stop = entered(desk, filled)
     watched = Watched(desk)
     done = await watched.protect(stop)
-    for _ in range(120):
+    for _ in range(400):  # twelve refusals in a row, half a minute apart in the end
         if done:
             break
         watched.pass_seconds(1)

@@ -13,7 +13,7 @@ import pytest
 from live_world import BOOK, LONG, M1, START_MS, World
 
 from shared.adapters.sql import SqlLedger
-from shared.domain.errors import LedgerUnavailable, NotAtRest, VenueRejected, VenueUnreachable
+from shared.domain.errors import LedgerUnavailable, NotAtRest, ReconciliationError, VenueRejected, VenueUnreachable
 from shared.domain.orders import OrderKind, OrderReport, OrderState
 from shared.domain.records import Halt, HaltKind
 from shared.domain.stream import OrderMessage, StreamState
@@ -306,5 +306,77 @@ def test_nothing_of_a_request_stays_in_the_way_of_the_next_one(world: World) -> 
         with pytest.raises(VenueUnreachable):
             await asked(w)
         assert is_free(w)
+
+    world.lived(story, run=False)
+
+
+# --- a start over something that is held ------------------------------------------------------------------------------------
+
+
+async def refused_settings(*_: Any) -> Any:
+    raise ReconciliationError("the account is in hedge mode")
+
+
+def test_a_start_whose_settings_are_refused_protects_what_is_held_and_takes_no_new_risk(world: World) -> None:
+    async def story(w: World) -> None:
+        await minute(w)
+        await asked(w)
+        stop_cancelled_by_the_venue(w)
+        before, w.venue.prepare = w.venue.prepare, refused_settings  # type: ignore[method-assign]
+        running = asyncio.create_task(w.trader.run())
+        await asyncio.sleep(5.0)
+        assert len(w.venue.stops) == 1
+        assert w.trader.state is TraderState.DEGRADED
+        [beat] = [beat for beat in w.ledger.real.heartbeats(BOOK) if beat.role == "trader"]
+        assert "hedge mode" in beat.state["reason"]
+        w.venue.prepare = before  # type: ignore[method-assign]
+        await asyncio.sleep(10.0)
+        assert w.trader.state is TraderState.TRADING
+        w.trader.stop("the test is over")
+        await running
+
+    world.lived(story, run=False)
+
+
+def test_a_start_whose_settings_are_refused_closes_a_halted_book(world: World) -> None:
+    async def story(w: World) -> None:
+        await minute(w)
+        await asked(w)
+        w.ledger.real.set_halt(Halt(BOOK, "by hand", w.clock.now_ms(), None, kind=HaltKind.MANUAL))
+        w.venue.prepare = refused_settings  # type: ignore[method-assign]
+        w.venue.rules = never  # type: ignore[method-assign]
+        running = asyncio.create_task(w.trader.run())
+        await asyncio.sleep(20.0)
+        assert w.venue.positions["BTCUSDT"].quantity == 0
+        w.trader.stop("the test is over")
+        await running
+
+    world.lived(story, run=False)
+
+
+def test_a_request_whose_beginning_is_refused_protects_what_is_held_and_fails(world: World) -> None:
+    async def story(w: World) -> None:
+        await minute(w)
+        await asked(w)
+        for what in ("prepare", "rules"):
+            setattr(w.venue, what, refused_settings)
+            stop_cancelled_by_the_venue(w)
+            with pytest.raises(ReconciliationError, match="hedge mode"):
+                await tended(w)
+            assert len(w.venue.stops) == 1
+            assert is_free(w)
+
+    world.lived(story, run=False)
+
+
+def test_an_idle_book_is_refused(world: World) -> None:
+    async def story(w: World) -> None:
+        w.venue.prepare = refused_settings  # type: ignore[method-assign]
+        with pytest.raises(ReconciliationError, match="hedge mode"):
+            await w.trader.run()
+        await minute(w)
+        with pytest.raises(ReconciliationError, match="hedge mode"):
+            await asked(w)
+        assert w.sent() == []
 
     world.lived(story, run=False)

@@ -11,8 +11,8 @@ from live_world import BOOK, LONG, START_MS, World
 
 from cloudrun.simulation.loop import VirtualLoop
 from shared.adapters.sql import SqlLedger
-from shared.domain.errors import LedgerUnavailable, ModelError
-from shared.domain.orders import OrderState
+from shared.domain.errors import LedgerUnavailable, ModelError, VenueUnreachable
+from shared.domain.orders import OrderKind, OrderState
 from shared.domain.records import Halt
 from shared.trading.session import Session
 
@@ -77,6 +77,29 @@ def test_an_order_stays_unsent_where_a_halt_came_while_its_bar_was_decided(world
     orders = world.ledger.real.orders(BOOK)
     assert orders
     assert {order.state for order in orders} == {OrderState.ABANDONED}
+
+
+def test_what_has_no_stop_when_the_order_to_stop_comes_gets_it_first(world: World) -> None:
+    async def story(w: World) -> float:
+        running = asyncio.create_task(w.trader.run())
+        await w.until(59.0)
+        send = w.venue.send
+
+        async def refused_once(order: Any) -> Any:
+            if order.intent.kind is OrderKind.STOP:
+                w.venue.send = send  # type: ignore[method-assign]
+                w.trader.stop("SIGTERM")
+                raise VenueUnreachable("503")
+            return await send(order)
+
+        w.venue.send = refused_once  # type: ignore[method-assign]
+        await w.until(61.0)
+        began_s = asyncio.get_running_loop().time()
+        await running
+        assert len(w.venue.stops) == 1
+        return asyncio.get_running_loop().time() - began_s
+
+    assert world.lived(story, run=False) < 9.0
 
 
 def test_an_order_that_was_decided_but_not_sent_stays_unsent(world: World) -> None:
