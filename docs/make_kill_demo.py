@@ -37,7 +37,7 @@ from shared.domain.interval import HOUR_MS, Interval, parse_date_ms  # noqa: E40
 from tests.e2e.live.proxy import FaultProxy  # noqa: E402
 
 SYMBOL, BARS, END_MS, BOOK = "BTCUSDT", 2_200, parse_date_ms("2025-01-01"), "paper-1h"
-WAIT_S = 60
+WAIT_S = 240
 SETTINGS = {
     "OST_REGIME__TRAIN_BARS": "500",
     "OST_REGIME__RESTARTS": "1",
@@ -139,7 +139,7 @@ def record(folder: Path) -> Recording:
     write_market(
         generate_market(np.random.default_rng(20), [SYMBOL], Interval.H1, END_MS - BARS * HOUR_MS, BARS), FolderBucket(market)
     )
-    options = ["--market", str(market), "--start", "2024-12-12", "--speed", "900", "--port", "0"]
+    options = ["--market", str(market), "--start", "2024-12-12", "--speed", "180", "--port", "0"]
     exchange = subprocess.Popen(  # noqa: S603
         [sys.executable, "-m", "cloudrun.exchange", *options, "--exit-with-parent"],
         cwd=REPOSITORY,
@@ -165,7 +165,7 @@ def record(folder: Path) -> Recording:
         trader = session.live()
         until(lambda: sum("filled" in line for line in session.orders()) >= 1, "the order is settled")
         until(lambda: any("stop" in line and "open" in line for line in session.orders()), "the stop rests")
-        time.sleep(5)
+        time.sleep(22)
         trader.send_signal(signal.SIGINT)
         trader.wait(timeout=15)
         time.sleep(0.5)

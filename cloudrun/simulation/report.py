@@ -12,10 +12,11 @@ _HEAD = """# Reliability
 
 The real session and the real trader against the core of the paper exchange, in one process and in simulated time
 (`cloudrun/simulation/`). One seed drives market, latency and faults: requests that are refused, lost before or after they were
-executed, executed late, delayed, throttled; streams and single channels that drop, delay, repeat, reorder, garble or fall
-silent; kills and freezes at any await and any port call; a ledger that is away or hangs; clocks that jump; two instances at
-once. Everything between the decision and the wire is the product's own code: session, execution, reconciliation, the SQL
-ledger, the exchange adapter on ccxt. The sockets of the streams are replaced; but in `real-models` the analyst is a script.
+executed, executed late, delayed, throttled, answered with what nobody can read; one endpoint that fails for good; streams and
+single channels that drop, delay, repeat, reorder, garble or fall silent; kills and freezes at any await and any port call; a
+ledger that is away or hangs; clocks that jump; two instances at once. Everything between the decision and the wire is the
+product's own code: session, execution, reconciliation, the SQL ledger, the exchange adapter on ccxt. The sockets of the
+streams are replaced; but in `real-models` the analyst is a script.
 
 In every run these invariants are watched, and checked once more when everything has come to rest:
 
@@ -24,6 +25,7 @@ In every run these invariants are watched, and checked once more when everything
 - one order for each leg of a decision, one decision for each bar, commits by one writer at a time;
 - ledger position = sum of its fills = the venue's position; the account's equity identity holds to 1e-9;
 - no position without a protective stop beyond the deadline while orders can be placed, none beyond what was decided;
+- no position left without its stop for 90 s once orders could be placed again, whether a process lives or refuses to start;
 - no intent without a final state, unless it rests at the venue or its symbol is frozen with the open question;
 - once the faults are over the book decides and trades again, unless something that is told explains why not;
 - no task and no connection is left behind, no exception is lost.

@@ -54,7 +54,8 @@ def state_of(beats: Sequence[Heartbeat], alive_s: float) -> str:
     from shared.cli import wiring
 
     since_ms = wiring.clock().now_ms() - alive_s * 1000
-    fresh = [beat for beat in beats if beat.time_ms >= since_ms and beat.state.get("state") != ENDED]
+    newest = {beat.holder: beat for beat in sorted(beats, key=lambda beat: beat.time_ms)}  # a standby may have become a trader
+    fresh = [beat for beat in newest.values() if beat.time_ms >= since_ms and beat.state.get("state") != ENDED]
     traders = [beat for beat in fresh if beat.role == "trader"] or fresh
     return str(max(traders, key=lambda beat: beat.time_ms).state.get("state", "alive")) if traders else ""
 

@@ -110,7 +110,8 @@ class FollowUp:
         protected = await self._desk.protect(symbol)
         wanted = await self._wanted_still(symbol)
         due = [record.intent for record in wanted if record.intent.due_ms <= self._clock.now_ms()]
-        if due and protected and not (self._desk.held_back and not due[0].reduce_only):
+        is_read = symbol not in self._reconciler.unread  # else what an order would lead to is not known
+        if due and protected and is_read and not (self._desk.held_back and not due[0].reduce_only):
             await self._desk.send_slice(min(due, key=lambda intent: intent.due_ms))
             protected = await self._desk.protect(symbol)
         return protected and not self._waiting(symbol) and not self._moving(symbol)

@@ -188,9 +188,10 @@ class OrderDesk:
         if intent.due_ms and intent.created_ms < self.superseded_ms:
             raise NotApproved(f"a newer bar is decided than that of {intent.client_id}")
         after = held + intent.quantity * intent.side.sign
-        held_back = self.held_back or ("its executions cannot be read" if intent.symbol in self._reconciler.unread else "")
-        if held_back and not intent.reduce_only and not (held * after >= 0 and abs(after) < abs(held)):
-            raise NotApproved(f"{intent.symbol}: no new risk is taken now ({held_back})")
+        if intent.symbol in self._reconciler.unread and not intent.reduce_only:  # what it leads to is not known
+            raise NotApproved(f"{intent.symbol}: no new risk is taken now (its executions cannot be read)")
+        if self.held_back and not intent.reduce_only and not (held * after >= 0 and abs(after) < abs(held)):
+            raise NotApproved(f"{intent.symbol}: no new risk is taken now ({self.held_back})")
         minute, day = self._executor.pace.recent(now_ms)
         context = OrderContext(
             rules=self.rules[intent.symbol],

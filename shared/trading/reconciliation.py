@@ -243,9 +243,12 @@ class Reconciler:
         return fill.client_id is not None and fill.client_id.startswith(book_tag(self._book))
 
     async def _differences(self, symbols: Sequence[str], account: Account) -> list[Difference]:
-        """Positions that differ from `account` after everything that the venue lists was booked."""
+        """Positions that differ from `account` after everything that the venue lists was booked.
+
+        Where executions could not be read there may be some that have cancelled each other out: they are asked for as well.
+        """
         differing = [symbol for symbol in symbols if self._difference(symbol, account) is not None]
-        for symbol in differing:
+        for symbol in dict.fromkeys((*differing, *self.unread)):
             await self.alone(symbol, self._book_all(symbol))
         left = [self._difference(symbol, account) for symbol in differing if symbol not in self.unread]
         return [difference for difference in left if difference is not None]

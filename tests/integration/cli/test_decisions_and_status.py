@@ -279,6 +279,8 @@ def test_the_state_of_a_live_book_is_that_of_its_process(ledger: SqlLedger) -> N
     ledger.beat(Heartbeat("live", "trader", "a", now_ms + 1, {"state": "stopping"}))
     assert answer("status")["status"]["state"] == "standby"
     ledger.beat(Heartbeat("live", "standby", "b", now_ms, {"state": "stopping"}))
+    ledger.beat(Heartbeat("live", "standby", "d", now_ms, {"state": "standby"}))
+    ledger.beat(Heartbeat("live", "trader", "d", now_ms + 2, {"state": "stopping"}))  # it had taken over, and ended
     assert "stopped, testnet" in ost("status").stdout
     ledger.beat(Heartbeat("live", "schedule", "c", now_ms - HOUR_MS, {"state": "trading"}))
     assert answer("status")["status"]["state"] == "scheduled"

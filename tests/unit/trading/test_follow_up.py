@@ -44,6 +44,7 @@ class Tended:
     execution: ExecutionParams = PARAMS.execution
     params: SystemParams = PARAMS
     book: BookState = field(init=False)
+    reconciler: Reconciler = field(init=False)
     follow_up: FollowUp = field(init=False)
     orders: OrderDesk = field(init=False)
 
@@ -52,6 +53,7 @@ class Tended:
         self.book = BookState(desk.ledger, desk.book)
         executor = Executor(desk.exchange, desk.ledger, desk.clock, desk.book, execution)
         reconciler = Reconciler(desk.exchange, desk.ledger, desk.clock, executor, desk.book, desk.start_ms, execution)
+        self.reconciler = reconciler
         self.orders = OrderDesk(
             ledger=desk.ledger,
             book=self.book,
@@ -347,6 +349,16 @@ async def test_an_older_slice_that_nobody_answers_for_holds_up_the_next_bar_for_
         await tended.tend(8)
     assert (tended.states()["slice2"], tended.states()["slice3"]) == ("abandoned", "abandoned")
     assert not {intent.client_id for intent in sliced(desk)[1:]} & set(desk.exchange.sent)
+
+
+async def test_no_slice_goes_out_while_the_executions_of_its_symbol_cannot_be_read(desk: Any, tended: Tended) -> None:
+    await tended.carried_out(*sliced(desk))
+    tended.reconciler.unread[SYMBOL] = desk.start_ms
+    await tended.tend(10)
+    assert desk.held() == 1
+    tended.reconciler.unread.clear()
+    await tended.tend(1)
+    assert desk.held() == 2
 
 
 async def test_slices_of_a_bar_that_an_earlier_process_has_superseded_are_not_sent(desk: Any, tended: Tended) -> None:

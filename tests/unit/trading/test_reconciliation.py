@@ -240,3 +240,14 @@ async def test_a_difference_that_moves_while_an_order_is_filled_in_parts_is_not_
     assert await settled(desk, "2.5") == []
     assert desk.held() == 1
     assert desk.halted() == []
+
+
+async def test_executions_that_cancelled_each_other_out_while_none_could_be_read_are_booked_afterwards(desk: Any) -> None:
+    reconciler = desk.reconciler
+    entry = desk.intent()
+    desk.committed(entry)
+    reconciler.unread["BTCUSDT"] = desk.start_ms
+    desk.exchange.executions += [desk.fill(1, "1", entry.client_id), desk.fill(2, "-1", entry.client_id)]
+    await reconciler.settle_positions(["BTCUSDT"], desk.account("0"))
+    assert len(desk.ledger.fills(desk.book)) == 2
+    assert not reconciler.unread
