@@ -142,7 +142,7 @@ class Executor:
             return self._advanced(found)
         if found is Answer.UNANSWERED:
             self._freeze(intent)
-        if found is not Answer.MISSING:
+        if found not in (Answer.MISSING, Answer.DENIED):
             return record
         if record.state is OrderState.OPEN:
             self._inquiries.forget(intent.client_id)
@@ -152,6 +152,8 @@ class Executor:
         try:
             order = approve(intent)
         except NotApproved as error:
+            if found is Answer.DENIED:
+                return record  # it may still arrive
             return self.abandon(intent, f"never reached the venue; {error}")
         if unsent is not None and self._clock.now_ms() < unsent.next_ms:
             return record

@@ -1,7 +1,9 @@
 """What became of an order? Questions to the venue by client id: bounded, backed off, continued where they were broken off.
 
 An order is missing only once the venue has said "does not exist" twice with a grace period between, in which an order that is
-still under way has become too old for the venue to take; what only closes may be under way for longer. Whoever asks may run out
+still under way has become too old for the venue to take; what only closes may be under way for longer. A protective stop may be
+sent again after the first denial: the venue takes an id once while it rests, so a late first one makes the second a duplicate,
+and a position should not wait. Whoever asks may run out
 of patience; the next one goes on with what is known and does not start again. The bound is the age of the question, which a
 restart knows; it counts only while the venue answers other questions. After it an order is asked about once each time, without
 waiting: what cannot be answered must not hold up other orders.
@@ -13,7 +15,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from shared.domain.errors import OutcomeUnknown, RateLimited, VenueUnreachable
-from shared.domain.orders import OrderIntent, OrderReport
+from shared.domain.orders import OrderIntent, OrderKind, OrderReport
 from shared.ports import Clock, Exchange
 from shared.trading.execution_params import ExecutionParams
 
@@ -28,6 +30,7 @@ class Answer(Enum):
     """A look-up that brought no report."""
 
     MISSING = "the venue does not know the order, confirmed past the grace period"
+    DENIED = "the venue does not know the stop yet: it may be sent again under its id, but not given up"
     UNANSWERED = "the bound is reached without an answer"
     PENDING = "broken off for want of patience"
 
@@ -40,6 +43,8 @@ class _Inquiry:
     since_ms: int
     dead_ms: int
     """from when on the venue takes it no more, if it is still under way"""
+    may_go_again: bool = False
+    """whether it may be sent again under its id while it may still be under way"""
     attempts: int = 0
     failure: Answer | None = None
     """what the last question came to where it found nothing out, past the bound"""
@@ -74,10 +79,13 @@ class Inquiries:
         began_ms, waited_s = self._clock.now_ms(), 0.0
         since_ms = began_ms if since_ms is None else since_ms
         dead_ms = began_ms if rests else self._dead_ms(intent, began_ms)
-        inquiry = self._open.setdefault(intent.client_id, _Inquiry(self._params.query_backoff_s, since_ms, dead_ms))
+        again = intent.kind is OrderKind.STOP and not rests
+        inquiry = self._open.setdefault(intent.client_id, _Inquiry(self._params.query_backoff_s, since_ms, dead_ms, again))
         while True:
             wait_s = (inquiry.next_ms - self._clock.now_ms()) / 1000
             if wait_s > 0:
+                if inquiry.denials and inquiry.may_go_again:
+                    return Answer.DENIED
                 if inquiry.failure is not None and not inquiry.denials:
                     return inquiry.failure
                 waited_s = max(waited_s, (self._clock.now_ms() - began_ms) / 1000) + wait_s
@@ -122,7 +130,7 @@ class Inquiries:
         if inquiry.denials >= 2:
             return Answer.MISSING
         inquiry.next_ms = max(self._clock.now_ms() + round(self._params.resend_grace_s * 1000), inquiry.dead_ms)
-        return None
+        return Answer.DENIED if inquiry.may_go_again else None
 
     async def _venue_answers(self) -> bool:
         try:

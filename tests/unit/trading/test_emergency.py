@@ -92,6 +92,10 @@ class Venue:
         ours = sum((fill.signed_quantity for fill in self.executions if fill.symbol == symbol), ZERO)
         return ours + self.foreign.get(symbol, ZERO)
 
+    async def server_time_ms(self) -> int:
+        await self._asked()
+        return 0
+
     async def account(self) -> Account:
         fault = await self._asked()
         if fault == "lost":

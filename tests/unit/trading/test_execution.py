@@ -215,18 +215,21 @@ async def test_an_order_that_may_have_reached_the_venue_counts_and_one_that_only
     assert executor.pace.recent(desk.clock.now_ms())[0] == 1
 
 
-async def test_a_stop_is_missing_only_when_a_slow_venue_can_take_it_no_longer(desk: Any) -> None:
+async def test_a_stop_is_sent_again_under_its_id_after_one_denial(desk: Any) -> None:
+    """The venue takes an id once while it rests: a late first one makes this a duplicate, and a position should not wait."""
     stop = desk.intent("stop")
     record = desk.committed(stop)
-    desk.exchange.on_find += [None, None]
-    await desk.finished(desk.executor.settle(record, lambda intent: desk.approved(intent, held="1")))
-    assert desk.exchange.sent == [stop.client_id]
-    assert desk.clock.now_ms() == desk.start_ms + 6500
+    desk.exchange.on_find.append(None)
+    settled = await desk.finished(desk.executor.settle(record, lambda intent: desk.approved(intent, held="1")))
+    assert (desk.exchange.sent, settled.state) == ([stop.client_id], OrderState.OPEN)
+    assert desk.clock.now_ms() == desk.start_ms
 
 
-@pytest.mark.parametrize(("answer_s", "again_s"), [(0.0, 6.5), (4.0, 8.0)])
-async def test_how_long_a_stop_may_be_under_way_is_known_from_its_approval(desk: Any, answer_s: float, again_s: float) -> None:
-    """The deadline of a protective stop leaves no time to wait for what is known to be over."""
+@pytest.mark.parametrize(("answer_s", "given_up_s"), [(0.0, 6.5), (4.0, 8.0)])
+async def test_a_stop_is_given_up_only_when_a_slow_venue_can_take_it_no_longer(
+    desk: Any, answer_s: float, given_up_s: float
+) -> None:
+    """How long it may be under way is known from its approval."""
     stop = desk.intent("stop")
     desk.committed(stop)
     desk.exchange.on_send.append(TIMEOUT)
@@ -234,9 +237,12 @@ async def test_how_long_a_stop_may_be_under_way_is_known_from_its_approval(desk:
     executor, approved_ms = desk.executor, desk.clock.now_ms() - round(1000 * answer_s)
     order = approve(stop, OrderContext(RULES, Decimal(1), Decimal(100), Decimal(10_000), Decimal(1), approved_ms=approved_ms))
     record = await desk.finished(executor.place(order))
-    await desk.finished(executor.settle(record, lambda intent: desk.approved(intent, held="1")))
-    assert desk.exchange.sent == [stop.client_id] * 2
-    assert desk.clock.now_ms() == approved_ms + round(1000 * again_s)
+    while record.state is not OrderState.ABANDONED:
+        record = await desk.finished(executor.settle(record, refused))
+        assert desk.clock.now_ms() <= approved_ms + round(1000 * given_up_s)
+        desk.clock.set(desk.clock.now_ms() + 500)
+    assert desk.exchange.sent == [stop.client_id]
+    assert desk.clock.now_ms() == approved_ms + round(1000 * given_up_s) + 500
 
 
 async def test_a_stop_that_rested_needs_no_longer_to_be_known_as_gone(desk: Any) -> None:

@@ -204,14 +204,21 @@ async def test_the_deadline_of_a_lost_stop_counts_from_its_end_not_from_the_entr
 async def test_after_a_restart_beyond_the_deadline_one_stop_is_tried_and_then_the_position_is_closed(desk: Any) -> None:
     entered(desk)
     desk.clock.set(desk.start_ms + 60_000)
-    desk.exchange.on_find += [None, None]  # the planned stop never reached the venue
-    desk.exchange.on_send.append(REFUSED)
-    assert not await Watched(desk).protect()  # the answer about the planned stop comes first
+    desk.exchange.on_find.append(None)  # the planned stop never reached the venue
+    desk.exchange.on_send += [REFUSED, REFUSED]
     restarted = Watched(desk)
-    for _ in range(4):
-        await restarted.protect()
-        restarted.pass_seconds(2)
-    assert desk.held() == 0 or restarted.stops()
+    assert await restarted.protect()
+    assert desk.held() == 0
+
+
+async def test_after_a_restart_beyond_the_deadline_the_planned_stop_is_placed_at_once(desk: Any) -> None:
+    stop = entered(desk)
+    desk.clock.set(desk.start_ms + 60_000)
+    desk.exchange.on_find.append(None)
+    restarted = Watched(desk)
+    assert await restarted.protect()
+    assert restarted.stops() == [("stop", Decimal(1))]
+    assert desk.exchange.sent == [stop.client_id]
 
 
 async def test_a_stop_with_an_unknown_outcome_is_looked_up_and_not_doubled(desk: Any, watched: Watched) -> None:
