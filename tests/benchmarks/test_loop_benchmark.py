@@ -61,9 +61,9 @@ def recording(connection: Connection, requests: list[Request]) -> None:
         requests.append(lambda _, other: other.read(endpoint, parameters))
         return await read(endpoint, parameters)
 
-    async def noted_change(endpoint: Any, parameters: Any) -> Any:
-        requests.append(lambda _, other: other.change(endpoint, parameters))
-        return await change(endpoint, parameters)
+    async def noted_change(endpoint: Any, parameters: Any, **options: Any) -> Any:
+        requests.append(lambda _, other: other.change(endpoint, parameters, **options))
+        return await change(endpoint, parameters, **options)
 
     connection.read, connection.change = noted_read, noted_change  # type: ignore[method-assign]
 

@@ -13,9 +13,11 @@ from cloudrun.simulation.faults import Effect
 from cloudrun.simulation.network import Sent
 from cloudrun.simulation.spec import BOOK
 from cloudrun.simulation.world import World
+from shared.domain.decision import Action
 from shared.domain.orders import OrderKind, OrderRecord
 from shared.domain.records import Halt, HaltKind
 
+OPENING = (Action.OPEN, Action.INCREASE, Action.REVERSE)
 LOST_ANSWER_S = 4.0
 """time-out of a request about an order"""
 ORDER, STOP = "POST /fapi/v1/order", "POST /fapi/v1/algoOrder"
@@ -109,8 +111,11 @@ def _exists(world: World, symbol: str, close_ms: int) -> bool:
 
 
 def idle(world: World, since_s: float) -> Iterator[str]:
-    """Complains where the book does not trade any more after `since_s`."""
-    if not opened(world, since_s):
+    """Complains where the book does not trade any more after `since_s` although it wanted to."""
+    since_ms = world.spec.start_ms + round(1000 * since_s)
+    later = [decision for decision in world.ledger.decisions(BOOK) if decision.bar_close_ms > since_ms]
+    wishes = [row for row in later if row.action in OPENING or not all(approval.passed for approval in row.approvals)]
+    if wishes and not opened(world, since_s):
         yield f"nothing was traded any more after {since_s:.0f} s"
 
 

@@ -98,12 +98,12 @@ def test_an_emergency_needs_a_confirmation_and_a_reason(ost: Ost, root: Path) ->
 
 def test_without_a_trader_the_halt_is_set_and_the_way_out_is_named(ost: Ost, root: Path) -> None:
     ended = ost("emergency", "--reason", "enough", "--yes")
-    assert ended.exit_code == 2
+    assert ended.exit_code == 1
     assert "ost live" in ended.output
     with closing(ledger(root)) as opened:
         (halt,) = opened.halts(BOOK, START_MS)
     assert (halt.kind, halt.reason, halt.until_ms) == (HaltKind.MANUAL, "by ana: enough", None)
-    assert halt.since_ms == START_MS + 2 * HOUR_MS  # in the time of its market
+    assert halt.since_ms == START_MS + 2 * HOUR_MS + 1  # in the time of its market, after its newest bar
 
 
 def test_a_trader_that_is_alive_is_watched_and_its_steps_are_shown(ost: Ost, root: Path) -> None:
