@@ -173,7 +173,7 @@ def _spec(run: PaperRun) -> SessionSpec:
         holder=f"{socket.gethostname()}:{os.getpid()}",
         universe=run.plan.universe,
         interval=run.plan.interval,
-        params=run.settings.system.unsliced(),
+        params=run.settings.system.in_lockstep(),
         leverage=run.settings.run.leverage,
         code_version=code_version(),
         lease_ttl_ms=LEASE_TTL_MS,

@@ -116,7 +116,7 @@ def _source(settings: Settings, ledger: Ledger, record: BookRecord) -> ReplaySou
         market=PaperFunding(files) if frozen else files,
         models=FolderBucket(folder) if frozen else wiring.bucket(settings),
         rules={asset.symbol: _rules(files, asset.symbol, interval) for asset in universe},
-        params=settings.system if record.settings.get("live") else settings.system.unsliced(),
+        params=settings.system if record.settings.get("live") else settings.system.in_lockstep(),
         code_version=code_version(),
         record=record,
         paper=frozen,

@@ -41,9 +41,14 @@ class SystemParams:
         rooms = {name: asdict(getattr(self, name)) for name in ("curation", "regime", "strategy", "risk")}
         return content_id("p", {**rooms, "max_decision_age": self.max_decision_age})
 
-    def unsliced(self) -> SystemParams:
-        """The same without slices: for runs in lockstep, where nothing happens between two bars."""
-        return replace(self, execution=replace(self.execution, twap_notional=0.0))
+    def in_lockstep(self) -> SystemParams:
+        """The same for runs in lockstep, where nothing happens between two bars.
+
+        Nothing is sliced, and the fate of an order is waited for to its end: waiting takes no time there, and what is put off
+        to the next bar would be too old.
+        """
+        patience_s = max(self.execution.answer_patience_s, self.execution.resend_grace_s, self.execution.closing_grace_s)
+        return replace(self, execution=replace(self.execution, twap_notional=0.0, answer_patience_s=patience_s))
 
     @cached_property
     def strategies(self) -> Mapping[Regime, StrategyParams]:
