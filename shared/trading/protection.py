@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from shared.domain.errors import NotApproved
-from shared.domain.orders import OrderIntent, OrderRecord, OrderState
+from shared.domain.orders import OrderIntent, OrderKind, OrderRecord, OrderState
 from shared.domain.records import Halt
 from shared.risk.approval import ApprovedOrder
 from shared.trading.execution_params import ExecutionParams
@@ -64,7 +64,7 @@ class Guard:
         size = self._bench.rules()[symbol].quantity(held)
         if size == 0:
             await self._without_position(symbol, held)
-            return True
+            return await self._nothing_under_way(symbol, planned)
         if await self._covered(symbol, size):
             return True
         bare = self._bare.get(symbol) or self._begun(symbol, held, fresh=planned is not None)
@@ -219,6 +219,24 @@ class Guard:
             self._bench.log("info", message)
         self._dust[symbol] = held
         await self._cancel(symbol, keep=None)
+
+    async def _nothing_under_way(self, symbol: str, planned: OrderIntent | None) -> bool:
+        """Give up the stops of a position that is gone; whether none may still arrive. Whoever comes later begins to ask anew.
+
+        While an order is at work they may be needed.
+        """
+        unfinished = [record for record in self._bench.book.unfinished() if record.intent.symbol == symbol]
+        unproven = [record for record in unfinished if record.state in (OrderState.INTENT, OrderState.UNKNOWN)]
+        if any(record.intent.kind is not OrderKind.STOP for record in unfinished) or not unproven:
+            return True
+        settled = []
+        for stop in unproven:
+            if planned is not None and stop.intent.client_id == planned.client_id:  # nobody has sent it yet
+                settled.append(self._bench.executor.abandon(stop.intent, "there is nothing that it could protect"))
+            else:
+                settled.append(await self._bench.executor.settle(stop, _unwanted, patience_s=0.0))
+        self._bench.book.changed()
+        return all(stop.state.is_final for stop in settled)
 
     async def _cancel(self, symbol: str, keep: OrderRecord | None) -> None:
         """Cancel the resting stops of a symbol but for one; where the venue does not answer, again a while later."""

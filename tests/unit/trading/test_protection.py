@@ -261,12 +261,27 @@ async def test_a_stop_that_is_filling_is_left_alone(desk: Any, watched: Watched)
 
 
 async def test_dust_is_noted_once_and_not_chased(desk: Any) -> None:
-    entered(desk)
+    stop = entered(desk)
     coarse = Watched(desk, replace(RULES, min_quantity=Decimal(2)))
-    for _ in range(3):
+    assert await coarse.protect(stop)
+    for _ in range(2):
         assert await coarse.protect()
     assert desk.exchange.sent == []
+    assert desk.ledger.order(stop.client_id).state is OrderState.ABANDONED
     assert sum("is dust" in entry["message"] for entry in desk.ledger.agent_log(desk.book)) == 1
+
+
+async def test_a_stop_that_never_arrived_is_given_up_with_its_position(desk: Any) -> None:
+    stop = entered(desk)
+    desk.ledger.add_fills(desk.book, [desk.fill(8, "-1", None)])  # closed by something else, before the stop was sent
+    desk.exchange.on_find += [None, None]
+    restarted = Watched(desk)
+    assert not await restarted.protect()  # it may still arrive
+    assert desk.ledger.order(stop.client_id).state is OrderState.INTENT
+    restarted.pass_seconds(7)
+    assert await restarted.protect()
+    assert desk.ledger.order(stop.client_id).state is OrderState.ABANDONED
+    assert desk.exchange.sent == []
 
 
 ANSWERS = st.sampled_from(
