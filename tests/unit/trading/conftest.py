@@ -275,3 +275,22 @@ def desk(ledger: SqlLedger) -> Desk:
 def rules() -> Callable[..., SymbolRules]:
     """Venue rules of BTCUSDT with changes."""
     return lambda **changes: replace(RULES, **changes)
+
+
+@pytest.fixture
+def world(ledger: SqlLedger, tmp_path: Path) -> Any:
+    """A live trader of BTCUSDT on a scripted venue, in virtual time."""
+    return _live_world(ledger, tmp_path)
+
+
+@pytest.fixture
+def pair(ledger: SqlLedger, tmp_path: Path) -> Any:
+    """The same with BTCUSDT and ETHUSDT."""
+    return _live_world(ledger, tmp_path, ("BTCUSDT", "ETHUSDT"))
+
+
+def _live_world(ledger: SqlLedger, folder: Path, *symbols: tuple[str, ...]) -> Any:
+    import live_world  # beside this file, on the path since the line above; it imports from here
+
+    ledger.register_book(live_world.BOOK, live_world.START_MS, {})
+    return live_world.World(ledger, folder, *symbols)

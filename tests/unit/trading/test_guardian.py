@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pytest
 from live_world import BOOK, START_MS, World
 
-from shared.adapters.sql import SqlLedger
 from shared.domain.errors import MalformedData, NotApproved, VenueRejected, VenueUnreachable
 from shared.domain.ids import client_order_id
 from shared.domain.orders import OrderIntent, OrderKind, Side
@@ -18,18 +16,6 @@ from shared.domain.records import Halt, HaltKind
 from shared.domain.stream import Channel, StreamState
 from shared.trading.health import TraderState
 from shared.trading.order_desk import Move
-
-
-@pytest.fixture
-def world(ledger: SqlLedger, tmp_path: Path) -> World:
-    ledger.register_book(BOOK, START_MS, {})
-    return World(ledger, tmp_path)
-
-
-@pytest.fixture
-def pair(ledger: SqlLedger, tmp_path: Path) -> World:
-    ledger.register_book(BOOK, START_MS, {})
-    return World(ledger, tmp_path, ("BTCUSDT", "ETHUSDT"))
 
 
 def bought(w: World, quantity: str, client_id: str, symbol: str = "BTCUSDT") -> None:

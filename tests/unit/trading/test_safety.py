@@ -22,12 +22,6 @@ from shared.trading.health import TraderState
 from shared.trading.schedule import run_once, tend_once
 
 
-@pytest.fixture
-def world(ledger: SqlLedger, tmp_path: Path) -> World:
-    ledger.register_book(BOOK, START_MS, {})
-    return World(ledger, tmp_path)
-
-
 async def never(*_: Any) -> Any:
     raise VenueUnreachable("no answer (HTTP 502)")
 

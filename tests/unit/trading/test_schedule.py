@@ -4,24 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from live_world import BOOK, FLAT, LONG, M1, PARAMS, START_MS, LoopClock, World
 
-from shared.adapters.sql import SqlLedger
 from shared.domain.errors import LeaseLost, NotAtRest, NotEnoughData, UsageError, VenueUnreachable
 from shared.domain.orders import Account, Fill
 from shared.domain.records import Halt, HaltKind
 from shared.trading.execution_params import ExecutionParams
 from shared.trading.schedule import run_once
 from shared.trading.session import StepReport
-
-
-@pytest.fixture
-def world(ledger: SqlLedger, tmp_path: Path) -> World:
-    ledger.register_book(BOOK, START_MS, {})
-    return World(ledger, tmp_path)
 
 
 def told(world: World) -> None:

@@ -3,30 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 from typing import Any, cast
 
 import pytest
 from live_world import BOOK, LONG, START_MS, World
 
 from cloudrun.simulation.loop import VirtualLoop
-from shared.adapters.sql import SqlLedger
 from shared.domain.errors import LedgerUnavailable, ModelError, VenueUnreachable
 from shared.domain.orders import OrderKind, OrderState
 from shared.domain.records import Halt
 from shared.trading.session import Session
-
-
-@pytest.fixture
-def world(ledger: SqlLedger, tmp_path: Path) -> World:
-    ledger.register_book(BOOK, START_MS, {})
-    return World(ledger, tmp_path)
-
-
-@pytest.fixture
-def pair(ledger: SqlLedger, tmp_path: Path) -> World:
-    ledger.register_book(BOOK, START_MS, {})
-    return World(ledger, tmp_path, ("BTCUSDT", "ETHUSDT"))
 
 
 def test_a_bar_that_closes_after_the_order_to_stop_is_left_to_the_next_process(world: World) -> None:

@@ -6,14 +6,12 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pytest
 from live_world import BOOK, FLAT, M1, START_MS, World
 
 from cloudrun.simulation.loop import VirtualLoop, run_virtual
-from shared.adapters.sql import SqlLedger
 from shared.domain.decision import Action
 from shared.domain.errors import LeaseLost, VenueRejected, VenueUnreachable
 from shared.domain.orders import OrderKind, OrderState
@@ -21,18 +19,6 @@ from shared.domain.records import Halt, HaltKind
 from shared.domain.stream import Channel, OrderMessage, StreamState
 from shared.trading.health import TraderState
 from shared.trading.trader import Trader
-
-
-@pytest.fixture
-def world(ledger: SqlLedger, tmp_path: Path) -> World:
-    ledger.register_book(BOOK, START_MS, {})
-    return World(ledger, tmp_path)
-
-
-@pytest.fixture
-def pair(ledger: SqlLedger, tmp_path: Path) -> World:
-    ledger.register_book(BOOK, START_MS, {})
-    return World(ledger, tmp_path, ("BTCUSDT", "ETHUSDT"))
 
 
 def test_a_closed_bar_becomes_an_order_and_a_stop_without_a_question_before_the_order(world: World) -> None:

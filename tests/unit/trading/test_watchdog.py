@@ -5,30 +5,15 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
-import pytest
 from live_world import BOOK, M1, START_MS, World
 
-from shared.adapters.sql import SqlLedger
 from shared.domain.errors import MalformedData, VenueUnreachable
 from shared.domain.orders import OrderKind, OrderReport, OrderState, Position
 from shared.domain.records import FundingPayment
 from shared.domain.stream import BarMessage, Channel, StreamState
 from shared.trading.health import TraderState
-
-
-@pytest.fixture
-def world(ledger: SqlLedger, tmp_path: Path) -> World:
-    ledger.register_book(BOOK, START_MS, {})
-    return World(ledger, tmp_path)
-
-
-@pytest.fixture
-def pair(ledger: SqlLedger, tmp_path: Path) -> World:
-    ledger.register_book(BOOK, START_MS, {})
-    return World(ledger, tmp_path, ("BTCUSDT", "ETHUSDT"))
 
 
 def mute(w: World, *channels: Channel, symbol: str = "BTCUSDT") -> None:
