@@ -82,6 +82,11 @@ class MarketBoard:
             if open_ms not in desk.ahead and (desk.window.close_ms or 0) < bar_close_ms
         ]
 
+    def lacking(self, bar_close_ms: int) -> list[str]:
+        """Symbols that cannot be decided at that bar yet: it is not here, or there is no history that it continues."""
+        missing = self.missing(bar_close_ms)
+        return [symbol for symbol, desk in self._desks.items() if symbol in missing or desk.window.close_ms is None]
+
     async def advance(self, bar_close_ms: int) -> dict[str, str]:
         """Bring every window up to the bar that closed at `bar_close_ms`; what is wrong with an asset, by symbol.
 

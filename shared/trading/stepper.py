@@ -1,7 +1,7 @@
 """From closed bars to steps: when a bar is stepped in stream mode, and what is made up for afterwards.
 
 A bar is stepped as soon as all of its symbols are there. When patience is over the missing ones are asked for by REST, and
-those that are still missing are decided when they come. While the venue shows nothing at all of a bar there is no step. Bars
+those that are still missing are decided when they come. While the venue shows nothing at all of a bar, or of the history before it, there is no step. Bars
 that were missed are stepped in order: their decisions are too old to trade and are recorded.
 """
 
@@ -61,11 +61,14 @@ class Stepper:
         close_ms = bar.open_ms + self._interval.ms
         if not may_step:
             return
-        self.rescued = frozenset()
+        self.rescued, board = frozenset(), self._session.board
         if self.bars.came_late(bar.symbol, close_ms):
             await self._step(close_ms, only=self.bars.undecided & {bar.symbol})
-        elif self.bars.is_next(close_ms) and not self._session.board.missing(close_ms):
-            await self._step(close_ms)
+        elif self.bars.is_next(close_ms) and not board.missing(close_ms):
+            if not board.lacking(close_ms) or await self._is_there(close_ms, newest_ms=close_ms):
+                await self._step(close_ms)
+            else:
+                self.bars.postpone(self._clock.now_ms())
 
     async def on_tick(self) -> bool:
         """Step what patience has run out for; whether another bar is due at once. Raises what a step raises."""
@@ -108,10 +111,10 @@ class Stepper:
         """
         await self._fetch(due_ms)
         board = self._session.board
-        missing = board.missing(due_ms)
-        if len(missing) == len(self._session.symbols):
-            return due_ms < newest_ms and board.unanswered.isdisjoint(missing)
-        return due_ms == newest_ms or board.unanswered.isdisjoint(missing) or not self.bars.is_patient
+        lacking = board.lacking(due_ms)
+        if len(lacking) == len(self._session.symbols):
+            return due_ms < newest_ms and board.unanswered.isdisjoint(lacking)
+        return due_ms == newest_ms or board.unanswered.isdisjoint(lacking) or not self.bars.is_patient
 
     async def _fetch(self, due_ms: int) -> None:
         board = self._session.board

@@ -111,6 +111,23 @@ def test_bars_that_closed_while_the_venue_did_not_answer_are_recorded_afterwards
     assert closes == [n * M1.ms for n in range(5)]
 
 
+def test_bars_of_the_stream_wait_for_the_history_that_a_start_could_not_have(pair: World) -> None:
+    async def before(w: World) -> None:
+        await w.until(30.0)
+
+    async def story(w: World) -> None:
+        candles = w.venue.candles
+        w.venue.candles = _unanswered  # type: ignore[method-assign]
+        await w.until(200.0)
+        w.venue.candles = candles  # type: ignore[method-assign]
+        await w.until(290.0)
+
+    pair.lived(before, FLAT)
+    pair.lived(story, FLAT)
+    closes = [d.bar_close_ms - START_MS for d in pair.ledger.real.decisions(BOOK, symbol="ETHUSDT")]
+    assert closes == [n * M1.ms for n in range(5)]
+
+
 def test_a_symbol_that_the_venue_never_answers_for_does_not_hold_the_missed_bars_of_the_others_up(pair: World) -> None:
     async def story(w: World) -> None:
         await w.until(59.0)
@@ -540,3 +557,7 @@ def test_the_trader_is_one_value_to_build(world: World) -> None:
         assert Trader(w.ports(), w.spec(), w.params).state is TraderState.STARTING
 
     world.lived(story, run=False)
+
+
+async def _unanswered(*_: Any) -> Any:
+    raise VenueUnreachable("candles: no answer within 3 s")
