@@ -1,8 +1,8 @@
 """From closed bars to steps: when a bar is stepped in stream mode, and what is made up for afterwards.
 
 A bar is stepped as soon as all of its symbols are there. When patience is over the missing ones are asked for by REST, and
-those that are still missing are decided when they come. While the venue shows nothing at all of a bar, or of the history before it, there is no step. Bars
-that were missed are stepped in order: their decisions are too old to trade and are recorded.
+those that are still missing are decided when they come. While the venue shows nothing at all of a bar, or of the history
+before it, there is no step. Bars that were missed are stepped in order: their decisions are too old to trade and are recorded.
 """
 
 from __future__ import annotations
