@@ -91,6 +91,9 @@ class ScriptedAnalyst:
             memory=remembered(self._states[asset]),
         )
 
+    def prepare(self) -> None:
+        """Nothing is read."""
+
     def states(self) -> list[RegimeState]:
         """The newest regime of every asset that was analysed."""
         return list(self._states.values())

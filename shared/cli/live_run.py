@@ -24,7 +24,7 @@ from shared.cli import wiring
 from shared.cli.books import is_registered, register
 from shared.cli.live_venue import LiveVenue, own_exchange, running_exchange
 from shared.domain.asset import Universe
-from shared.domain.errors import ReconciliationError, UsageError, VenueError
+from shared.domain.errors import OstError
 from shared.trading.preflight import check_start
 from shared.trading.schedule import run_once
 from shared.trading.session_types import LivePorts, SessionSpec, StepReport
@@ -125,7 +125,7 @@ async def _check(live: Live) -> None:
     """What refuses a start. A book that holds something is not left alone for it: its session says what is wrong."""
     try:
         await check_start(live.ports, live.spec)
-    except (VenueError, ReconciliationError, UsageError):
+    except OstError:
         ledger, book = live.book.ledger, live.book.name
         holds = any(position.quantity for position in ledger.positions(book).values())
         if not (holds or ledger.orders(book, unfinished=True)):

@@ -22,6 +22,10 @@ from shared.trading.window import MarketWindow
 class Analyst(Protocol):
     """Analyses one asset at a time."""
 
+    def prepare(self) -> None:
+        """Read what every analysis needs. Raises `ModelError` where it cannot be used."""
+        ...
+
     def analyse(self, window: MarketWindow, bar_close_ms: int) -> Analysis:
         """What the asset shows at the bar that closed at `bar_close_ms`; the same bar again gives the same analysis.
 
@@ -43,6 +47,10 @@ class SystemAnalyst:
         self._alpha_models = AlphaModels(models, ledger, book, params)
         self._rl_policies = RlPolicies(models, ledger, book, params)
         self._memories: dict[Asset, AssetMemory] = {asset: remembered(ledger.last_regime(book, asset)) for asset in universe}
+
+    def prepare(self) -> None:
+        """The RL policies that the strategy names; see `Analyst`."""
+        self._rl_policies.load()
 
     def analyse(self, window: MarketWindow, bar_close_ms: int) -> Analysis:
         """What the asset shows at the bar; see `Analyst`."""

@@ -1,7 +1,8 @@
 """The RL policies as one book sees them: named by the strategy, read from its bucket once, refused at the start where unusable.
 
 A policy that is missing, altered, of another contract, curation or interval, or that needs more history than is kept, is a
-`ModelError` before anything is traded. Where one falls silent at a bar the book's log says so, once.
+`ModelError` before anything is traded. Where a book holds something it is looked after all the same, and no asset is decided
+until the policies can be read. Where one falls silent at a bar the book's log says so, once.
 """
 
 from __future__ import annotations
@@ -64,18 +65,25 @@ def with_stored_rl(frame: Frame, asset: Asset, bucket: Bucket, params: SystemPar
 
 
 class RlPolicies:
-    """The policies of one book, in a bucket. Raises `ModelError` at the start where one cannot be used."""
+    """The policies of one book, in a bucket."""
 
     def __init__(self, bucket: Bucket, ledger: Ledger, book: str, params: SystemParams) -> None:
         self._ledger = ledger
         self._book = book
         self._params = params
-        self._policies = load_policies(bucket, params)
+        self._bucket = bucket
+        self._policies: Mapping[str, RlPolicy] | None = None
         self._said: dict[Asset, str] = {}
+
+    def load(self) -> Mapping[str, RlPolicy]:
+        """The policies by asset, read when they are first asked for. Raises `ModelError` where one cannot be used."""
+        if self._policies is None:
+            self._policies = load_policies(self._bucket, self._params)
+        return self._policies
 
     def policy_for(self, window: MarketWindow) -> RlPolicy | None:
         """The asset's policy; `None` where the strategy names none for it. Raises `ModelError` where it must not speak."""
-        policy = self._policies.get(str(window.asset))
+        policy = self.load().get(str(window.asset))
         if policy is None:
             return None
         if refusal := policy.refusal(str(window.asset), window.candles.interval, self._params.curation):
@@ -84,7 +92,7 @@ class RlPolicies:
 
     def report(self, analysis: Analysis) -> None:
         """Log which policy is followed, once, and why it is silent at this bar, if it is and that was not said before."""
-        policy, problem = self._policies.get(str(analysis.asset)), analysis.rl_problem
+        policy, problem = self.load().get(str(analysis.asset)), analysis.rl_problem
         if policy is not None and self._said.get(analysis.asset) != problem:
             self._said[analysis.asset] = problem
             follows = f"the RL agent follows policy {policy.card.train_id} ({policy.card.id})"

@@ -71,13 +71,15 @@ class Session:
     async def prepare(self) -> None:
         """Verify the account's settings and reconcile before anything is traded.
 
-        Raises `UsageError` for unknown symbols, `ReconciliationError` or the `VenueError` tree where the account is not as
-        configured; a book that is not idle is reconciled before that, as far as possible, and takes no new risk.
+        Raises `UsageError` for unknown symbols, `ModelError` for a policy that cannot be used, `ReconciliationError` or the
+        `VenueError` tree where the account is not as configured; a book that is not idle is reconciled before that, as far as
+        possible, and takes no new risk.
         """
         refused: OstError | None = None
         try:
             await self.refresh_rules()
             await self.exchange.prepare(self.symbols, self._spec.leverage)
+            self.analyst.prepare()
         except LedgerError:
             raise
         except OstError as error:

@@ -31,7 +31,7 @@ class SessionParts:
     def __init__(
         self, ports: Ports, spec: SessionSpec, holder: LeaseHolder, since_ms: int, analyst: Analyst | None, quote: Quote | None
     ) -> None:
-        """`since_ms` is when the book began. Raises what the ledger raises, `ModelError` for a broken policy."""
+        """`since_ms` is when the book began. Raises what the ledger raises."""
         ledger, clock, book, params = ports.ledger, ports.clock, spec.book, spec.params
         self._spec = spec
         self.holder = holder

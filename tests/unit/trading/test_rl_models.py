@@ -131,7 +131,7 @@ def test_a_book_refuses_at_its_start_and_logs_changes_once(
     ledger = open_ledger(f"sqlite:///{tmp_path / 'ledger.sqlite'}")
     ledger.register_book("b", 0, {})
     with pytest.raises(ModelError, match="is missing"):
-        RlPolicies(bucket, ledger, "b", replaced("gone"))
+        RlPolicies(bucket, ledger, "b", replaced("gone")).load()
     policies = RlPolicies(bucket, ledger, "b", PARAMS)
     shown = window(candles, 1800, 1700)
     assert policies.policy_for(shown) is not None

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from live_world import BOOK, LONG, M1, START_MS, World
+from live_world import BOOK, LONG, M1, PARAMS, START_MS, World
 
 from shared.adapters.sql import SqlLedger
 from shared.domain.errors import LedgerUnavailable, NotAtRest, ReconciliationError, VenueRejected, VenueUnreachable
@@ -20,6 +20,7 @@ from shared.domain.stream import OrderMessage, StreamState
 from shared.risk.approval import ApprovedOrder
 from shared.trading.health import TraderState
 from shared.trading.schedule import run_once, tend_once
+from shared.trading.trader import Trader
 
 
 async def never(*_: Any) -> Any:
@@ -327,6 +328,24 @@ def test_a_start_whose_settings_are_refused_protects_what_is_held_and_takes_no_n
         await asyncio.sleep(10.0)
         assert w.trader.state is TraderState.TRADING
         w.trader.stop("the test is over")
+        await running
+
+    world.lived(story, run=False)
+
+
+def test_a_start_whose_policy_is_lost_looks_after_what_is_held(world: World) -> None:
+    async def story(w: World) -> None:
+        await minute(w)
+        await asked(w)
+        stop_cancelled_by_the_venue(w)
+        lost = replace(PARAMS, strategy=replace(PARAMS.strategy, rl_policies=("lost",), rl_history_bars=200))
+        trader = Trader(w.ports(), w.spec(params=lost), w.params)
+        running = asyncio.create_task(trader.run())
+        await asyncio.sleep(5.0)
+        assert len(w.venue.stops) == 1
+        [beat] = [beat for beat in w.ledger.real.heartbeats(BOOK) if beat.role == "trader"]
+        assert "models/rl/lost.json is missing" in beat.state["reason"]
+        trader.stop("the test is over")
         await running
 
     world.lived(story, run=False)
