@@ -17,8 +17,10 @@ LOCK := UV_NO_CONFIG=1 UV_FIND_LINKS= $(BIN)/uv pip compile --quiet --universal 
 # What torch's CUDA build names and does not load where it only computes on the CPU.
 UNUSED_OF_TORCH := triton cuda-bindings cuda-pathfinder cuda-toolkit nvidia-cusolver nvidia-nvtx nvidia-cuda-cccl
 
+FUNCTIONS := $(notdir $(patsubst %/main.py,%,$(wildcard functions/*/main.py)))
+
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format bench simulate agent agent-demo kill-demo lock clean
+.PHONY: help run test lint format bench simulate agent agent-demo kill-demo dist lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -64,6 +66,10 @@ kill-demo: ## record docs/kill.svg: ost live killed with -9 in the middle of an 
 	@$(ENVIRONMENT) dev
 	@$(BIN)/python docs/make_kill_demo.py
 
+dist: ## the archives of the functions, named after their content: dist/functions/NAME-HASH.zip
+	@$(ENVIRONMENT) run
+	@$(BIN)/python -m functions.dist
+
 lock: ## lock the newest versions into requirements/*.txt and the requirements of each deployable
 	@$(ENVIRONMENT) dev
 	$(LOCK) --upgrade requirements/run.in --output-file requirements/run.txt
@@ -73,6 +79,8 @@ lock: ## lock the newest versions into requirements/*.txt and the requirements o
 	$(LOCK) --upgrade cloudrun/bot/requirements.in --output-file cloudrun/bot/requirements.txt
 	$(LOCK) --upgrade cloudrun/campaign/requirements.in --output-file cloudrun/campaign/requirements.txt
 	$(LOCK) --upgrade cloudrun/exchange/requirements.in --output-file cloudrun/exchange/requirements.txt
+	for name in $(FUNCTIONS); do \
+		$(LOCK) --upgrade functions/$$name/requirements.in --output-file functions/$$name/requirements.txt || exit; done
 
 clean: ## remove the environment and caches; market data, ledger and reports in var/ stay
 	rm -rf "$(VENV)" .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks .import_linter_cache *.egg-info

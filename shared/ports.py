@@ -7,7 +7,7 @@ Adapters in `shared/adapters/` implement them; every adapter of a port passes th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 from shared.domain.asset import Asset
@@ -24,8 +24,11 @@ from shared.domain.records import (
     EquityPoint,
     FundingPayment,
     Halt,
+    Handled,
     Heartbeat,
     Lease,
+    LogEntry,
+    Receipt,
     RegimeState,
     Trade,
 )
@@ -209,6 +212,49 @@ class Bus(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class SecretVersion:
+    """One enabled version of a secret. Its value appears in no repr."""
+
+    secret: str
+    number: int
+    """counted by the store; a newer version has a larger one"""
+    value: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class VersionInfo:
+    """An enabled version of a secret, without its value."""
+
+    number: int
+    created_ms: int | None
+    """`None` where the store does not know"""
+
+
+class Secrets(Protocol):
+    """Keys, which no file of settings holds.
+
+    All methods raise `ConfigError` where a person must act (no such secret or version, permission denied) and
+    `SecretsUnavailable` where the store does not answer.
+    """
+
+    def newest(self, secret: str) -> SecretVersion:
+        """The newest version that is enabled."""
+        ...
+
+    def version(self, secret: str, number: int) -> SecretVersion:
+        """One version; it must be enabled."""
+        ...
+
+    def versions(self, secret: str) -> list[VersionInfo]:
+        """The enabled versions, newest first."""
+        ...
+
+    def disable(self, secret: str, number: int) -> None:
+        """Let a version be read no more; it can be enabled again. Silent where it is disabled already."""
+        ...
+
+
 class ExitJournal(Protocol):
     """A file beside the process for exits while the ledger is down; on disk before it returns."""
 
@@ -357,8 +403,8 @@ class Ledger(Protocol):
         """Store regime states keyed by (book, asset, bar close)."""
         ...
 
-    def regimes(self, book: str, asset: Asset) -> list[RegimeState]:
-        """Regime states, oldest first."""
+    def regimes(self, book: str, asset: Asset, since_ms: int = 0) -> list[RegimeState]:
+        """Regime states of bars that closed at or after `since_ms`, oldest first."""
         ...
 
     def last_regime(self, book: str, asset: Asset) -> RegimeState | None:
@@ -452,6 +498,39 @@ class Ledger(Protocol):
         """The newest heartbeat of each process, by role."""
         ...
 
+    def record_receipt(self, receipt: Receipt) -> bool:
+        """Remember that an event was handled whose effect lies elsewhere, after that effect; whether it was new."""
+        ...
+
+    def receipt(self, consumer: str, event_id: str) -> Receipt | None:
+        """That of an event; `None` where the consumer has not handled it, or long ago."""
+        ...
+
+    def prune_receipts(self, before_ms: int) -> int:
+        """Forget receipts of before `before_ms`, which no message outlives; return how many there were."""
+        ...
+
+    def apply_regime(self, receipt: Receipt, book: str, state: RegimeState) -> Handled:
+        """`record_regimes` of the state that an event led to, and its receipt, in one transaction.
+
+        A `DUPLICATE` changes nothing. A state older than the newest one of its asset is `STALE`: only the receipt is stored.
+        """
+        ...
+
+    def apply_watch(
+        self,
+        receipt: Receipt | None,
+        book: str,
+        entries: Sequence[LogEntry],
+        opened: Sequence[RecalibrationEvent],
+        now_ms: int,
+    ) -> Handled:
+        """`log` of all `entries` and `Research.record_recalibration` of all `opened`, with a receipt, in one transaction.
+
+        A `DUPLICATE` changes nothing.
+        """
+        ...
+
     def record_quality(self, asset: Asset, interval: Interval, report: Mapping[str, Any], now_ms: int) -> None:
         """Store a data quality report."""
         ...
@@ -498,6 +577,37 @@ class Jobs(Protocol):
         `work` is what `prepare()` returns, called in the process that does the work. Raises what an item raised, `JobError`
         where its process was lost again and again; what is finished has been told by then.
         """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """One run of a task array, and what has become of its tasks by now."""
+
+    name: str
+    arguments: tuple[str, ...]
+    tasks: int
+    succeeded: int = 0
+    failed: int = 0
+    """those that have failed for good, after their retries, or were cancelled"""
+    is_finished: bool = False
+
+
+class TaskArray(Protocol):
+    """A program of which several instances run at once, each told its place: see `cloudrun/campaign`.
+
+    All methods raise `JobError` where the array cannot be used.
+    """
+
+    def start(self, arguments: Sequence[str], tasks: int) -> Execution:
+        """Start `tasks` instances with `arguments` and return at once.
+
+        Where an unfinished execution has the same arguments nothing is started, and it is returned: asking again is safe.
+        """
+        ...
+
+    def execution(self, name: str) -> Execution | None:
+        """How far an execution is; `None` where there is none of that name."""
         ...
 
 

@@ -12,6 +12,8 @@ def pytest_report_header() -> list[str]:
     lines = []
     if not shutil.which("initdb") and not any(Path("/usr/lib/postgresql").glob("*/bin/initdb")):
         lines.append("absent: PostgreSQL; the ledger's tests on it are skipped. Get it: sudo apt-get install postgresql")
+    if not shutil.which("gcloud") or not shutil.which("java"):
+        lines.append("absent: Pub/Sub emulator; skipped. Get it: Java, gcloud components install pubsub-emulator")
     data = Path(__file__).parents[2] / "shared" / "data"
     if not data.is_dir():
         lines.append("absent: ../shared/data; the tests on recorded candles are skipped")

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 
 from shared.calibration.campaign import run_tasks, unfinished
 from shared.calibration.spec import CampaignSpec, Task
+from shared.cli import wiring
 from shared.config.load import load
 from shared.domain.errors import ConfigError, DataNotFound, OstError, UsageError
 from shared.version import code_version
@@ -33,13 +34,12 @@ def share(tasks: Sequence[Task], environment: Mapping[str, str]) -> tuple[Task, 
 
 def run(campaign_id: str, environment: Mapping[str, str]) -> tuple[int, int]:
     """Do this instance's unfinished tasks; return how many there were, and how many the campaign has."""
-    from shared.adapters.local.bucket import FolderBucket
     from shared.adapters.local.clock import SystemClock
     from shared.adapters.local.jobs import ProcessJobs
     from shared.adapters.sql.research import open_research
 
     settings = load(environment=environment).settings
-    bucket, research = FolderBucket(settings.lake), open_research(settings.ledger_url, migrate=False)
+    bucket, research = wiring.bucket(settings), open_research(settings.ledger_url, migrate=False)
     record = research.campaign(campaign_id)
     if record is None:
         raise DataNotFound(f"there is no campaign {campaign_id}; register it with: ost campaign … --plan-only")

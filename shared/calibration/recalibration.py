@@ -7,7 +7,8 @@ A failure keeps its error in the ledger and may run again. Invariant: an event m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,10 +21,13 @@ from shared.domain.candles import FloatArray
 from shared.domain.errors import DataNotFound, OstError
 from shared.domain.ids import content_id
 from shared.domain.research import FINAL, Champion, RecalibrationEvent
-from shared.ports import Bucket, Research
+from shared.ports import Bucket, Clock, Ledger, Research
 
 Log = Callable[[str, str, Mapping[str, Any]], None]
 """level, message, context: where outcomes are told to people"""
+
+OWN_BOOK = "research"
+"""book of the agent log for recalibrations that no book asked for"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +61,12 @@ def recalibrate(
     ports: CampaignPorts,
     log: Log,
     say: Say = lambda stage, done, total: None,
+    leaving: tuple[type[OstError], ...] = (),
 ) -> Recalibrated:
     """Bring `event` to its end with the campaign of `request()`, which is asked for only where there is something to do.
 
-    Errors of the tree are recorded as the event's end (`failed`) and raised; an interruption leaves it `running`.
+    Errors of the tree are recorded as the event's end (`failed`) and raised; an interruption leaves it `running`, and so do
+    errors that are `leaving`.
     """
     research = ports.research
     if event.status in FINAL:
@@ -68,20 +74,40 @@ def recalibrate(
     if (made := champion_of(research, event)) is not None:
         return _ended(event, "champion", _promoted(made), ports, log)
     research.advance_recalibration(event.id, "running", ports.clock.now_ms())
-    try:
+    with failing(event, ports, log, leaving):
         wanted = request()
         finished = run_campaign(replace(wanted, origin={**wanted.origin, "recalibration": event.id}), ports, say)
         if not finished.promoted:
             outcome = {"campaign": finished.spec.id, "champion": None, "reason": str(finished.outcome["reason"])}
             return _ended(event, "no_improvement", outcome, ports, log)
         champion = _crowned(event, finished, ports)
+    return _ended(event, "champion", _promoted(champion), ports, log)
+
+
+@contextmanager
+def failing(
+    event: RecalibrationEvent, ports: CampaignPorts, log: Log, leaving: tuple[type[OstError], ...] = ()
+) -> Iterator[None]:
+    """An error of the tree is the event's end, unless it is one of those that are `leaving`."""
+    try:
+        yield
+    except leaving:
+        raise
     except OstError as error:
-        ports.research.advance_recalibration(
-            event.id, "failed", ports.clock.now_ms(), {"campaign": None, "champion": None, "reason": str(error)}
-        )
+        outcome = {"campaign": None, "champion": None, "reason": str(error)}
+        ports.research.advance_recalibration(event.id, "failed", ports.clock.now_ms(), outcome)
         log("error", f"recalibration {event.id} of {event.asset.symbol} failed: {error}", {"event": event.id})
         raise
-    return _ended(event, "champion", _promoted(champion), ports, log)
+
+
+def ledger_log(ledger: Ledger, event: RecalibrationEvent, clock: Clock) -> Log:
+    """Tells outcomes to the agent log of the book that asked for the recalibration."""
+    book = str(event.measured.get("book") or OWN_BOOK)
+
+    def log(level: str, message: str, context: Mapping[str, Any]) -> None:
+        ledger.log(book, "recalibration", level, message, clock.now_ms(), context)
+
+    return log
 
 
 def champion_of(research: Research, event: RecalibrationEvent) -> Champion | None:

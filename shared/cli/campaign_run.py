@@ -15,17 +15,16 @@ from shared.calibration.grids import default_points
 from shared.calibration.recalibration import winner_returns
 from shared.calibration.report import render
 from shared.calibration.run import CampaignPorts, CampaignRequest, FinishedCampaign, challenged, register_campaign, run_campaign
-from shared.calibration.spec import MARKET, CampaignSpec
+from shared.calibration.spec import CampaignSpec
 from shared.calibration.variants import as_variants
 from shared.cli import output, wiring
+from shared.cli.campaign_request import campaign_request
 from shared.cli.research_market import ResearchMarkets, load_markets, parse_symbols
 from shared.cli.run_report import write_report
 from shared.cli.variants_file import read_points
 from shared.domain.errors import DataError, StorageError, UsageError
-from shared.version import code_version
 
 if TYPE_CHECKING:
-    from shared.backtest.market import AssetMarket
     from shared.config.settings import Settings
     from shared.domain.research import CampaignRecord
     from shared.ports import Jobs
@@ -119,34 +118,6 @@ def _refuse_promotion(settings: Settings, wanted: Wanted) -> None:
         )
 
 
-def campaign_request(
-    settings: Settings,
-    found: ResearchMarkets,
-    market: AssetMarket,
-    *,
-    points: Sequence[Mapping[str, Any]],
-    search: int | None,
-    origin: Mapping[str, Any],
-    mode: RegimeMode = RegimeMode.HMM,
-) -> CampaignRequest:
-    """What the settings and these markets ask of a campaign; `ost campaign` and `ost recalibrate` ask the same."""
-    return CampaignRequest(
-        market=market,
-        base=settings.system,
-        account=settings.account,
-        params=settings.campaign,
-        significance=settings.significance,
-        start_ms=found.start_ms,
-        end_ms=found.end_ms,
-        code_version=code_version(),
-        points=points,
-        search_trials=search or 0,
-        mode=mode,
-        ml=settings.ml,
-        origin={**origin, MARKET: found.label},
-    )
-
-
 def _requests(settings: Settings, wanted: Wanted) -> tuple[ResearchMarkets, list[CampaignRequest]]:
     """The markets, and what is asked of each of them."""
     mode = _mode(wanted.regime)
@@ -161,8 +132,9 @@ def _requests(settings: Settings, wanted: Wanted) -> tuple[ResearchMarkets, list
         end=wanted.end,
         warmup_bars=planning.lookback_bars(settings.system, points),
     )
+    period = (found.start_ms, found.end_ms)
     requests = [
-        campaign_request(settings, found, market, points=points, search=wanted.search, origin=origin, mode=mode)
+        campaign_request(settings, market, period, found.label, points=points, search=wanted.search, origin=origin, mode=mode)
         for market in found.markets
     ]
     return found, requests

@@ -56,7 +56,7 @@ def traded_book(settings: Settings, say: Say) -> LiveBook:
 def external_book(settings: Settings) -> LiveBook:
     """A book at a venue that runs already. Raises `LedgerError` where the ledger cannot be used."""
     name = book_name(settings) or "paper"
-    folder = settings.storage.root / "live" / name
+    folder = settings.folder / "live" / name
     wiring.make_folder(folder)
     return LiveBook(
         name, settings, settings.universe.universe, wiring.ledger(settings, live=True), folder, wiring.bucket(settings)

@@ -88,6 +88,7 @@ COMMANDS = (
     ("export", "shared.cli.export", "export"),
     ("simulate", "shared.cli.simulate", "simulate"),
     ("slippage", "shared.cli.slippage", "slippage"),
+    ("cost", "shared.cli.cost", "cost"),
 )
 GROUPS = (
     ("agent", "shared.cli.agent"),
@@ -98,6 +99,7 @@ GROUPS = (
     ("decisions", "shared.cli.decisions"),
     ("dataset", "shared.cli.dataset"),
     ("db", "shared.cli.db"),
+    ("events", "shared.cli.events"),
     ("exchange", "shared.cli.exchange"),
     ("config", "shared.cli.config"),
     ("monitor", "shared.cli.monitor"),

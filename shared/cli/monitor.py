@@ -16,9 +16,7 @@ import typer
 from shared.domain.errors import UsageError
 
 if TYPE_CHECKING:
-    from shared.domain.asset import Asset
     from shared.monitor.performance import Baseline
-    from shared.ports import Ledger
 
 app = typer.Typer(invoke_without_command=True)
 
@@ -28,8 +26,6 @@ CHAMPION_DAYS, CHAMPION_SHAPE_DAYS = 292, 701
 """confirmation and test days of a campaign on four years: what a champion's baseline is measured on (docs/recalibration.md)"""
 PASSING_Z = 1.645
 """of the confirmation's Sharpe ratio against 0: what a one-sided test at 5 % asks of a champion that replaces cash"""
-
-_NEWEST_DECISIONS = 1000
 
 HISTORY = "history"
 """what `--baseline` is called where the returns before the window are meant"""
@@ -75,7 +71,7 @@ def monitor(
     from shared.cli.books import chosen_book
     from shared.cli.monitor_views import looks_view
     from shared.cli.research_market import parse_symbols
-    from shared.monitor.watch import look_at_book
+    from shared.monitor.watch import decided_assets, look_at_book
 
     settings = wiring.settings()
     ledger, research = wiring.ledger(settings), wiring.research(settings)
@@ -84,7 +80,7 @@ def monitor(
         ledger,
         research,
         name,
-        _assets(ledger, name, parse_symbols(symbol)),
+        decided_assets(ledger, name, parse_symbols(symbol)),
         settings.monitor,
         baseline=None if baseline in (None, HISTORY) else parse_baseline(baseline or ""),
         own_history=baseline == HISTORY,
@@ -182,12 +178,3 @@ def parse_baseline(text: str) -> Baseline:
         raise UsageError(f"--baseline {text!r} does not say what it must; {expected}")
     clustering = values.get("clustering")
     return Baseline(values["sharpe"] / YEAR_ROOT, values["volatility"] / YEAR_ROOT, int(values["days"]), clustering=clustering)
-
-
-def _assets(ledger: Ledger, book: str, wanted: tuple[str, ...]) -> list[Asset]:
-    """The assets on which the book has lately decided. Raises `UsageError` for a symbol that is not among them."""
-    found = {decision.asset.symbol: decision.asset for decision in ledger.decisions(book, limit=_NEWEST_DECISIONS)}
-    unknown = [name for name in wanted if name not in found]
-    if unknown:
-        raise UsageError(f"book {book} has no decision on {' '.join(unknown)}; it has decided on {' '.join(sorted(found))}")
-    return [found[name] for name in wanted or sorted(found)]

@@ -18,17 +18,12 @@ from shared.domain.errors import NotEnoughData, OstError, UsageError
 from shared.domain.interval import DAY_MS, format_ms, parse_date_ms
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from shared.calibration.recalibration import Log
     from shared.calibration.run import CampaignPorts, CampaignRequest
     from shared.config.settings import Settings
     from shared.domain.research import RecalibrationEvent
     from shared.ports import Ledger, Research
 
 _REASON = "asked for by hand"
-_OWN_BOOK = "research"
-"""book of the agent log for recalibrations that no book asked for"""
 
 
 def recalibrate(
@@ -166,6 +161,7 @@ def _one(
     *,
     dry_run: bool,
 ) -> dict[str, Any]:
+    from shared.calibration.recalibration import ledger_log
     from shared.calibration.recalibration import recalibrate as run
     from shared.cli import output
     from shared.domain.research import FINAL
@@ -184,7 +180,7 @@ def _one(
                 stages[stage] = bar.add_task(f"{event.asset.symbol} {stage}", total=total, detail="")
             bar.update(stages[stage], completed=done, total=total)
 
-        done = run(event, request, ports, _log(ledger, event, ports), say)
+        done = run(event, request, ports, ledger_log(ledger, event, ports.clock), say)
     return row(done.event, {"campaign": done.campaign, "champion": done.champion, "reason": done.reason})
 
 
@@ -195,7 +191,7 @@ def _request(
     from shared.calibration.campaign import lookback_bars
     from shared.calibration.grids import default_points
     from shared.calibration.recalibration import data_end_ms
-    from shared.cli.campaign_run import campaign_request
+    from shared.cli.campaign_request import campaign_request
     from shared.cli.research_market import load_markets
 
     end_ms = data_end_ms(event) // DAY_MS * DAY_MS
@@ -212,7 +208,8 @@ def _request(
     if market is None:
         raise NotEnoughData("\n".join(found.problems) or f"there are no candles of {event.asset}")
     origin = {"variants": "search" if search else "default grid"}
-    return campaign_request(settings, found, market, points=points, search=search, origin=origin)
+    period = (found.start_ms, found.end_ms)
+    return campaign_request(settings, market, period, found.label, points=points, search=search, origin=origin)
 
 
 def _plan(ports: CampaignPorts, event: RecalibrationEvent, request: CampaignRequest) -> dict[str, Any]:
@@ -235,12 +232,3 @@ def _plan(ports: CampaignPorts, event: RecalibrationEvent, request: CampaignRequ
         campaign |= {"test_days": spec.plan.test_days, "confirm_days": spec.plan.confirm.days}
         campaign |= {"tasks": len(spec.tasks), "tasks_to_do": len(todo)}
     return row(event, {"plan": campaign})
-
-
-def _log(ledger: Ledger, event: RecalibrationEvent, ports: CampaignPorts) -> Log:
-    book = str(event.measured.get("book") or _OWN_BOOK)
-
-    def log(level: str, message: str, context: Mapping[str, Any]) -> None:
-        ledger.log(book, "recalibration", level, message, ports.clock.now_ms(), context)
-
-    return log

@@ -17,13 +17,12 @@ from shared.domain.errors import DataNotFound, LeaseLost, OstError, UsageError
 from shared.domain.interval import Interval
 
 if TYPE_CHECKING:
-    from shared.cli.signal_desk import SignalDesk
     from shared.domain.decision import Decision
     from shared.domain.records import Lease
+    from shared.trading.signal_desk import SignalDesk
+    from shared.trading.signals import OnRefit
 
 SignalInterval = Annotated[str | None, typer.Option("--interval", "-i", help="15m 30m 1h 4h 1d (default: the configured one).")]
-
-LEASE_TTL_MS = 60_000
 
 
 def classify(
@@ -43,11 +42,11 @@ def classify(
 
     desk = _desk(interval, symbols)
     rows = []
-    with desk.progress(history_days) as on_refit:
+    with _progress(desk, history_days) as on_refit:
         for asset in desk.universe:
             try:
                 history = desk.history(asset, history_days, on_refit)
-                row = classified_row(history, desk.params, desk.now_ms)
+                row = classified_row(history, desk.params, desk.clock.now_ms())
                 if history.states and row["bar_close_ms"] == history.states[-1].bar_close_ms:
                     desk.ledger.record_regimes(desk.book, [history.states[-1]])
             except (LeaseLost, UsageError):
@@ -80,7 +79,7 @@ def regenerate_signal(interval: SignalInterval = None, symbols: SymbolsOption = 
             except OstError as error:
                 problems.append(f"{asset}: {error}")
             else:
-                rows.append(signal_row(decision, new, desk.now_ms))
+                rows.append(signal_row(decision, new, desk.clock.now_ms()))
     document = {"book": desk.book, "interval": desk.interval.value, "new": sum(row["new"] for row in rows), "signals": rows}
     output.emit({**document, "problems": problems}, as_json, view=signal_table(rows, desk.capital))
     _name_problems(problems)
@@ -109,9 +108,9 @@ def recommend(
                 raise
             except OstError as error:
                 problems.append(f"{asset}: {error}")
-    rows = [recommendation_row(decision, desk.now_ms) for decision in decisions]
+    rows = [recommendation_row(decision, desk.clock.now_ms()) for decision in decisions]
     document = {"book": desk.book, "interval": desk.interval.value, "recommendations": rows, "problems": problems}
-    output.emit(document, as_json, view=recommendation_view(decisions, desk.now_ms, desk.capital))
+    output.emit(document, as_json, view=recommendation_view(decisions, desk.clock.now_ms(), desk.capital))
     _name_problems(problems)
 
 
@@ -119,8 +118,9 @@ def _desk(interval: str | None, symbols: str | None) -> SignalDesk:
     """What the three commands work on. Raises `UsageError`; `DataNotFound` where the lake is empty."""
     parsed = None if interval is None else Interval.parse(interval)
     from shared.cli import wiring
-    from shared.cli.signal_desk import SignalDesk
     from shared.data.store import RAW
+    from shared.trading.signal_desk import SignalDesk
+    from shared.version import code_version
 
     settings = wiring.settings()
     wanted = parsed or settings.interval
@@ -128,25 +128,27 @@ def _desk(interval: str | None, symbols: str | None) -> SignalDesk:
     if not any(bucket.read(asset.path(RAW, wanted)) for asset in universe):
         names = " ".join(asset.symbol for asset in universe)
         raise DataNotFound(f"the lake holds no {wanted} bars of {names}; fetch them with: ost backfill --interval {wanted}")
-    return SignalDesk(
-        bucket, wiring.ledger(settings), universe, wanted, settings.system, str(settings.run.capital), wiring.clock().now_ms()
-    )
+    capital = str(settings.run.capital)
+    return SignalDesk(bucket, wiring.ledger(settings), universe, wanted, settings.system, capital, code_version, wiring.clock())
 
 
 @contextmanager
 def _lease(desk: SignalDesk) -> Iterator[Lease]:
     """The right to write the signal book. Raises `LeaseLost` while another process has it."""
-    import os
-    import socket
+    from shared.cli.wiring import process_name
 
-    holder = f"{socket.gethostname()}:{os.getpid()}"
-    lease = desk.ledger.acquire_lease(desk.book, holder, LEASE_TTL_MS, desk.now_ms)
-    if lease is None:
-        raise LeaseLost(f"another process writes the book {desk.book}; wait until it is done, at most {LEASE_TTL_MS // 1000} s")
-    try:
+    with desk.writing(process_name()) as lease:
         yield lease
-    finally:
-        desk.ledger.release_lease(lease)
+
+
+@contextmanager
+def _progress(desk: SignalDesk, days: int) -> Iterator[OnRefit]:
+    """A bar over all refits of all assets, on standard error."""
+    from shared.cli import output
+
+    with output.progress(unit="models", transient=True) as bars:
+        task = bars.add_task("regime models", total=desk.refits(days), detail="")
+        yield lambda _: bars.advance(task)
 
 
 def _name_problems(problems: list[str]) -> None:

@@ -7,6 +7,8 @@ for it, so that `ost --help` reads nothing. Adapters are imported inside the fun
 from __future__ import annotations
 
 import os
+import socket
+import sys
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -24,7 +26,8 @@ if TYPE_CHECKING:
     from shared.config.load import Loaded
     from shared.config.secrets import Secrets
     from shared.config.settings import Settings
-    from shared.ports import Bucket, Clock, Ledger, MarketData, Research
+    from shared.ports import Bucket, Bus, Clock, Ledger, MarketData, Research, TaskArray
+    from shared.ports import Secrets as SecretStore
     from shared.trading.session_types import LivePorts
 
 
@@ -72,8 +75,45 @@ def secrets() -> Secrets:
     return Secrets()
 
 
+def secret_store(settings: Settings) -> SecretStore:
+    """The store of the keys: Secret Manager, or the environment."""
+    if settings.secrets.url is not None:
+        from shared.adapters.gcp.secrets import SecretManagerSecrets
+
+        return SecretManagerSecrets.at(settings.secrets.url)
+    from shared.adapters.local.secrets import EnvironmentSecrets
+
+    return EnvironmentSecrets(secrets().by_id())
+
+
+def bus(settings: Settings) -> Bus:
+    """Where events are published: Pub/Sub, or a file to read along."""
+    if settings.bus.url is not None:
+        from shared.adapters.gcp.bus import PubSubBus, project_of
+
+        return PubSubBus(project_of(settings.bus.url))
+    from shared.adapters.local.bus import LocalBus
+
+    return LocalBus(events_file(settings))
+
+
+def task_array(settings: Settings) -> TaskArray:
+    """What does the tasks of campaigns: a Cloud Run job, or processes of this computer, which end on their own."""
+    if settings.jobs.url is not None:
+        from shared.adapters.gcp.run_jobs import RunJobs
+
+        return RunJobs.at(settings.jobs.url)
+    from shared.adapters.local.task_processes import TaskProcesses
+
+    return TaskProcesses([sys.executable, "-m", "cloudrun.campaign"])
+
+
 def bucket(settings: Settings) -> Bucket:
-    """The lake: a folder."""
+    """The lake: a bucket of Cloud Storage, or a folder."""
+    if settings.lake_url is not None:
+        from shared.adapters.gcp.bucket import GcsBucket
+
+        return GcsBucket.at(settings.lake_url)
     from shared.adapters.local.bucket import FolderBucket
 
     return FolderBucket(settings.lake)
@@ -85,7 +125,7 @@ def ledger(settings: Settings, *, live: bool = False) -> Ledger:
     from shared.adapters.sql.ledger import open_ledger
 
     if settings.ledger.url is None:
-        make_folder(settings.storage.root)
+        make_folder(settings.folder)
     seconds = settings.ledger.live_timeout_s if live else settings.ledger.timeout_s
     return open_ledger(settings.ledger_url, patience=Patience(answer_s=seconds, statement_s=seconds * 0.75, fails_fast=live))
 
@@ -95,7 +135,7 @@ def research(settings: Settings) -> Research:
     from shared.adapters.sql.research import open_research
 
     if settings.ledger.url is None:
-        make_folder(settings.storage.root)
+        make_folder(settings.folder)
     return open_research(settings.ledger_url)
 
 
@@ -134,7 +174,6 @@ def live_ports(
     import numpy as np
 
     from shared.adapters.exchange import CcxtExchange, CcxtMarketData, CcxtMarketStream, CcxtUserStream
-    from shared.adapters.local.bus import LocalBus
     from shared.adapters.local.exit_journal import FileExitJournal
     from shared.trading.session_types import LivePorts
 
@@ -151,20 +190,25 @@ def live_ports(
         lease_clock=system,
         market_stream=CcxtMarketStream(venue, system, rng, settings.stream, base_url=url, demo=demo),
         user_stream=CcxtUserStream(connection, system, rng, settings.stream, venue=venue, base_url=url, demo=demo),
-        bus=LocalBus(events_file(settings)),
-        exits=FileExitJournal(settings.storage.root / "exits" / f"{book}.jsonl"),
+        bus=bus(settings),
+        exits=FileExitJournal(settings.folder / "exits" / f"{book}.jsonl"),
     )
 
 
 def _account_connection(
-    settings: Settings, ledger: Ledger, url: str | None, paper: PaperClock | LockstepClock | None, rng: Generator
+    settings: Settings,
+    ledger: Ledger,
+    url: str | None,
+    paper: PaperClock | LockstepClock | None,
+    rng: Generator,
+    keys: tuple[str, str] | None = None,
 ) -> Connection:
     """Signed requests of a trader, on the account of the settings. The pauses that the venue asks for bind all processes."""
     from shared.adapters.exchange import SharedPauses, connect
     from shared.adapters.exchange.params import in_trader, on_paper
     from shared.adapters.local.paper_clock import PaperClock, RealWaits
 
-    key, secret = account_keys(settings)
+    key, secret = keys or account_keys(settings)
     venue = settings.universe.venue
     return connect(
         venue,
@@ -177,6 +221,20 @@ def _account_connection(
         secret=secret,
         pauses=SharedPauses(ledger, url or f"{venue} ({settings.mode.value})") if paper is None else None,
     )
+
+
+async def prove_keys(settings: Settings, ledger: Ledger, keys: tuple[str, str]) -> None:
+    """Read the account with `keys` (key, secret): what they must be able to do. Raises the `VenueError` tree."""
+    import numpy as np
+
+    from shared.adapters.exchange import CcxtExchange
+
+    rng = np.random.default_rng(settings.run.seed)
+    exchange = CcxtExchange(_account_connection(settings, ledger, settings.venue.base_url, None, rng, keys))
+    try:
+        await exchange.account()
+    finally:
+        await exchange.close()
 
 
 def account_keys(settings: Settings) -> tuple[str, str]:
@@ -197,7 +255,7 @@ def account_keys(settings: Settings) -> tuple[str, str]:
 
 def events_file(settings: Settings) -> Path:
     """Where published events can be read along, one CloudEvent per line."""
-    return settings.storage.root / "events.jsonl"
+    return settings.folder / "events.jsonl"
 
 
 def clock() -> Clock:
@@ -205,6 +263,11 @@ def clock() -> Clock:
     from shared.adapters.local.clock import SystemClock
 
     return SystemClock()
+
+
+def process_name() -> str:
+    """This process among those that may hold a lease."""
+    return f"{socket.gethostname()}:{os.getpid()}"
 
 
 def make_folder(folder: Path) -> None:

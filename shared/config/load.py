@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from shared.config import schema
-from shared.config.secrets import ENVIRONMENT_PREFIX, SECRET_VARIABLES
+from shared.config.secret_names import ENVIRONMENT_PREFIX, SECRET_VARIABLES
 from shared.config.settings import Settings
 from shared.domain.errors import ConfigError
 
@@ -30,6 +30,9 @@ USER_FILE = Path("ost.yaml")
 DOTENV_FILE = Path(".env")
 DEFAULTS = "default.yaml"
 COMMAND_LINE = "command line"
+
+_QUICK_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""For our own file: ten times as fast, but its words about errors are not those that people get for theirs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +85,8 @@ def load(
 
 def default_values() -> Mapping[str, Any]:
     """What `default.yaml` says, nested."""
-    values = yaml.safe_load(resources.files("shared.config").joinpath(DEFAULTS).read_text(encoding="utf-8"))
+    text = resources.files("shared.config").joinpath(DEFAULTS).read_text(encoding="utf-8")
+    values = yaml.load(text, _QUICK_LOADER)  # noqa: S506 - a safe one
     assert isinstance(values, dict)  # noqa: S101 - our own file
     return values
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
+from tempfile import gettempdir
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidatorFunctionWrapHandler, WrapValidator, model_validator
@@ -21,14 +22,14 @@ from shared.calibration.significance.params import SignificanceParams
 from shared.data.ingest_params import IngestParams
 from shared.data.params import CurationParams
 from shared.domain.asset import Universe
-from shared.domain.errors import OstError
+from shared.domain.errors import ConfigError, OstError
 from shared.domain.interval import Interval
 from shared.monitor.params import MonitorParams
 from shared.regime.params import RegimeParams
 from shared.risk.params import RiskParams
 from shared.risk.report_params import RiskReportParams
 from shared.strategy.params import StrategyParams
-from shared.trading.execution import ExecutionParams
+from shared.trading.execution_params import ExecutionParams
 from shared.trading.params import SystemParams
 from shared.trading.trader_params import TraderParams
 
@@ -97,6 +98,24 @@ class StorageSettings(Section):
     root: Path
 
 
+class BusSettings(Section):
+    """Where events are published."""
+
+    url: str | None = Field(pattern=r"^pubsub://[^/\s]+$")
+
+
+class SecretsSettings(Section):
+    """Which store holds the keys."""
+
+    url: str | None = Field(pattern=r"^sm://[^/\s]+$")
+
+
+class JobsSettings(Section):
+    """Where campaigns run."""
+
+    url: str | None = Field(pattern=r"^run://[^/\s]+/[^/\s]+/[^/\s]+$")
+
+
 class LedgerSettings(Section):
     """The database that remembers decisions, orders and fills."""
 
@@ -146,6 +165,9 @@ class Settings(BaseModel):
     intervals: tuple[Interval, ...] = Field(min_length=1)
     universe: UniverseSettings
     storage: StorageSettings
+    bus: BusSettings
+    secrets: SecretsSettings
+    jobs: JobsSettings
     ledger: LedgerSettings
     venue: VenueSettings
     run: RunSettings
@@ -194,13 +216,37 @@ class Settings(BaseModel):
 
     @property
     def ledger_url(self) -> str:
-        """Where the ledger is: `ledger.url`, or the SQLite file under `storage.root`."""
-        return self.ledger.url or f"sqlite:///{self.storage.root / 'ledger.sqlite'}"
+        """Where the ledger is: `ledger.url`, or the SQLite file under `storage.root`.
+
+        Raises `ConfigError` where that is a bucket, which holds no database.
+        """
+        if self.ledger.url is not None:
+            return self.ledger.url
+        if self.lake_url is not None:
+            raise ConfigError(
+                f"storage.root is the bucket {self.lake_url}, which holds no ledger; name its database in ledger.url"
+            )
+        return f"sqlite:///{self.storage.root / 'ledger.sqlite'}"
 
     @property
     def lake(self) -> Path:
-        """The folder of market data and models."""
+        """The folder of market data and models. Raises `ConfigError` where a bucket holds them."""
+        if self.lake_url is not None:
+            raise ConfigError(
+                f"storage.root is the bucket {self.lake_url}; this reads from a folder: --set storage.root=DIR, or --data DIR"
+            )
         return self.storage.root / "lake"
+
+    @property
+    def folder(self) -> Path:
+        """Where this process keeps its own files: `storage.root`, or where that is a bucket, a folder of this computer."""
+        return self.storage.root if self.lake_url is None else Path(gettempdir()) / "one-smart-trade"
+
+    @property
+    def lake_url(self) -> str | None:
+        """The bucket of market data and models, `gs://BUCKET[/PREFIX]`; `None` where a folder holds them."""
+        root = str(self.storage.root)  # a path has lost one of the slashes
+        return f"gs://{root.removeprefix('gs:/').lstrip('/')}" if root.startswith("gs:/") else None
 
     @property
     def account(self) -> BacktestParams:

@@ -17,9 +17,11 @@ class IngestParams:
     """assets that are fetched at the same time"""
     default_days: int = 180
     """days of history for an asset of which nothing is stored, where no date is given"""
+    shard_assets: int = 50
+    """most assets that one message asks for"""
 
     def __post_init__(self) -> None:
-        for name in ("page_bars", "concurrency", "default_days"):
+        for name in ("page_bars", "concurrency", "default_days", "shard_assets"):
             value = getattr(self, name)
             if value < 1:
                 raise ConfigError(f"ingest.{name} must be at least 1, found {value}")

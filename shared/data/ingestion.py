@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
+
+import numpy as np
 
 from shared.data.findings import Finding, FindingKind
 from shared.data.gaps import Gap, missing_ranges
@@ -19,9 +21,10 @@ from shared.data.merge import merge_into, merge_series
 from shared.data.quality import QualityReport, assess
 from shared.data.store import FUNDING, OPEN_INTEREST, load_candles, load_quality, load_series, quality_path, update
 from shared.domain.asset import Asset, Universe
-from shared.domain.candles import Candles
-from shared.domain.errors import OstError
-from shared.domain.interval import DAY_MS, Interval
+from shared.domain.candles import Candles, IntArray
+from shared.domain.errors import PASSING, OstError, VenueError
+from shared.domain.ids import candles_hash
+from shared.domain.interval import DAY_MS, HOUR_MS, Interval
 from shared.ports import Bucket, Clock, MarketData
 
 
@@ -46,6 +49,9 @@ class Progress:
 
 OnProgress = Callable[[Progress], None]
 
+FUNDING_MS, OPEN_INTEREST_MS = 8 * HOUR_MS, HOUR_MS
+"""Longest time between two values of a series."""
+
 
 @dataclass(frozen=True, slots=True)
 class AssetReport:
@@ -57,8 +63,14 @@ class AssetReport:
     revised: int
     """bars that came differently from the stored ones; the stored ones stay"""
     quality: QualityReport | None
+    last_close_ms: int | None = None
+    """close of the newest stored bar; `None` where there is none, or the bars could not be fetched"""
+    data_hash: str = ""
+    """content of all stored bars"""
     error: str = ""
     """one line where it failed; what had arrived before is stored"""
+    is_passing: bool = False
+    """whether what failed may succeed later by itself"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +104,8 @@ async def ingest_asset(
     """Bring one asset up to the newest closed bar, then its funding and open interest.
 
     Without `since_ms`: from the last stored bar on (`params.default_days` back where nothing is stored). With it: everything
-    that the lake lacks from there on, holes included. Raises `VenueError`, `DataError`, `StorageError`, `Conflict`.
+    that the lake lacks from there on, holes included. Raises `VenueError`, `DataError`, `StorageError`, `Conflict`; where the
+    venue refuses funding or open interest alone, the report has the error.
     """
     params = params or IngestParams()
     now_ms = clock.now_ms()
@@ -110,11 +123,23 @@ async def ingest_asset(
             on_progress(Progress(asset, interval, done, total))
     if isinstance(market, ReportsFindings):
         noticed += market.findings(asset.symbol, interval)
-    quality = _store_quality(bucket, asset, interval, noticed)
+    now_stored = load_candles(bucket, asset, interval) or Candles.empty(interval)
+    quality = _store_quality(bucket, asset, now_stored, noticed)
     start_ms = ranges[0].start_ms if ranges else now_ms - interval.ms
-    await _ingest_series(market, bucket, asset, start_ms if since_ms is None else since_ms, now_ms)
-    revised = sum(finding.bars for finding in noticed if finding.kind is FindingKind.REVISED)
-    return AssetReport(asset, interval, added, revised, quality)
+    report = AssetReport(
+        asset,
+        interval,
+        added,
+        revised=sum(finding.bars for finding in noticed if finding.kind is FindingKind.REVISED),
+        quality=quality,
+        last_close_ms=int(now_stored.close_time[-1]) if len(now_stored) else None,
+        data_hash=candles_hash(now_stored),
+    )
+    try:
+        await _ingest_series(market, bucket, asset, start_ms if since_ms is None else since_ms, now_ms)
+    except VenueError as error:  # the bars are there all the same
+        return replace(report, error=str(error), is_passing=isinstance(error, PASSING))
+    return report
 
 
 async def ingest_universe(
@@ -139,7 +164,7 @@ async def ingest_universe(
                     market, bucket, clock, asset, interval, since_ms=since_ms, params=params, on_progress=on_progress
                 )
             except OstError as error:
-                return AssetReport(asset, interval, 0, 0, None, error=str(error))
+                return AssetReport(asset, interval, 0, 0, None, error=str(error), is_passing=isinstance(error, PASSING))
 
     wanted = list(intervals)
     return IngestReport(tuple(await asyncio.gather(*(one(asset, interval) for asset in universe for interval in wanted))))
@@ -159,19 +184,32 @@ def _pages(ranges: list[Gap], interval: Interval, page_bars: int) -> list[tuple[
     return [(start, min(start + step, gap.end_ms)) for gap in ranges for start in range(gap.start_ms, gap.end_ms, step)]
 
 
-def _store_quality(bucket: Bucket, asset: Asset, interval: Interval, noticed: list[Finding]) -> QualityReport:
-    candles = load_candles(bucket, asset, interval) or Candles.empty(interval)
-    report = assess(candles, noticed, load_quality(bucket, asset, interval))
+def _store_quality(bucket: Bucket, asset: Asset, candles: Candles, noticed: list[Finding]) -> QualityReport:
+    report = assess(candles, noticed, load_quality(bucket, asset, candles.interval))
     if len(candles):
-        update(bucket, quality_path(asset, interval), lambda _: report.to_json())
+        update(bucket, quality_path(asset, candles.interval), lambda _: report.to_json())
     return report
 
 
+def _next_ms(times: IntArray, longest_ms: int) -> int:
+    """When the next value of a series is due, by the shortest of its last steps."""
+    steps = [int(step) for step in np.diff(times[-4:])]
+    return int(times[-1]) + min([longest_ms, *steps])
+
+
 async def _ingest_series(market: MarketData, bucket: Bucket, asset: Asset, since_ms: int, now_ms: int) -> None:
-    """Funding and open interest from the newest stored instant on (or the whole range where none is stored)."""
-    for kind, fetch in ((FUNDING, market.funding_rates), (OPEN_INTEREST, market.open_interest)):
+    """Funding and open interest from the newest stored instant on (or the whole range where none is stored).
+
+    The venue counts these requests apart and grants few: nothing is asked before the next value can be there.
+    """
+    for kind, fetch, longest_ms in (
+        (FUNDING, market.funding_rates, FUNDING_MS),
+        (OPEN_INTEREST, market.open_interest, OPEN_INTEREST_MS),
+    ):
         times, _ = load_series(bucket, asset, kind)
         covered = len(times) > 0 and int(times[0]) <= since_ms
+        if covered and now_ms < _next_ms(times, longest_ms):
+            continue
         start_ms = int(times[-1]) + 1 if covered else since_ms
         new = await fetch(asset.symbol, start_ms, now_ms + 1)
         if len(new[0]):

@@ -13,7 +13,7 @@ from typing import Any
 
 from shared.data.anomalies import frozen_runs, frozen_since, outliers
 from shared.data.findings import KEPT_OUT, Finding, FindingKind
-from shared.data.gaps import inner_gaps
+from shared.data.gaps import Gap, inner_gaps
 from shared.domain.candles import Candles
 from shared.domain.errors import MalformedData
 from shared.domain.interval import Interval
@@ -53,6 +53,14 @@ class QualityReport:
     def kept_out(self) -> int:
         """Bars that are not in the data because they cannot be true or were not closed."""
         return sum(finding.bars for finding in self.findings if finding.kind in KEPT_OUT)
+
+    def gaps(self, since_ms: int, now_ms: int) -> list[Gap]:
+        """Runs of missing bars that end after `since_ms`, oldest first, up to the newest bar that is closed at `now_ms`."""
+        found = [Gap(gap.start_ms, gap.end_ms + self.interval.ms, gap.bars) for gap in self.of(FindingKind.GAP)]
+        if self.last_open_ms is not None and self.last_open_ms < self.interval.last_closed_open_ms(now_ms):
+            start_ms, end_ms = self.last_open_ms + self.interval.ms, self.interval.floor(now_ms)
+            found.append(Gap(start_ms, end_ms, (end_ms - start_ms) // self.interval.ms))
+        return [gap for gap in found if gap.end_ms > since_ms]
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able form, with the counts by kind first."""

@@ -15,10 +15,12 @@ A message says what was found, what was expected and what to do. The command lin
     ├── Conflict                 a compare-and-swap lost against another writer
     ├── StorageError             disk or bucket refuses (full, read-only, unreachable)
     ├── JobError                 a worker process was lost more often than chance explains
+    ├── TasksFailed              tasks failed for good where nobody watched: to be looked into
     ├── LedgerError
     │   ├── LedgerUnavailable    cannot be reached: no new orders
     │   └── LeaseLost            another process writes this book now
     ├── BusUnavailable           an event could not be handed over; it stays in the outbox
+    ├── SecretsUnavailable       the store of the keys does not answer: safe to try again
     ├── RiskError
     │   ├── NotApproved          an order that risk control did not let through
     │   └── NotAtRest            a request has ended before all was protected or closed: to be repeated at once
@@ -86,6 +88,10 @@ class JobError(OstError):
     """A worker process died again and again on the same task; finished tasks are kept."""
 
 
+class TasksFailed(OstError):
+    """Tasks that ran elsewhere failed for good; their log says why."""
+
+
 class LedgerError(OstError):
     """The ledger refuses."""
 
@@ -100,6 +106,10 @@ class LeaseLost(LedgerError):
 
 class BusUnavailable(OstError):
     """An event could not be handed over; it stays in the outbox and is tried again."""
+
+
+class SecretsUnavailable(OstError):
+    """The store of the keys does not answer; safe to try again."""
 
 
 class RiskError(OstError):
@@ -173,3 +183,18 @@ class NothingToReduce(VenueRejected):
 
 class WouldTrigger(VenueRejected):
     """A stop whose price the market has crossed already: it cannot rest any more."""
+
+
+PASSING = (
+    Conflict,
+    StorageError,
+    JobError,
+    LedgerUnavailable,
+    LeaseLost,
+    BusUnavailable,
+    SecretsUnavailable,
+    VenueUnreachable,
+    OutcomeUnknown,
+    RateLimited,
+)
+"""Errors after which the same question may be answered otherwise without anybody's help."""

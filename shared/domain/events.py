@@ -1,8 +1,9 @@
-"""What the trader tells the outside world: the observer hooks of the reference documents as events.
+"""What the parts of the system tell each other and the outside world; here the observer hooks of the reference documents.
 
-An event is written to the ledger's outbox in the transaction of its effect and published from there, at least once. Its id is
-derived from its content, so that a redelivery has the same id and a consumer can tell it from a second event. `data` is plain
-JSON, money as texts. The envelope follows CloudEvents 1.0 (`as_cloud_event`).
+An event of a book is written to the ledger's outbox in the transaction of its effect and published from there, at least once;
+those about market data are in `data_events.py`. An id is derived from the content, so that a redelivery has the same id and a
+consumer can tell it from a second event. `data` is plain JSON, money as texts. The envelope follows CloudEvents 1.0
+(`as_cloud_event`; `event_reading.py` is the way back); `schemas/` has a JSON schema of each kind and version.
 """
 
 from __future__ import annotations
@@ -18,26 +19,39 @@ from shared.domain.orders import Fill
 from shared.domain.records import Halt, RegimeState
 
 VERSION = 1
+"""of the form of `data`: whatever a consumer of today could not read is another version with a schema of its own"""
+
+TYPE_PREFIX = "one-smart-trade."
+DATA_SOURCE = "/one-smart-trade/data"
+BOOK_SOURCE = "/one-smart-trade/books/"
 
 
 class EventKind(StrEnum):
-    """The four hooks: `on_trade_executed`, `on_regime_changed`, `on_drawdown_threshold`, `on_error`."""
+    """What has happened, or is asked for."""
 
+    # The four hooks `on_trade_executed`, `on_regime_changed`, `on_drawdown_threshold`, `on_error`: of a book.
     TRADE_EXECUTED = "trade.executed"
     REGIME_CHANGED = "regime.changed"
     DRAWDOWN_THRESHOLD = "drawdown.threshold"
     ERROR = "error"
+    # About market data, of no book.
+    CANDLES_REQUESTED = "candles.requested"
+    CANDLES_INGESTED = "candles.ingested"
+    CANDLES_CURATED = "candles.curated"
+    REGIME_CLASSIFIED = "regime.classified"
+    RECALIBRATION_TRIGGERED = "recalibration.triggered"
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One event of one book."""
+    """One event."""
 
     id: str
     kind: EventKind
     book: str
+    """whose it is; empty for an event about market data"""
     subject: str
-    """what it is about: a symbol, or the book"""
+    """what it is about: a symbol, the book, an asset and interval"""
     time_ms: int
     data: Mapping[str, Any]
 
@@ -46,8 +60,8 @@ class Event:
         return {
             "specversion": "1.0",
             "id": self.id,
-            "source": f"/one-smart-trade/books/{self.book}",
-            "type": f"one-smart-trade.{self.kind.value}.v{VERSION}",
+            "source": f"{BOOK_SOURCE}{self.book}" if self.book else DATA_SOURCE,
+            "type": f"{TYPE_PREFIX}{self.kind.value}.v{VERSION}",
             "subject": self.subject,
             "time": _rfc3339(self.time_ms),
             "datacontenttype": "application/json",

@@ -16,6 +16,7 @@ import numpy as np
 
 from shared.domain.asset import Asset
 from shared.domain.candles import COLUMNS, Candles
+from shared.domain.frame import Frame
 
 DIGEST_CHARS = 20  # 100 bits: a collision among 10^12 ids has a probability of about 10^-6
 
@@ -56,3 +57,12 @@ def candles_hash(candles: Candles) -> str:
     for name in COLUMNS:
         hasher.update(np.ascontiguousarray(getattr(candles, name)).tobytes())
     return "c-" + base64.b32encode(hasher.digest()).decode().lower().rstrip("=")[:DIGEST_CHARS]
+
+
+def frame_hash(frame: Frame) -> str:
+    """Content hash of a frame: interval, times, names and the exact bits of every column."""
+    hasher = hashlib.sha256(frame.interval.value.encode())
+    hasher.update(np.ascontiguousarray(frame.open_time).tobytes())
+    for name, values in frame.columns.items():
+        hasher.update(name.encode() + b"\0" + np.ascontiguousarray(values).tobytes())
+    return "f-" + base64.b32encode(hasher.digest()).decode().lower().rstrip("=")[:DIGEST_CHARS]

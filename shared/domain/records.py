@@ -190,3 +190,36 @@ class BookRecord:
     settings: Mapping[str, Any]
     finished_ms: int | None
     summary: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """What a process did and why, for people."""
+
+    source: str
+    level: str
+    """`info`, `warning` or `error`"""
+    message: str
+    context: Mapping[str, Any]
+
+
+class Handled(StrEnum):
+    """What a consumer has made of an event."""
+
+    APPLIED = "applied"
+    STALE = "stale"
+    """dropped: something newer about the same subject had been applied"""
+    DUPLICATE = "duplicate"
+    """it was handled before; never stored"""
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """That a consumer has handled an event: a row of its inbox, stored with the effect of the event."""
+
+    consumer: str
+    event_id: str
+    """of an event, or the slot of a schedule"""
+    subject: str
+    received_ms: int
+    outcome: Handled = Handled.APPLIED

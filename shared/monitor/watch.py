@@ -19,9 +19,10 @@ import numpy as np
 from shared.domain.asset import Asset
 from shared.domain.candles import BoolArray, FloatArray
 from shared.domain.decision import Decision
+from shared.domain.errors import UsageError
 from shared.domain.ids import content_id
 from shared.domain.interval import DAY_MS, format_ms
-from shared.domain.records import RegimeState
+from shared.domain.records import LogEntry, Receipt, RegimeState
 from shared.domain.research import Champion, RecalibrationEvent, unfinished_events
 from shared.monitor.contribution import contribution
 from shared.monitor.params import MonitorParams
@@ -30,6 +31,7 @@ from shared.ports import Ledger, Research
 
 SOURCE = "monitor"
 """who these entries of the agent log are by"""
+_NEWEST_DECISIONS = 1000
 UNFINISHED = ("open", "running")
 """statuses of a recalibration beside which no other one is opened"""
 
@@ -75,11 +77,13 @@ def look_at_book(
     baseline: Baseline | None = None,
     own_history: bool = False,
     open_events: bool = True,
+    receipt: Receipt | None = None,
 ) -> list[AssetLook]:
     """Look at `assets` of `book`, one after the other. A book without equity gives no looks.
 
     The window ends at the last UTC midnight of the book's clock. The baseline is `baseline`, or with `own_history` the asset's
-    returns before the window, or else its active champion's. With `open_events=False` nothing is written.
+    returns before the window, or else its active champion's. What was found is written in one transaction, with the `receipt`
+    of whoever was told to look; with `open_events=False` nothing is written.
     """
     newest = ledger.last_equity(book)
     if newest is None:
@@ -105,10 +109,20 @@ def look_at_book(
         obstacle = None if champion is None or traded is None else _not_traded(traded, decisions, champion, params)
         check, known = _checked(research, asset, expected, returns, params, now_ms, obstacle)
         look = _look(check, known, book, asset, champion, expected, now_ms, ledger.last_regime(book, asset))
-        if open_events:
-            _write(ledger, research, look, now_ms)
         looks.append(look)
+    if open_events:
+        opened = [look.event for look in looks if look.event is not None]
+        ledger.apply_watch(receipt, book, [_entry(look) for look in looks], opened, now_ms)
     return looks
+
+
+def decided_assets(ledger: Ledger, book: str, wanted: Sequence[str] = ()) -> list[Asset]:
+    """The assets on which a book has lately decided, or the `wanted` symbols of them. Raises `UsageError` for any other."""
+    found = {decision.asset.symbol: decision.asset for decision in ledger.decisions(book, limit=_NEWEST_DECISIONS)}
+    unknown = [name for name in wanted if name not in found]
+    if unknown:
+        raise UsageError(f"book {book} has no decision on {' '.join(unknown)}; it has decided on {' '.join(sorted(found))}")
+    return [found[name] for name in wanted or sorted(found)]
 
 
 def history_baseline(returns: FloatArray, params: MonitorParams) -> Baseline | None:
@@ -225,9 +239,7 @@ def _look(
     return AssetLook(book, asset, champion_id, expected, check, event, event.id, reason)
 
 
-def _write(ledger: Ledger, research: Research, look: AssetLook, now_ms: int) -> None:
-    if look.event is not None:
-        research.record_recalibration(look.event)
+def _entry(look: AssetLook) -> LogEntry:
     level = "info" if look.check.trigger is None else "warning"
     context = {"asset": str(look.asset), "champion": look.champion, **look.check.as_dict()}
-    ledger.log(look.book, SOURCE, level, f"{look.asset.symbol}: {look.reason}", now_ms, context)
+    return LogEntry(SOURCE, level, f"{look.asset.symbol}: {look.reason}", context)

@@ -35,15 +35,10 @@ from shared.trading.analysis import AssetMemory, analyse, remembered
 from shared.trading.deciding import BookView, decide
 from shared.trading.models import model_at
 from shared.trading.params import SystemParams
+from shared.trading.signal_book import signal_book
 from shared.trading.window import MarketWindow
 
 OnRefit = Callable[[Refit], None]
-
-
-def signal_book(interval: Interval) -> str:
-    """The book that holds the regimes and recommendations of an interval: `signal` for 1h, `signal-4h` for another one."""
-    # Decisions and regimes are keyed by asset and bar close, not by interval: two intervals must not share a book.
-    return "signal" if interval is Interval.H1 else f"signal-{interval}"
 
 
 def recommendation_rules(symbol: str) -> SymbolRules:

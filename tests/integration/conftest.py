@@ -28,6 +28,9 @@ from shared.domain.ids import client_order_id, decision_id
 from shared.domain.interval import HOUR_MS, Interval
 from shared.domain.orders import Fill, OrderIntent, OrderKind, Side
 from shared.domain.regime import Regime, RegimeProbabilities
+from tests.integration.gcp.components import new_gcs_bucket, object_store, pubsub_emulator, pubsub_project
+
+__all__ = ["new_gcs_bucket", "object_store", "pubsub_emulator", "pubsub_project"]  # fixtures of all folders below
 
 _ABSENT = "PostgreSQL is absent: sudo apt-get install postgresql"
 _SETTINGS = "-c fsync=off -c synchronous_commit=off -c full_page_writes=off -c timezone=UTC"

@@ -1,4 +1,4 @@
-"""Connections to the ledger's database: SQLite on a laptop, PostgreSQL elsewhere.
+"""Connections to the ledger's database: SQLite on a laptop, PostgreSQL elsewhere, in the cloud that of Cloud SQL.
 
 SQLite runs in WAL mode: a commit is in the operating system's hands before it returns, so a killed process loses nothing; a
 durable one (`synchronous=FULL`) is on the disk, so that a power cut does not take it either. Writers begin with BEGIN
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -37,6 +37,8 @@ class Patience:
     """for a PostgreSQL statement or a lock that it needs, and for another writer of SQLite"""
     fails_fast: bool = False
     """whether one time-out or lost connection makes every call fail at once, until the ledger answers again"""
+    connections: int | None = None
+    """most connections of this process to a PostgreSQL server, whose own limit all services share; `None`: the driver's 15"""
 
 
 PATIENT = Patience()
@@ -45,6 +47,9 @@ PATIENT = Patience()
 IDLE_IN_TRANSACTION_S = 5
 """After this PostgreSQL takes back what a trader that stands still in a transaction has locked."""
 
+CLOUD_SQL = "cloudsql://"
+"""What the address of an instance of Cloud SQL begins with."""
+
 _WAL_RETRY_S = 0.02
 _BREAKER_OPTION = "ost_breaker"
 _SYNCHRONOUS = "ost_synchronous"
@@ -52,7 +57,12 @@ _SYNCHRONOUS = "ost_synchronous"
 
 def ledger_url(text: str) -> URL:
     """The parsed address of a ledger. Raises `ConfigError` for other databases (and never repeats a password)."""
-    expected = "expected sqlite:///path/to/file or postgresql+pg8000://user@host/database"
+    expected = "expected sqlite:///path/to/file, postgresql+pg8000://user@host/database or cloudsql://…"
+    if text.startswith(CLOUD_SQL):
+        from shared.adapters.gcp.cloud_sql import instance_of
+
+        instance = instance_of(text)
+        return URL.create(postgres.DRIVER, instance.user, host=instance.name, database=instance.database)
     try:
         url = make_url(text)
     except (ArgumentError, ValueError):
@@ -64,10 +74,18 @@ def ledger_url(text: str) -> URL:
     raise ConfigError(f"ledger.url names {url.drivername!r}, which this project does not speak; {expected}")
 
 
-def make_engine(text: str, patience: Patience = PATIENT) -> Engine:
-    """An engine for the ledger at the URL `text`, without connecting. Makes the folder of a SQLite file."""
+def make_engine(text: str, patience: Patience = PATIENT, reach: Callable[[], Any] | None = None) -> Engine:
+    """An engine for the ledger at the URL `text`, without connecting. Makes the folder of a SQLite file.
+
+    `reach` makes connected sockets to a PostgreSQL server; for Cloud SQL that is its connector by default.
+    """
     url = ledger_url(text)
-    engine = _postgres_engine(url, patience) if url.get_backend_name() == "postgresql" else _sqlite_engine(url, patience)
+    if reach is None and text.startswith(CLOUD_SQL):
+        from shared.adapters.gcp.cloud_sql import sockets_to
+
+        reach = sockets_to(str(url.host), patience.answer_s)
+    is_postgres = url.get_backend_name() == "postgresql"
+    engine = _postgres_engine(url, patience, reach) if is_postgres else _sqlite_engine(url, patience)
     if patience.fails_fast:
         engine.update_execution_options(**{_BREAKER_OPTION: Breaker(lambda: _probe(engine), is_away)})
     return engine
@@ -215,13 +233,15 @@ def _execute(connection: Connection, statement: str) -> None:
     driver.execute(statement).close()
 
 
-def _postgres_engine(url: URL, patience: Patience) -> Engine:
+def _postgres_engine(url: URL, patience: Patience, reach: Callable[[], Any] | None) -> Engine:
+    size: dict[str, int] = {} if patience.connections is None else {"pool_size": patience.connections, "max_overflow": 0}
     engine = create_engine(
         url,
         json_serializer=dump_json,
         pool_pre_ping=True,
         pool_timeout=patience.answer_s,
-        connect_args={"timeout": patience.answer_s},
+        connect_args={"timeout": patience.answer_s, postgres.REACH: reach},
+        **size,
     )
     event.listen(engine, "connect", partial(_prepare_postgres, patience))
     return engine

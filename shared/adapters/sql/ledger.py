@@ -12,7 +12,19 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from shared.adapters.sql import account, decisions, executions, halts, journal, leases, operations, orders, outbox, regimes
+from shared.adapters.sql import (
+    account,
+    decisions,
+    executions,
+    halts,
+    inbox,
+    journal,
+    leases,
+    operations,
+    orders,
+    outbox,
+    regimes,
+)
 from shared.adapters.sql.engine import PATIENT, Patience, close_engine, label, make_engine, reading, writing
 from shared.adapters.sql.migrate import migrate as migrate_engine
 from shared.domain.asset import Asset
@@ -28,11 +40,15 @@ from shared.domain.records import (
     EquityPoint,
     FundingPayment,
     Halt,
+    Handled,
     Heartbeat,
     Lease,
+    LogEntry,
+    Receipt,
     RegimeState,
     Trade,
 )
+from shared.domain.research import RecalibrationEvent
 from shared.ports import BookState, Committed, Ledger
 
 
@@ -198,10 +214,10 @@ class SqlLedger(Ledger):
         with writing(self.engine, durable=False) as connection:
             regimes.record(connection, book, states)
 
-    def regimes(self, book: str, asset: Asset) -> list[RegimeState]:
-        """Regime states, oldest first."""
+    def regimes(self, book: str, asset: Asset, since_ms: int = 0) -> list[RegimeState]:
+        """Regime states of bars that closed at or after `since_ms`, oldest first."""
         with reading(self.engine) as connection:
-            return regimes.listed(connection, book, asset)
+            return regimes.listed(connection, book, asset, since_ms)
 
     def last_regime(self, book: str, asset: Asset) -> RegimeState | None:
         """The newest regime state of an asset."""
@@ -298,6 +314,38 @@ class SqlLedger(Ledger):
         """The newest heartbeat of each process, by role."""
         with reading(self.engine) as connection:
             return operations.heartbeats(connection, book)
+
+    def record_receipt(self, receipt: Receipt) -> bool:
+        """Remember that an event was handled whose effect lies elsewhere; whether it was new."""
+        with writing(self.engine) as connection:
+            return inbox.add(connection, receipt)
+
+    def receipt(self, consumer: str, event_id: str) -> Receipt | None:
+        """That of an event."""
+        with reading(self.engine) as connection:
+            return inbox.found(connection, consumer, event_id)
+
+    def prune_receipts(self, before_ms: int) -> int:
+        """Forget receipts of before `before_ms`; return how many there were."""
+        with writing(self.engine, durable=False) as connection:
+            return inbox.prune(connection, before_ms)
+
+    def apply_regime(self, receipt: Receipt, book: str, state: RegimeState) -> Handled:
+        """`record_regimes` of what an event led to, with its receipt; see the port."""
+        with writing(self.engine) as connection:
+            return inbox.apply_regime(connection, receipt, book, state)
+
+    def apply_watch(
+        self,
+        receipt: Receipt | None,
+        book: str,
+        entries: Sequence[LogEntry],
+        opened: Sequence[RecalibrationEvent],
+        now_ms: int,
+    ) -> Handled:
+        """Store what a look at a book found, with its receipt; see the port."""
+        with writing(self.engine) as connection:
+            return inbox.apply_watch(connection, receipt, book, entries, opened, now_ms)
 
     def record_quality(self, asset: Asset, interval: Interval, report: Mapping[str, Any], now_ms: int) -> None:
         """Store a data quality report."""

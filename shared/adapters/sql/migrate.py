@@ -6,20 +6,23 @@ them migrate while the others wait and then find nothing to do. Alembic is impor
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+from pathlib import Path
+
 from sqlalchemy import Connection, Engine, inspect, text
 
 from shared.adapters.sql import live_models, models, research_models  # noqa: F401  (importing them registers their tables)
 from shared.adapters.sql.base import Base
 from shared.adapters.sql.engine import label, reading, writing
-from shared.domain.errors import LedgerError
+from shared.domain.errors import LedgerError, LedgerUnavailable
 
 METADATA = Base.metadata
 """Every table that the migrations make."""
 
-HEAD = "0005"
+HEAD = "0006"
 """The newest revision in `migrations/versions/`."""
 
-KNOWN_REVISIONS = ("0001", "0002", "0003", "0004", "0005")
+KNOWN_REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006")
 
 _VERSION_TABLE = "alembic_version"
 _ADVISORY_LOCK = 0x6F73_745F_6D69  # "ost_mi", any number that nobody else uses
@@ -41,7 +44,8 @@ def schema_revision(engine: Engine) -> str | None:
 def migrate(engine: Engine) -> bool:
     """Bring the schema to `HEAD`; says whether anything was done.
 
-    Raises `LedgerUnavailable` where the database cannot be used, `LedgerError` for a schema newer than this program.
+    Raises `LedgerUnavailable` where the database cannot be used, or its schema is older and this process cannot change it;
+    `LedgerError` for a schema newer than this program.
     """
     if _is_current(schema_revision(engine), engine):
         return False
@@ -64,6 +68,10 @@ def _is_current(found: str | None, engine: Engine) -> bool:
 
 
 def _upgrade(connection: Connection) -> None:
+    if find_spec("alembic") is None or not (Path(__file__).parent / "migrations").is_dir():  # a function: it is done elsewhere
+        raise LedgerUnavailable(
+            f"the ledger {label(connection.engine)} has schema {revision(connection)}, expected {HEAD}; run `ost db migrate`"
+        )
     from alembic import command
     from alembic.config import Config
 

@@ -28,6 +28,9 @@ DEFERRED = "ost_deferred"
 ASKED = "ost_asked"
 """Execution option of a question that travels as a `DEFERRED` statement does: a list, whose last item has the `rows` then."""
 
+REACH = "ost_reach"
+"""Connect argument: a function that returns a connected socket."""
+
 _FRESH_S = 10.0
 """How long after an answer a connection is believed to live without being asked."""
 
@@ -46,9 +49,15 @@ class PatientDialect(PGDialect_pg8000):
     supports_statement_cache = True
 
     def connect(self, *arguments: Any, **options: Any) -> Any:
-        """A connection that prepares its statements, needs few round trips, and commits durably by itself."""
+        """A connection that prepares its statements, needs few round trips, and commits durably by itself.
+
+        Where the `REACH` argument is given, the server stands behind the socket that it returns, encrypted already.
+        """
         from shared.adapters.sql.postgres_wire import PromptConnection
 
+        reach = options.pop(REACH, None)
+        if reach is not None:
+            options |= {"sock": reach(), "ssl_context": False}
         connection = PromptConnection(*arguments, **options)
         with self._network_errors():
             connection.execute_simple(_DURABLE)

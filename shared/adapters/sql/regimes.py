@@ -43,10 +43,11 @@ def record(connection: Connection, book: str, states: Iterable[RegimeState]) -> 
     outbox.add(connection, changes)
 
 
-def listed(connection: Connection, book: str, asset: Asset) -> list[RegimeState]:
-    """States of an asset, oldest first."""
+def listed(connection: Connection, book: str, asset: Asset, since_ms: int) -> list[RegimeState]:
+    """States of an asset at or after `since_ms`, oldest first."""
     key = {"book_key": book, "venue_key": asset.venue, "symbol_key": asset.symbol}
-    return [_state(row) for row in connection.execute(_OF_ASSET.order_by(_REGIMES.c.bar_close_ms), key).mappings()]
+    query = _OF_ASSET.where(_REGIMES.c.bar_close_ms >= since_ms).order_by(_REGIMES.c.bar_close_ms)
+    return [_state(row) for row in connection.execute(query, key).mappings()]
 
 
 def last(connection: Connection, book: str, asset: Asset) -> RegimeState | None:

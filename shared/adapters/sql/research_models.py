@@ -146,12 +146,13 @@ class PatternRow(Base):
 
 
 class InboxRow(Base):
-    """An event that a consumer has handled. Written by each consumer in the transaction of the event's own effect, so that
-    a redelivery finds it and does nothing.
-    """
+    """An event that a consumer has handled."""
 
     __tablename__ = "inbox"
+    __table_args__ = (Index(None, "received_ms"),)
 
     consumer: Mapped[Key]
     event_id: Mapped[Key]
+    subject: Mapped[str]
     received_ms: Mapped[int]
+    outcome: Mapped[str]

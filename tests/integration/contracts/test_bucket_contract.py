@@ -14,15 +14,27 @@ from shared.domain.errors import Conflict, UsageError
 from shared.ports import Bucket
 
 MakeBucket = Callable[[], Bucket]
-FACTORIES: dict[str, Callable[[Path], MakeBucket]] = {
-    "folder": lambda path: lambda: FolderBucket(path / "lake"),
-}
+
+
+def _folder(request: pytest.FixtureRequest) -> MakeBucket:
+    path: Path = request.getfixturevalue("tmp_path")
+    return lambda: FolderBucket(path / "lake")
+
+
+def _cloud_storage(request: pytest.FixtureRequest) -> MakeBucket:
+    name = request.getfixturevalue("new_gcs_bucket")()
+    from shared.adapters.gcp.bucket import GcsBucket
+
+    return lambda: GcsBucket(name, "a/lake")
+
+
+FACTORIES: dict[str, Callable[[pytest.FixtureRequest], MakeBucket]] = {"folder": _folder, "gcs": _cloud_storage}
 
 
 @pytest.fixture(params=sorted(FACTORIES))
-def make_bucket(request: pytest.FixtureRequest, tmp_path: Path) -> MakeBucket:
+def make_bucket(request: pytest.FixtureRequest) -> MakeBucket:
     """Opens the same bucket again at each call, as another process would."""
-    return FACTORIES[request.param](tmp_path)
+    return FACTORIES[request.param](request)
 
 
 @pytest.fixture

@@ -174,3 +174,33 @@ def test_flatten_and_nested_are_inverse() -> None:
     values = default_values()
     assert schema.nested(dict(schema.flatten(Settings, values))) == values
     assert yaml.safe_load(yaml.safe_dump(values)) == values
+
+
+class TestStorage:
+    """A folder keeps everything; a bucket only market data and models."""
+
+    def test_a_folder_holds_lake_ledger_and_own_files(self, tmp_path: Path) -> None:
+        found = load(environment={"OST_STORAGE__ROOT": "data"}, folder=tmp_path).settings
+        assert (found.lake_url, found.lake, found.folder) == (None, Path("data/lake"), Path("data"))
+        assert found.ledger_url == "sqlite:///data/ledger.sqlite"
+
+    @pytest.mark.parametrize("url", ["gs://lake", "gs://lake/a/b"])
+    def test_a_bucket_holds_the_lake_alone(self, tmp_path: Path, url: str) -> None:
+        found = load(environment={"OST_STORAGE__ROOT": url}, folder=tmp_path).settings
+        assert found.lake_url == url
+        assert "gs:" not in str(found.folder)
+        with pytest.raises(ConfigError, match=f"storage.root is the bucket {url}, which holds no ledger"):
+            _ = found.ledger_url
+        with pytest.raises(ConfigError, match=f"storage.root is the bucket {url}; this reads from a folder"):
+            _ = found.lake
+        named = load(
+            environment={"OST_STORAGE__ROOT": url, "OST_LEDGER__URL": "cloudsql://u@p:r:i/d"}, folder=tmp_path
+        ).settings
+        assert named.ledger_url == "cloudsql://u@p:r:i/d"
+
+    @pytest.mark.parametrize(("name", "text"), [("BUS", "kafka://x"), ("SECRETS", "sm://"), ("JOBS", "run://p/r")])
+    def test_an_address_of_another_kind_is_a_finding(self, tmp_path: Path, name: str, text: str) -> None:
+        with pytest.raises(
+            ConfigError, match=rf"{name.lower()}\.url \(environment\): found '{text}', expected text of the form"
+        ):
+            load(environment={f"OST_{name}__URL": text}, folder=tmp_path)

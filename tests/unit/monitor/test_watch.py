@@ -17,7 +17,7 @@ from shared.domain.asset import Asset
 from shared.domain.decision import Action, Decision
 from shared.domain.interval import DAY_MS, HOUR_MS, Interval
 from shared.domain.orders import Fill, Side
-from shared.domain.records import EquityPoint, RegimeState
+from shared.domain.records import EquityPoint, Receipt, RegimeState
 from shared.domain.regime import Regime, RegimeProbabilities
 from shared.domain.research import Champion
 from shared.monitor.params import MonitorParams
@@ -208,3 +208,13 @@ def test_the_books_own_history_can_be_the_baseline(ledger: SqlLedger, research: 
 
 def test_a_book_without_equity_gives_no_looks(ledger: SqlLedger, research: SqlResearch) -> None:
     assert look_at_book(ledger, research, "b", [BTC], PARAMS, baseline=GOOD) == []
+
+
+def test_a_look_with_the_same_receipt_is_written_once(ledger: SqlLedger, research: SqlResearch) -> None:
+    trade(ledger, np.full(40, 0.001))
+    receipt = Receipt("monitor", "1751378400000/b", "b", 5)
+    first = look_at_book(ledger, research, "b", [BTC], PARAMS, baseline=GOOD, receipt=receipt)
+    written = ledger.agent_log("b")
+    assert len(written) == 1
+    assert look_at_book(ledger, research, "b", [BTC], PARAMS, baseline=GOOD, receipt=receipt) == first
+    assert ledger.agent_log("b") == written

@@ -23,12 +23,12 @@ from shared.domain.records import RegimeState
 from shared.regime.params import RegimeParams
 from shared.trading.analysis import analyse
 from shared.trading.params import SystemParams
+from shared.trading.signal_book import signal_book
 from shared.trading.signals import (
     RegimeHistory,
     lake_window,
     recommend_for,
     regime_history,
-    signal_book,
     store_recommendation,
 )
 

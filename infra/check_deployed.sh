@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# Does what was deployed work: infra/check_deployed.sh PROJECT REGION
+# One tick of a schedule must make candles arrive in the lake, the bot must answer, and no message may have died.
+# Exit status 1 names what did not. WAIT_S is the longest wait for the candles (default 300).
+set -euo pipefail
+[ $# = 2 ] || { echo "usage: $0 PROJECT REGION" >&2; exit 2; }
+project=$1 region=$2
+wait_s=${WAIT_S:-300}
+lake="gs://$project-ost-lake"
+
+fail() { echo "FAILED: $*" >&2; exit 1; }
+
+url=$(gcloud run services describe bot --project "$project" --region "$region" --format 'value(status.url)')
+[ -n "$url" ] || fail "there is no service bot in $project, $region"
+token=$(gcloud auth print-identity-token --audiences "$url" 2>/dev/null || gcloud auth print-identity-token)
+# /healthz and /readyz are not asked: paths that end with z belong to Google on Cloud Run.
+metrics=$(curl --silent --show-error --fail --max-time 60 --header "Authorization: Bearer $token" "$url/metrics") \
+    || fail "the bot does not answer GET $url/metrics. See: gcloud run services logs read bot --project $project --region $region"
+grep -q '^ost_ledger_up{.*} 1' <<<"$metrics" || fail "the bot does not reach the ledger (metric ost_ledger_up). Was it migrated?"
+echo "ok: the bot answers and reaches the ledger"
+
+newest() { gcloud storage ls --long --recursive "$lake/**/data.parquet" --project "$project" 2>/dev/null | awk '/Z /{ print $2 }' | sort | tail -n 1; }
+before=$(newest)
+gcloud scheduler jobs run ingest-1h --project "$project" --location "$region" --quiet
+end=$((SECONDS + wait_s))
+until [ "$(newest)" != "$before" ]; do
+    [ $SECONDS -lt $end ] || fail "no candles arrived in $lake within $wait_s s after ingest-1h. See: gcloud run services logs read ingest --project $project --region $region"
+    sleep 10
+done
+echo "ok: candles arrive in the lake"
+
+dead=$(gcloud pubsub subscriptions pull dead-letters-hold --project "$project" --limit 10 --format 'value(message.messageId)')
+[ -z "$dead" ] || fail "there are dead letters ($(echo "$dead" | wc -l) or more). See: ost events dead-letters"
+echo "ok: no dead letters"

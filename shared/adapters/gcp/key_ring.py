@@ -1,0 +1,109 @@
+"""Which versions of secrets that belong together are in force, and how newer ones take over: only after they have proved it.
+
+A venue's key and its secret are two secrets that are rotated together, one after the other. Whatever is newest is tried out by
+`proof`, a signed read; what the venue refuses never comes into force, and the older pair stays enabled and in use. Once the new
+pair has proved itself, the older versions are disabled. Invariant: at every moment a proven pair can be read from the store.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from shared.domain.errors import ConfigError, OstError, RateLimited, VenueRejected
+from shared.ports import Secrets
+
+Values = Mapping[str, str]
+Proof = Callable[[Values], Awaitable[None]]
+"""Uses the values for something that changes nothing. Raises `VenueRejected` where they are not accepted; any other error means
+that nobody knows."""
+
+Numbers = Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Renewal:
+    """What a look at the store has changed."""
+
+    is_new: bool
+    """whether other values are in force now"""
+    numbers: Numbers
+    """the versions in force, by secret"""
+    refused: tuple[str, ...] = ()
+    """newer versions that did not prove themselves, each with the reason"""
+    not_disabled: tuple[str, ...] = ()
+    """older versions that could not be disabled, each with the reason"""
+
+
+class KeyRing:
+    """The values of the secrets `names`; nothing is in force before the first `renew`."""
+
+    def __init__(self, secrets: Secrets, names: Sequence[str], proof: Proof) -> None:
+        self._secrets, self._names, self._proof = secrets, tuple(names), proof
+        self._numbers: Numbers = {}
+        self._values: Values = {}
+
+    @property
+    def values(self) -> Values:
+        """The values in force, by secret."""
+        return self._values
+
+    async def renew(self) -> Renewal:
+        """Look for newer versions, and let the newest that prove themselves take over.
+
+        Raises `ConfigError` where nothing was in force and nothing proves itself, what the store raises, and what `proof`
+        raises where it does not say that the values are refused; what is in force stays then.
+        """
+        listed = await asyncio.gather(*(asyncio.to_thread(self._secrets.versions, name) for name in self._names))
+        enabled = {name: [info.number for info in infos] for name, infos in zip(self._names, listed, strict=True)}
+        refused: list[str] = []
+        for numbers in _candidates(enabled):
+            if numbers == self._numbers:
+                return Renewal(False, numbers, tuple(refused))
+            values = await self._read(numbers)
+            refusal = await self._refusal(values)
+            if refusal is None:
+                self._numbers, self._values = numbers, values
+                return Renewal(True, numbers, tuple(refused), await self._disable_older(numbers, enabled))
+            refused.append(f"{_text(numbers)}: {refusal}")
+        if not self._numbers:
+            raise ConfigError(f"no enabled version of {', '.join(self._names)} is accepted: {'; '.join(refused) or 'none'}")
+        return Renewal(False, self._numbers, tuple(refused))
+
+    async def _read(self, numbers: Numbers) -> Values:
+        versions = await asyncio.gather(
+            *(asyncio.to_thread(self._secrets.version, name, number) for name, number in numbers.items())
+        )
+        return {version.secret: version.value for version in versions}
+
+    async def _refusal(self, values: Values) -> str | None:
+        try:
+            await self._proof(values)
+        except RateLimited:
+            raise
+        except VenueRejected as error:
+            return str(error)
+        return None
+
+    async def _disable_older(self, numbers: Numbers, enabled: Mapping[str, Sequence[int]]) -> tuple[str, ...]:
+        problems = []
+        for name, number in numbers.items():
+            for older in (other for other in enabled[name] if other < number):
+                try:
+                    await asyncio.to_thread(self._secrets.disable, name, older)
+                except OstError as error:
+                    problems.append(f"{name} {older}: {error}")
+        return tuple(problems)
+
+
+def _candidates(enabled: Mapping[str, Sequence[int]]) -> Iterator[Numbers]:
+    """The newest of each, then the second newest …; of a secret that has fewer, its oldest."""
+    if not all(enabled.values()):
+        return
+    for depth in range(max(map(len, enabled.values()))):
+        yield {name: numbers[min(depth, len(numbers) - 1)] for name, numbers in enabled.items()}
+
+
+def _text(numbers: Numbers) -> str:
+    return ", ".join(f"{name} {number}" for name, number in numbers.items())

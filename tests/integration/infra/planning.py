@@ -1,0 +1,33 @@
+"""Terraform run on a copy of the configuration: plans as JSON. Nothing is ever applied."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+ENVIRONMENTS = ("staging", "production")
+
+
+def plan(infra: Path, *arguments: str) -> dict[str, Any]:
+    """A plan as JSON."""
+    options = ("-input=false", "-out=tfplan", "-var=project_id=demo-project", "-var=archives=tests/archives", *arguments)
+    done = terraform(infra, "plan", *options)
+    if "could not find default credentials" in done.stderr:
+        pytest.skip("the providers want credentials for Google Cloud here")
+    assert done.returncode == 0, done.stderr
+    return json.loads(terraform(infra, "show", "-json", "tfplan").stdout)
+
+
+def terraform(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run terraform in `folder`."""
+    environment = {**os.environ, "CHECKPOINT_DISABLE": "1", "TF_IN_AUTOMATION": "1"}
+    return subprocess.run(
+        ["terraform", *arguments, "-no-color"] if arguments[0] != "show" else ["terraform", *arguments],
+        cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip

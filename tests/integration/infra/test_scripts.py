@@ -1,0 +1,92 @@
+"""The shell scripts of a release, run with a `gcloud` and a `curl` that write down what they were asked."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.integration.infra.planning import ROOT
+
+GCLOUD = """#!/bin/sh
+echo "gcloud $*" >> "$CALLS"
+case "$*" in
+    "run services describe bot"*) echo https://bot.example ;;
+    "auth print-identity-token"*) echo token ;;
+    "storage ls"*) n=$(cat "$COUNT" 2>/dev/null || echo 0); echo $((n + 1)) > "$COUNT"
+        [ "$n" -ge 2 ] && [ -z "$NO_CANDLES" ] && t=11 || t=10
+        echo "  123  2026-01-01T00:$t:00Z  gs://demo-ost-lake/raw/binanceusdm/BTCUSDT/1h/data.parquet" ;;
+    "pubsub subscriptions pull"*) printf %s "$DEAD" ;;
+esac
+[ -z "$REFUSE" ] || case "$*" in *"$REFUSE"*) exit 1 ;; esac
+"""
+CURL = '#!/bin/sh\necho "curl $*" >> "$CALLS"\n[ -n "$METRICS" ] && printf "%s\\n" "$METRICS"\n'
+UP = 'ost_ledger_up{book="paper-1h"} 1.0'
+
+
+@pytest.fixture
+def tools(tmp_path: Path) -> Path:
+    for name, text in (("gcloud", GCLOUD), ("curl", CURL), ("sleep", "#!/bin/sh\n")):
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    return tmp_path
+
+
+def run(tools: Path, script: str, *arguments: str, **variables: str) -> tuple[subprocess.CompletedProcess[str], list[str]]:
+    calls = tools / "calls"
+    environment = {
+        "PATH": f"{tools}:{os.environ['PATH']}", "CALLS": str(calls), "COUNT": str(tools / "count"),
+        "DEAD": "", "REFUSE": "", "NO_CANDLES": "", "METRICS": UP, **variables,
+    }  # fmt: skip
+    command = [ROOT / "infra" / script, *arguments]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    return done, calls.read_text().splitlines() if calls.exists() else []
+
+
+def test_a_sound_deployment_passes(tools: Path) -> None:
+    done, calls = run(tools, "check_deployed.sh", "demo", "europe-west1")
+    assert done.returncode == 0, done.stderr
+    assert [line.partition(":")[0] for line in done.stdout.splitlines()] == ["ok", "ok", "ok"]
+    assert any(call.startswith("gcloud scheduler jobs run ingest-1h --project demo --location europe-west1") for call in calls)
+
+
+@pytest.mark.parametrize(
+    ("variables", "found"),
+    [
+        ({"METRICS": ""}, "the bot does not answer"),
+        ({"METRICS": 'ost_ledger_up{book="paper-1h"} 0.0'}, "does not reach the ledger"),
+        ({"NO_CANDLES": "1", "WAIT_S": "0"}, "no candles arrived"),
+        ({"DEAD": "1234\n"}, "dead letters"),
+    ],
+)
+def test_what_does_not_work_is_named(tools: Path, variables: dict[str, str], found: str) -> None:
+    done, _ = run(tools, "check_deployed.sh", "demo", "europe-west1", **variables)
+    assert done.returncode == 1
+    assert found in done.stderr
+
+
+def test_the_jobs_get_the_image_before_the_ledger_is_migrated(tools: Path) -> None:
+    done, calls = run(tools, "migrate.sh", "demo", "europe-west1", "registry/ost:1")
+    assert done.returncode == 0, done.stderr
+    assert [" ".join(call.split()[2:5]) for call in calls] == [
+        "jobs update migrate",
+        "jobs update campaign",
+        "jobs execute migrate",
+    ]
+    assert "--image registry/ost:1" in calls[0]
+    assert "--wait" in calls[2]
+
+
+def test_a_migration_that_fails_ends_the_release(tools: Path) -> None:
+    done, _ = run(tools, "migrate.sh", "demo", "europe-west1", "registry/ost:1", REFUSE="jobs execute")
+    assert done.returncode != 0
+
+
+@pytest.mark.parametrize("script", ["migrate.sh", "check_deployed.sh"])
+def test_wrong_arguments_are_answered_with_the_usage(tools: Path, script: str) -> None:
+    done, calls = run(tools, script, "demo")
+    assert done.returncode == 2
+    assert "usage:" in done.stderr
+    assert not calls
