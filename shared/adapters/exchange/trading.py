@@ -29,7 +29,7 @@ from shared.adapters.exchange.endpoints import (
 from shared.adapters.exchange.errors import DUPLICATE_ORDER, UNKNOWN_ORDER
 from shared.adapters.exchange.history import AccountHistory
 from shared.adapters.exchange.setup import prepare_account
-from shared.domain.errors import MalformedData, OutcomeUnknown, UsageError, VenueRejected
+from shared.domain.errors import MalformedData, OutcomeUnknown, UsageError, VenueError, VenueRejected
 from shared.domain.money import ZERO, SymbolRules
 from shared.domain.orders import Account, Fill, OrderIntent, OrderKind, OrderReport, OrderState
 from shared.domain.records import FundingPayment
@@ -146,7 +146,10 @@ class CcxtExchange:
 
     async def _existing(self, intent: OrderIntent, refusal: VenueRejected) -> OrderReport:
         """The order that already has the intent's client id."""
-        report = await self.find(intent)
+        try:
+            report = await self.find(intent)
+        except VenueError as error:  # the id is taken: whatever the look-up says, the order may rest there
+            raise OutcomeUnknown(f"{intent.client_id}: the venue calls the client id a duplicate, and {error}") from error
         if report is not None:
             return report
         if refusal.code == -4015:  # the id itself was refused, not its repetition

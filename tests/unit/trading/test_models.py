@@ -81,6 +81,21 @@ def test_where_a_fit_is_refused_the_previous_model_stays_and_the_log_says_so(
     assert "stays" in messages(desk)[0]
 
 
+def test_a_model_that_was_damaged_is_an_error_in_the_log_and_fitted_anew(
+    desk: Any, market: GeneratedMarket, tmp_path: Path
+) -> None:
+    bucket, whole = FolderBucket(tmp_path / "models"), window(market)
+    first = model_at(bucket, whole, last_instant(whole.close_ms or 0, PARAMS.regime), PARAMS).model
+    [stored] = list_models(bucket, ASSET, Interval.H1)
+    bucket.write(stored.name, b'{"half')
+    again = RegimeModels(bucket, desk.ledger, desk.book, PARAMS).model_for(whole, whole.close_ms or 0)
+    assert again == first
+    assert model_at(bucket, whole, stored.valid_from_ms, PARAMS).fitted is False
+    levels = [entry["level"] for entry in desk.ledger.agent_log(desk.book)]
+    assert levels == ["error", "info"]
+    assert stored.name in messages(desk)[0]
+
+
 def test_without_data_and_without_a_previous_model_there_is_none(desk: Any, market: GeneratedMarket, tmp_path: Path) -> None:
     models = RegimeModels(FolderBucket(tmp_path / "models"), desk.ledger, desk.book, PARAMS)
     short = window(market, bars=300)
