@@ -104,9 +104,14 @@ class CcxtExchange:
         return report
 
     async def cancel(self, intent: OrderIntent) -> OrderReport | None:
-        """Cancel by client id; an order that is no longer open is looked up."""
+        """Cancel by client id; an order that is no longer open is looked up.
+
+        It bears the time of the call, as an order that of its approval: from a process that slept on the way the venue does not
+        take it any more.
+        """
         is_stop = intent.kind is OrderKind.STOP
         parameters = {"clientAlgoId": intent.client_id} if is_stop else {"origClientOrderId": intent.client_id}
+        parameters["timestamp"] = str(self._connection.estimated_now_ms())
         try:
             answer = await self._connection.change(
                 CANCEL_STOP if is_stop else CANCEL_ORDER,
