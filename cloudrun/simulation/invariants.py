@@ -191,8 +191,8 @@ class Watch:
         elif method == "set_halt":
             halt = arguments[0]
             self.story.tell(f"{process.name}: halt {halt.kind.value} {halt.symbol or 'book'}: {halt.reason}")
-        elif method == "acquire_lease" and isinstance(result, Lease):
-            self._lease_end_ms = self.venue.now_ms + arguments[2]
+        elif method in ("acquire_lease", "renew_lease") and isinstance(result, Lease):
+            self._lease_end_ms = self.venue.now_ms + arguments[-2]  # for how long
             if result.holder != self.holder:
                 self.holder = result.holder
                 self.story.tell(f"{process.name}: lease with token {result.token}")

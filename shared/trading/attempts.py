@@ -74,10 +74,14 @@ class Attempts:
             self.in_doubt = True
             self.ail(name, str(error), self._left_alone(error), longest_s)
             return False
-        except (OstError, StorageError) as error:
-            self.in_doubt = True
+        except StorageError as error:  # a disk that a person mends: no new risk until then, and no reason to close anything
             self.ail(name, str(error), None, longest_s)
-            self.count(f"{name}: {error}")
+            return False
+        except OstError as error:
+            self.in_doubt = True
+            begins = self.ail(name, str(error), None, longest_s)
+            if begins or name in _SHARED:  # one thing that goes on failing, be it of a single symbol, is one failure
+                self.count(f"{name}: {error}")
             return False
         if name not in _SHARED:
             self.health.recover(name)
@@ -94,18 +98,19 @@ class Attempts:
         except LedgerUnavailable as error:
             self.ail(LEDGER, str(error))
             return False
-        except (OstError, StorageError) as error:
+        except OstError as error:
             if self.errands.ail(name, str(error), self._clock.now_ms(), self._left_alone(error)) and name != BUS:
                 self.say("warning", f"{name}: {error}")
             return False
         self.errands.recover(name)
         return True
 
-    def ail(self, name: str, reason: str, retry_after_s: float | None = None, longest_s: float | None = None) -> None:
-        """`name` is not well: no new risk."""
+    def ail(self, name: str, reason: str, retry_after_s: float | None = None, longest_s: float | None = None) -> bool:
+        """`name` is not well: no new risk. Whether that is news."""
         news = self.health.ail(name, reason, self._clock.now_ms(), retry_after_s, longest_s)
         if news and name != LEDGER:
             self.say("warning", f"{name}: {reason}")
+        return news
 
     def count(self, reason: str) -> None:
         """Count a failure that nobody explains."""

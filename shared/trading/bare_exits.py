@@ -55,7 +55,7 @@ class BareExits:
             try:
                 bare = await self._bare(symbol, account, resting)
                 if rules.quantity(bare) != 0:
-                    done.append(await self._exits.close(outage, bare, account, rules))
+                    done.append(await self._exits.close(outage, bare, rules))
             except VenueError as error:
                 failed = failed or error
         if failed is not None:

@@ -47,6 +47,7 @@ class Guardian:
             exits=ports.exits,
             params=spec.params.execution,
             own=session.reconciler.own,
+            executor=session.executor,
         )
 
     @property

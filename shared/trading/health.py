@@ -7,7 +7,7 @@ same trouble again makes the next attempt wait longer. Failures that nobody expl
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from shared.trading.trader_params import TraderParams
@@ -36,6 +36,12 @@ class Trouble:
     attempts: int
     retry_ms: int
     """instant before which it is not tried again"""
+    tried_ms: int
+    """when it was tried last: a clock that shows less was set back, and its pause is over"""
+
+    def pauses(self, now_ms: int) -> bool:
+        """Whether it is not to be tried yet."""
+        return self.tried_ms <= now_ms < self.retry_ms
 
 
 class Health:
@@ -51,14 +57,18 @@ class Health:
     ) -> bool:
         """`source` is not well; whether that is news.
 
-        The next attempt waits for a doubled pause (at most `longest_s`, default `backoff_max_s`), or for `retry_after_s`.
+        The next attempt waits for a doubled pause (at most `longest_s`, default `backoff_max_s`), or for `retry_after_s`. Who
+        meets the trouble before that does not put the attempt off: else one work could keep another from ever being tried.
         """
-        known = self._troubles.get(source)
+        known, asked_ms = self._troubles.get(source), now_ms + round(1000 * (retry_after_s or 0.0))
+        if known is not None and known.pauses(now_ms):
+            self._troubles[source] = replace(known, reason=reason, retry_ms=max(known.retry_ms, asked_ms))
+            return False
         attempts = known.attempts + 1 if known else 1
         longest = self._params.backoff_max_s if longest_s is None else min(longest_s, self._params.backoff_max_s)
         pause = min(longest, self._params.backoff_s * 2.0 ** min(attempts - 1, 30))
-        retry_ms = now_ms + round(1000 * max(pause, retry_after_s or 0.0))
-        self._troubles[source] = Trouble(reason, known.since_ms if known else now_ms, attempts, retry_ms)
+        retry_ms = max(asked_ms, now_ms + round(1000 * pause))
+        self._troubles[source] = Trouble(reason, known.since_ms if known else now_ms, attempts, retry_ms, now_ms)
         return known is None
 
     def recover(self, source: str) -> bool:
@@ -72,7 +82,7 @@ class Health:
     def due(self, source: str, now_ms: int) -> bool:
         """Whether `source` may be tried: it is well, or its pause is over."""
         trouble = self._troubles.get(source)
-        return trouble is None or now_ms >= trouble.retry_ms
+        return trouble is None or not trouble.pauses(now_ms)
 
     def lasting_s(self, source: str, now_ms: int) -> float:
         """How long `source` has not been well; 0 where it is."""

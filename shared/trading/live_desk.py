@@ -255,7 +255,7 @@ class LiveDesk:
     def _every(self, what: str, seconds: float) -> bool:
         """Whether `what` is due; if so it is due again `seconds` later."""
         now_ms = self._clock.now_ms()
-        if now_ms < self._due.get(what, 0):
+        if now_ms < self._due.get(what, 0) <= now_ms + seconds * 1000:  # one farther ahead is of a clock that was set back
             return False
         self._due[what] = now_ms + round(seconds * 1000)
         return True

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from shared.data.curation import curate
 from shared.domain.asset import Asset
-from shared.domain.errors import ModelError
+from shared.domain.errors import ModelError, StorageError
 from shared.domain.interval import format_ms
 from shared.ports import Bucket, Ledger
 from shared.regime.model import RegimeModel
@@ -32,12 +32,24 @@ class RegimeModels:
         self._current: dict[Asset, tuple[int, RegimeModel | None]] = {}
 
     def model_for(self, window: MarketWindow, bar_close_ms: int) -> RegimeModel | None:
-        """The model in force at `bar_close_ms`; `None` where none could be fitted so far."""
+        """The model in force at `bar_close_ms`; `None` where none could be fitted so far.
+
+        While the bucket is away the previous one stays, and it is asked again at the next bar. Raises `StorageError` where
+        this process knows of none.
+        """
         instant = last_instant(bar_close_ms, self._params.regime)
         known = self._current.get(window.asset)
-        if known is None or known[0] != instant:
-            self._current[window.asset] = (instant, self._model_of(window, instant))
-        return self._current[window.asset][1]
+        if known is not None and known[0] == instant:
+            return known[1]
+        try:
+            model = self._model_of(window, instant)
+        except StorageError as error:
+            if known is None:
+                raise
+            self._log("error", f"{window.asset.symbol}: {error}; the model of {format_ms(known[0])} stays", bar_close_ms)
+            return known[1]
+        self._current[window.asset] = (instant, model)
+        return model
 
     def _model_of(self, window: MarketWindow, instant: int) -> RegimeModel | None:
         result = model_at(self._bucket, window, instant, self._params)
@@ -51,8 +63,8 @@ class RegimeModels:
             self._log("warning", f"{window.asset.symbol}: {result.reason}; {kept}", instant)
         return result.model
 
-    def _log(self, level: str, message: str, instant: int) -> None:
-        self._ledger.log(self._book, "regime", level, message, instant)
+    def _log(self, level: str, message: str, time_ms: int) -> None:
+        self._ledger.log(self._book, "regime", level, message, time_ms)
 
 
 def model_at(bucket: Bucket, window: MarketWindow, instant: int, params: SystemParams) -> Refit:

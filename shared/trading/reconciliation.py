@@ -8,7 +8,8 @@ counts: of two answers the later one may be the older. Source: design/failures.m
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Awaitable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -23,6 +24,7 @@ from shared.trading.excess_report import ExcessReport
 from shared.trading.execution import Approve, Executor
 from shared.trading.execution_params import ExecutionParams
 from shared.trading.own_position import OwnPosition, is_venue_made
+from shared.trading.side_by_side import side_by_side
 
 LOOK_AGAIN_S = 2.0
 """pause between the two looks that a difference has to be seen in before it counts"""
@@ -78,13 +80,40 @@ class Reconciler:
         self.unheard: dict[tuple[str, str], int] = {}
         """(symbol, trade id) of executions that REST has told and the user stream has not, and since when (ms)"""
 
-    async def settle_orders(self, approve: Approve | None, *, resting: bool) -> None:
-        """Establish the fate of every unfinished order; of resting stops only where `resting` is set."""
+    async def confirm_stops(self, resting: Collection[str] | None) -> None:
+        """Establish the fate of the stops that the ledger takes for resting; raises where the venue says nothing of one.
+
+        `resting`: client ids of what the venue lists, which are asked for no more; `None` where it gives no list.
+        """
+        stops = [
+            record
+            for record in self._ledger.orders(self._book, unfinished=True)
+            if record.intent.kind is OrderKind.STOP and record.state is OrderState.OPEN
+        ]
+        questions = []
+        for stop in stops:
+            if resting is not None and stop.intent.client_id in resting:
+                self._executor.trust(stop.intent.client_id)
+            else:
+                questions.append(self.alone(stop.intent.symbol, self._confirm(stop, unlisted=resting is not None)))
+        await side_by_side(questions)
+
+    async def _confirm(self, stop: OrderRecord, *, unlisted: bool) -> None:
+        settled = await self._executor.confirm(stop, unlisted=unlisted)
+        if settled.filled > 0:
+            await self.book_fills(stop.intent.symbol)
+
+    async def settle_orders(self, approve: Approve | None) -> None:
+        """Establish the fate of every unfinished order but resting stops; the symbols side by side."""
+        by_symbol = defaultdict[str, list[OrderRecord]](list)
         for record in self._ledger.orders(self._book, unfinished=True):
-            is_resting_stop = record.intent.kind is OrderKind.STOP and record.state is OrderState.OPEN
-            if self.abandon_orphan(record) or self._is_waiting(record):
-                continue
-            if resting or not is_resting_stop:
+            if not (record.intent.kind is OrderKind.STOP and record.state is OrderState.OPEN):
+                by_symbol[record.intent.symbol].append(record)
+        await side_by_side(self._settle_symbol(records, approve) for records in by_symbol.values())
+
+    async def _settle_symbol(self, records: Sequence[OrderRecord], approve: Approve | None) -> None:
+        for record in records:
+            if not (self.abandon_orphan(record) or self._is_waiting(record)):
                 await self.alone(record.intent.symbol, self._settle_order(record, approve))
 
     async def _settle_order(self, record: OrderRecord, approve: Approve | None) -> None:
@@ -226,14 +255,21 @@ class Reconciler:
         since = known[-1].time_ms if known else self._since_ms
         return self._ledger.add_funding(self._book, await self._exchange.funding_paid(since))
 
-    async def find_foreign_orders(self) -> list[str]:
-        """Freeze the symbol of every resting order that this book did not place; returns their client ids."""
-        foreign = []
-        for report, _ in await self._exchange.open_orders():
-            if self._ledger.order(report.client_id) is None:
-                foreign.append(report.client_id)
+    async def find_foreign_orders(self) -> set[str]:
+        """Freeze the symbol of every resting order that this book did not place; returns the client ids of all that rest.
+
+        One of its own that the ledger takes for ended is cancelled: it would close another position than the one that it is of.
+        """
+        resting = [report for report, _ in await self._exchange.open_orders()]
+        for report in resting:
+            record = self._ledger.order(report.client_id)
+            if record is None:
                 self.found_foreign(report)
-        return foreign
+            elif record.state.is_final:
+                told = f"{report.symbol}: {report.client_id} is {record.state.value} and rests all the same: it is cancelled"
+                self._ledger.log(self._book, "reconciliation", "warning", told, self._clock.now_ms())
+                await self._executor.cancel(record)
+        return {report.client_id for report in resting}
 
     def found_foreign(self, report: OrderReport) -> None:
         """Freeze the symbol of an order that rests at the venue and is not this book's."""
@@ -248,8 +284,8 @@ class Reconciler:
         Where executions could not be read there may be some that have cancelled each other out: they are asked for as well.
         """
         differing = [symbol for symbol in symbols if self._difference(symbol, account) is not None]
-        for symbol in dict.fromkeys((*differing, *self.unread)):
-            await self.alone(symbol, self._book_all(symbol))
+        asked = dict.fromkeys((*differing, *self.unread))
+        await side_by_side([self.alone(symbol, self._book_all(symbol)) for symbol in asked])
         left = [self._difference(symbol, account) for symbol in differing if symbol not in self.unread]
         return [difference for difference in left if difference is not None]
 

@@ -8,14 +8,13 @@ waits for a reconciliation, a bar or a question that only serves the record.
 
 from __future__ import annotations
 
-import asyncio
-
-from shared.domain.errors import LeaseLost, LedgerUnavailable
+from shared.domain.errors import LedgerUnavailable
 from shared.domain.interval import HOUR_MS, format_ms
 from shared.domain.records import HaltKind
-from shared.trading.attempts import LEDGER, VENUE, Attempts
+from shared.trading.attempts import LEDGER, VENUE, Attempts, Work
 from shared.trading.guardian import Guardian
 from shared.trading.session import LivePorts, Session, SessionSpec
+from shared.trading.side_by_side import side_by_side
 from shared.trading.tape import Tape
 from shared.trading.trader_params import TraderParams
 
@@ -69,13 +68,19 @@ class Safety:
         await self._attempts.when_due(EMERGENCY, self.guardian.run_emergency, longest_s=self._deadline_s / 2)
 
     async def after_message(self, symbol: str, client_id: str) -> None:
-        """An order of `symbol` has moved: remainders are ordered, stops follow the position. Raises as `look`."""
+        """An order of `symbol` has moved: remainders are ordered, stops follow the position. Raises as `look`.
+
+        What others do in a symbol that is not traded here is left alone.
+        """
+        if symbol not in self._session.symbols:
+            return
 
         async def follow() -> None:
+            self._restless.add(symbol)  # where this fails, the next look tries it again, whatever is held by then
             await self._session.follow_up.finished(client_id)
             await self._session.follow_up.tend([symbol])
 
-        await self._attempts.attempt(_protection(symbol), follow, longest_s=self._deadline_s / 2)
+        await self._alone(symbol, follow)
 
     @property
     def bare(self) -> tuple[str, ...]:
@@ -137,10 +142,7 @@ class Safety:
             return
         touched.update(self.bare, self._restless)
         symbols = [symbol for symbol in self._session.symbols if symbol in touched]
-        ended = await asyncio.gather(*map(self._protect_one, symbols), return_exceptions=True)
-        failed = [outcome for outcome in ended if isinstance(outcome, BaseException)]
-        for error in sorted(failed, key=lambda error: isinstance(error, LeaseLost)):
-            raise error  # a bug before the loss of the lease
+        await side_by_side(map(self._protect_one, symbols))
 
     async def _protect_one(self, symbol: str) -> None:
         async def tend() -> None:
@@ -154,7 +156,19 @@ class Safety:
             if at_rest:
                 self._restless.discard(symbol)
 
-        await self._attempts.when_due(_protection(symbol), tend, longest_s=self._deadline_s / 2)
+        if self._attempts.due(_protection(symbol)):
+            await self._alone(symbol, tend)
+
+    async def _alone(self, symbol: str, work: Work) -> None:
+        """Work for one symbol. What cannot be read about it holds no other one back, and is not asked again at once."""
+        name, longest_s, errands = _protection(symbol), self._deadline_s / 2, self._attempts.errands
+        reconciler = self._session.reconciler
+        if not await self._attempts.attempt(name, lambda: reconciler.alone(symbol, work()), longest_s=longest_s):
+            return
+        if symbol in reconciler.unread:
+            errands.ail(name, "what the venue says cannot be read", self._clock.now_ms(), longest_s=longest_s)
+        else:
+            errands.recover(name)
 
     def _count_failures(self) -> None:
         """Too many failures that nobody explains halt the book and close its positions."""

@@ -163,6 +163,7 @@ class Session:
     def end(self, reason: str) -> None:
         """Nothing that opens or increases is sent from now on, not even what was decided before. Stops and exits go on."""
         self._ending = self.desk.held_back = f"the trader stops: {reason}"
+        self.desk.is_ending = True
 
     def receive(self, bar: BarMessage) -> str:
         """A bar of the stream; what is wrong with it, empty where nothing is. The next step takes it."""

@@ -18,6 +18,7 @@ from cloudrun.simulation.scenarios import SCENARIOS
 from cloudrun.simulation.spec import BOOK
 from shared.adapters.exchange import CcxtExchange, connection, trading
 from shared.adapters.exchange.budget import RequestBudget
+from shared.adapters.sql.breaker import Slowness
 from shared.domain.errors import LedgerUnavailable, NotApproved, NotEnoughData, OutcomeUnknown, VenueUnreachable
 from shared.domain.interval import MINUTE_MS
 from shared.domain.orders import OrderRecord
@@ -156,7 +157,7 @@ def _raising(error: Exception) -> Callable[[Any], Any]:
 def _together(_: Any) -> Any:
     """One part of a reconciliation that fails takes everything with it."""
 
-    async def settle_parts(self: Settlement, parts: Sequence[str]) -> None:
+    async def settle_parts(self: Settlement, parts: Sequence[str], _: str = "") -> None:
         work = {"funding": self._reconciler.book_funding, "foreign orders": self._reconciler.find_foreign_orders}
         for part in parts:
             await work.get(part, self._balance.settle)()
@@ -446,6 +447,7 @@ _ONE: dict[str, Mutation] = {
     ),
     "ledger-down": Mutation("exits without the ledger", answering(BareExits, "close", []), range(1, 9)),
     "ledger-hangs": Mutation("exits without the ledger", answering(BareExits, "close", []), range(1, 9)),
+    "ledger-slow": Mutation("the count of slow answers", answering(Slowness, "is_too_much", False), range(1, 9)),
     "ledger-refuses-writes": Mutation(
         "that only a change proves its return",
         all_of(replaced(Safety, "_look_at_halts", _believing), replaced(Safety, "__init__", _forgetting)),

@@ -64,6 +64,14 @@ def _waited(world: World) -> Iterator[str]:
     yield from undecided(world)
 
 
+def _done_meanwhile(world: World) -> Iterator[str]:
+    """What it answers in time is traded on; nothing is bare for long, and afterwards all is booked."""
+    yield from struck(world)
+    yield from _closed_what_was_bare(world)
+    yield from unbooked(world)
+    yield from undecided(world)
+
+
 def _closed_what_was_bare(world: World) -> Iterator[str]:
     """No position was bare for long, and none that had its stop was closed."""
     if world.watch.needless:
@@ -121,18 +129,22 @@ def _ours_only(world: World) -> Iterator[str]:
     yield from unbooked(world)
 
 
-async def _refuse_while_held(world: World) -> None:
-    """In every other seed a stop is gone right after its successor can be written down no more."""
-    rng, account = np.random.default_rng([world.spec.seed, 43]), world.venue.desk.engine.core.account
-    if world.spec.seed % 2 == 0:
-        return
-    await asyncio.sleep(float(rng.choice([58.0, 118.0])))
-    if not await quickly(lambda: bool(account.open_algos) and not is_flat(world), 130.0):
-        return
-    now_s = world.loop.time()
-    world.faults.take_away(Window(Part.LEDGER_WRITES, now_s, now_s + float(rng.uniform(60.0, 120.0))))
-    await asyncio.sleep(float(rng.uniform(0.0, 2.0)))
-    cancel_stops(world)
+def _while_held(part: Part) -> Act:
+    """In every other seed a stop is gone right after its successor can be written down no more, or only slowly."""
+
+    async def act(world: World) -> None:
+        rng, account = np.random.default_rng([world.spec.seed, 43]), world.venue.desk.engine.core.account
+        if world.spec.seed % 2 == 0:
+            return
+        await asyncio.sleep(float(rng.choice([58.0, 118.0])))
+        if not await quickly(lambda: bool(account.open_algos) and not is_flat(world), 130.0):
+            return
+        now_s = world.loop.time()
+        world.faults.take_away(Window(part, now_s, now_s + float(rng.uniform(60.0, 120.0))))
+        await asyncio.sleep(float(rng.uniform(0.0, 2.0)))
+        cancel_stops(world)
+
+    return act
 
 
 def _flaky(seed: int, rng: np.random.Generator) -> WorldSpec:
@@ -197,12 +209,20 @@ SCENARIOS = (
         (_after_a_fill(Part.LEDGER_HANGS),),
     ),
     Scenario(
+        "ledger-slow",
+        "Every answer of the ledger takes a part of a second",
+        "as ledger-down: slow answers in a row count as its absence, and the process is free for stops and exits",
+        _away(Part.LEDGER_SLOW),
+        _done_meanwhile,
+        (_while_held(Part.LEDGER_SLOW),),
+    ),
+    Scenario(
         "ledger-refuses-writes",
         "The ledger answers every question and refuses every change (disk full, a standby)",
         "as ledger-down: what it answers does not count as its return; what is bare is closed within the deadline",
         _away(Part.LEDGER_WRITES, _rarely),
         _waited,
-        (_refuse_while_held,),
+        (_while_held(Part.LEDGER_WRITES),),
     ),
     Scenario(
         "ledger-down-whose-position",

@@ -9,11 +9,12 @@ Source: design/architecture.md § 6.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
 from sqlalchemy import BigInteger, Connection, bindparam, case, cast, func, literal, or_, select, update
-from sqlalchemy.sql.dml import ReturningInsert
+from sqlalchemy.sql.dml import ReturningInsert, ReturningUpdate
 
 from shared.adapters.sql.models import LeaseRow
 from shared.adapters.sql.statements import insert_into, table
@@ -30,6 +31,13 @@ def acquire(connection: Connection, book: str, holder: str, ttl_ms: int, now_ms:
     return None if taken is None else Lease(book, holder, taken.token, now_ms + ttl_ms)
 
 
+def renew(connection: Connection, lease: Lease, ttl_ms: int, now_ms: int) -> Lease | None:
+    """Renew a lease that is still ours; one that was given up or taken over, by whomever, is not taken again."""
+    row = {"key": lease.book, "holder_now": lease.holder, "token_now": lease.token, "ttl_ms": ttl_ms, "now_ms": now_ms}
+    renewed = connection.execute(_renewing(connection.dialect.name), row).one_or_none()
+    return None if renewed is None else replace(lease, expires_ms=now_ms + ttl_ms)
+
+
 def release(connection: Connection, lease: Lease) -> None:
     """Give it up: the row keeps its token and has no holder, so the released lease writes nothing more."""
     connection.execute(
@@ -42,9 +50,7 @@ def release(connection: Connection, lease: Lease) -> None:
 @cache
 def _acquiring(dialect: str) -> ReturningInsert[tuple[int]]:
     """One statement, so that no other process comes in between: a row is returned where the lease is ours now."""
-    now_ms: Any = bindparam("now_ms", type_=BigInteger)
-    if dialect == "postgresql":
-        now_ms = cast(func.extract("epoch", func.now()) * 1000, BigInteger)
+    now_ms = _now_ms(dialect)
     expires_ms = now_ms + bindparam("ttl_ms", type_=BigInteger)
     values = {"book": bindparam("key"), "holder": bindparam("holder_now"), "token": literal(1), "expires_ms": expires_ms}
     statement = insert_into(dialect, LeaseRow).values(values)
@@ -58,6 +64,24 @@ def _acquiring(dialect: str) -> ReturningInsert[tuple[int]]:
         },
         where=or_(is_ours, LEASES.c.expires_ms <= now_ms),
     ).returning(LEASES.c.token)
+
+
+@cache
+def _renewing(dialect: str) -> ReturningUpdate[tuple[int]]:
+    is_ours = (
+        LEASES.c.book == bindparam("key"),
+        LEASES.c.holder == bindparam("holder_now"),
+        LEASES.c.token == bindparam("token_now"),
+    )
+    expires_ms = _now_ms(dialect) + bindparam("ttl_ms", type_=BigInteger)
+    return update(LEASES).where(*is_ours).values(expires_ms=expires_ms).returning(LEASES.c.token)
+
+
+def _now_ms(dialect: str) -> Any:
+    """The one clock that says whether a lease has run out."""
+    if dialect == "postgresql":
+        return cast(func.extract("epoch", func.now()) * 1000, BigInteger)
+    return bindparam("now_ms", type_=BigInteger)
 
 
 def check(connection: Connection, lease: Lease) -> None:

@@ -32,6 +32,18 @@ def test_a_wait_that_the_venue_asks_for_is_honoured() -> None:
     assert health.due("venue", 30_000)
 
 
+def test_who_meets_a_trouble_before_it_is_due_does_not_put_the_next_attempt_off() -> None:
+    health = Health(PARAMS)
+    health.ail("ledger", "away", 0)
+    for now_ms in range(0, 1_000, 100):
+        assert not health.ail("ledger", "disk full", now_ms)
+    assert health.due("ledger", 1_000)
+    assert health.reason == "ledger: disk full"
+    health.ail("ledger", "disk full", 1_000)
+    assert not health.due("ledger", 2_900)
+    assert health.due("ledger", 3_000)
+
+
 def test_recovery_is_news_once_and_forgets_the_pauses() -> None:
     health = Health(PARAMS)
     health.ail("ledger", "down", 0)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
+import pytest
 from live_world import BOOK, M1, START_MS, World
 
 from shared.domain.errors import MalformedData, VenueUnreachable
@@ -14,6 +15,7 @@ from shared.domain.orders import OrderKind, OrderReport, OrderState, Position
 from shared.domain.records import FundingPayment
 from shared.domain.stream import BarMessage, Channel, StreamState
 from shared.trading.health import TraderState
+from shared.trading.settlement import PARTS
 
 
 def mute(w: World, *channels: Channel, symbol: str = "BTCUSDT") -> None:
@@ -226,19 +228,20 @@ def test_resting_orders_that_cannot_be_read_do_not_stop_trading(world: World) ->
     assert "foreign orders failed" in world.said()
 
 
-def test_after_a_part_that_hangs_the_others_are_left_for_later(world: World) -> None:
-    async def hang(_: int) -> Any:
+@pytest.mark.parametrize(("part", "left"), [("funding_paid", ["balance", "funding"]), ("open_orders", sorted(PARTS))])
+def test_after_a_part_that_hangs_the_others_are_left_for_later(world: World, part: str, left: list[str]) -> None:
+    async def hang(*_: int) -> Any:
         raise VenueUnreachable("no answer within 3 s")
 
     async def story(w: World) -> list[str]:
         await w.until(5.0)
         session = w.trader._session
         assert session is not None
-        w.venue.funding_paid = hang  # type: ignore[method-assign]
+        setattr(w.venue, part, hang)
         await session.reconcile(full=True)
         return sorted(session.unsettled)
 
-    assert world.lived(story) == ["balance", "foreign orders", "funding"]
+    assert world.lived(story) == left
 
 
 # --- what nobody of ours did -------------------------------------------------------------------------------------------------
