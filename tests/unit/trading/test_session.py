@@ -34,7 +34,7 @@ def opened(desk: Any, models: FolderBucket, missing: str = "") -> tuple[Ports, S
     return ports, SessionSpec(desk.book, "test", UNIVERSE, Interval.H1, PARAMS, 3, "0")
 
 
-async def test_an_asset_whose_model_cannot_be_read_is_decided_with_a_new_one_and_the_log_says_so(desk: Any, tmp_path: Path) -> None:
+async def test_an_asset_whose_model_cannot_be_read_is_decided_with_a_new_one(desk: Any, tmp_path: Path) -> None:
     models = FolderBucket(tmp_path / "models")
     instant = last_instant(desk.start_ms, PARAMS.regime)
     models.write(f"{folder(Asset('binanceusdm', 'BTCUSDT'), Interval.H1)}{instant:013d}-m-broken.json", b"{}")
