@@ -19,7 +19,7 @@ from shared.domain.errors import (
     VenueUnreachable,
 )
 from shared.ports import Clock, Ledger
-from shared.trading.health import Health
+from shared.trading.health import LASTING_S, Health
 from shared.trading.trader_params import TraderParams
 
 VENUE, LEDGER, BUS = "venue", "ledger", "bus"
@@ -45,6 +45,8 @@ class Attempts:
         self._alone_until_ms = 0
         self.in_doubt = False
         """whether something failed after which orders and account have to be asked for anew; whoever does that clears it"""
+        self._told: frozenset[str] = frozenset()
+        """troubles that a person was told of because they last"""
         self.too_many = ""
         """the failure with which the bound of unexplained ones was reached; whoever acts on it clears it"""
 
@@ -117,14 +119,30 @@ class Attempts:
         if self.health.failed(self._clock.now_ms()):
             self.too_many = reason
 
-    def say(self, level: str, message: str) -> None:
+    @property
+    def lasting(self) -> dict[str, str]:
+        """Troubles that have lasted for so long that a person has to know, by name."""
+        now_ms = self._clock.now_ms()
+        return {**self.errands.lasting(now_ms), **self.health.lasting(now_ms)}
+
+    def tell_lasting(self) -> None:
+        """Publish each of them once, as an error."""
+        lasting = self.lasting
+        self._told &= lasting.keys()
+        for name in lasting.keys() - self._told:
+            if self.say("error", f"not well for more than {LASTING_S / 60:.0f} min: {lasting[name]}"):
+                self._told |= {name}
+
+    def say(self, level: str, message: str) -> bool:
         """Into the book's log; while the ledger is away it is not heard, and the heartbeat says why afterwards."""
         if not self.due(LEDGER):
-            return
+            return False
         try:
             self._ledger.log(self._book, self._speaker, level, message, self._clock.now_ms())
         except LedgerUnavailable as error:
             self.ail(LEDGER, str(error))
+            return False
+        return True
 
     def _left_alone(self, error: Exception) -> float | None:
         """The wait that the venue has asked for with `error`, seconds; nobody asks it anything meanwhile."""

@@ -33,6 +33,7 @@ from shared.risk.pace import OrderPace
 from shared.trading.doubts import Doubts
 from shared.trading.execution_params import ExecutionParams as ExecutionParams
 from shared.trading.inquiry import LONGEST_PAUSE_S, Answer, Inquiries
+from shared.trading.legs import is_decided
 
 Approve = Callable[[OrderIntent], ApprovedOrder]
 """Risk control for one intent, with the account as it is now; raises `NotApproved`."""
@@ -245,9 +246,11 @@ class Executor:
         self, intent: OrderIntent, price: Decimal | None, mid: Decimal | None, sent_ms: int, *, answered: bool
     ) -> None:
         """Record what the order met; a stop is judged by its own price, and by no quote of the time when it was placed."""
-        if price is None or intent.stop_price is not None:
+        if intent.stop_price is not None:
             price = intent.stop_price
-        if price is None and (decision := self._ledger.decision(intent.decision_id)) is not None:
+        elif not is_decided(intent.leg):
+            price = mid  # an exit is decided when it is sent, whatever bar its id names
+        elif price is None and (decision := self._ledger.decision(intent.decision_id)) is not None:
             price = to_decimal(decision.price)
         if price is not None:
             answered_ms = self._clock.now_ms() if answered else None

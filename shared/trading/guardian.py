@@ -57,6 +57,11 @@ class Guardian:
         return next((halt for halt in halts if halt.kind.flattens and halt.symbol is None), None)
 
     @property
+    def is_frozen(self) -> bool:
+        """Whether a halt of the whole book keeps it from new risk and closes nothing."""
+        return any(halt.kind is HaltKind.FROZEN and halt.symbol is None for halt in (*self._in_force, *self._unwritten))
+
+    @property
     def reason(self) -> str:
         """Why the book is halted; empty where it is not."""
         return self.emergency.reason if self.emergency is not None else ""

@@ -7,10 +7,15 @@ same trouble again makes the next attempt wait longer. Failures that nobody expl
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Any
 
 from shared.trading.trader_params import TraderParams
+
+LASTING_S = 300.0
+"""A trouble that lasts for longer is a person's business"""
 
 
 class TraderState(StrEnum):
@@ -51,6 +56,21 @@ class Health:
         self._params = params
         self._troubles: dict[str, Trouble] = {}
         self._failures: deque[int] = deque()
+        self._since: dict[str, int] = {}
+        """by source: since when it was not well, by the word of an earlier process"""
+
+    @property
+    def memory(self) -> dict[str, Any]:
+        """What the next process has to know to go on counting: JSON."""
+        since = {source: trouble.since_ms for source, trouble in self._troubles.items()}
+        return {"troubles_since_ms": since, "failures_ms": list(self._failures)}
+
+    def go_on(self, memory: Mapping[str, Any]) -> None:
+        """Count on from where an earlier process has left (its `memory`): what is not well again, was not well meanwhile."""
+        self._since = dict(memory.get("troubles_since_ms", {}))
+        self._failures = deque(sorted([*memory.get("failures_ms", []), *self._failures]))
+        for source, trouble in self._troubles.items():
+            self._troubles[source] = replace(trouble, since_ms=self._since.pop(source, trouble.since_ms))
 
     def ail(
         self, source: str, reason: str, now_ms: int, retry_after_s: float | None = None, longest_s: float | None = None
@@ -68,11 +88,13 @@ class Health:
         longest = self._params.backoff_max_s if longest_s is None else min(longest_s, self._params.backoff_max_s)
         pause = min(longest, self._params.backoff_s * 2.0 ** min(attempts - 1, 30))
         retry_ms = max(asked_ms, now_ms + round(1000 * pause))
-        self._troubles[source] = Trouble(reason, known.since_ms if known else now_ms, attempts, retry_ms, now_ms)
+        since_ms = known.since_ms if known else self._since.pop(source, now_ms)
+        self._troubles[source] = Trouble(reason, since_ms, attempts, retry_ms, now_ms)
         return known is None
 
     def recover(self, source: str) -> bool:
         """`source` is well; whether that is news."""
+        self._since.pop(source, None)
         return self._troubles.pop(source, None) is not None
 
     def ails(self, source: str) -> bool:
@@ -88,6 +110,10 @@ class Health:
         """How long `source` has not been well; 0 where it is."""
         trouble = self._troubles.get(source)
         return 0.0 if trouble is None else (now_ms - trouble.since_ms) / 1000
+
+    def lasting(self, now_ms: int) -> dict[str, str]:
+        """Troubles that a person has to know of, by source."""
+        return {source: text for source, text in self.reasons.items() if self.lasting_s(source, now_ms) >= LASTING_S}
 
     @property
     def reason(self) -> str:

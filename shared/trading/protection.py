@@ -21,7 +21,7 @@ from shared.domain.records import Halt
 from shared.risk.approval import ApprovedOrder
 from shared.trading.execution_params import ExecutionParams
 from shared.trading.legs import EXIT, STOP, closing_stops, leg_order, next_leg, open_exits, stop_order
-from shared.trading.origin import find_origin, newest_decision, uncovered_since_ms
+from shared.trading.origin import Origin, find_origin, newest_decision, uncovered_since_ms
 from shared.trading.workbench import Workbench
 
 LONGEST_PAUSE_S = 30.0
@@ -34,6 +34,8 @@ class _Bare:
 
     since_ms: int
     pause_s: float
+    origin: Origin | None
+    """where it came from, until that was asked whether more of it was filled than is booked"""
     next_ms: int = 0
 
 
@@ -69,6 +71,8 @@ class Guard:
         if await self._covered(symbol, size):
             return True
         bare = self._bare.get(symbol) or self._begun(symbol, held, fresh=planned is not None)
+        if bare.origin is not None and await self._booked_late(symbol, bare):
+            return False  # something else is held: the next pass looks at it
         if self._bench.clock.now_ms() < bare.next_ms:
             return False
         hopeless = await self._place_stop(symbol, size, planned)
@@ -92,8 +96,19 @@ class Guard:
         doubtful = any(not self._rests(stop) for stop in self._bench.book.open_stops(symbol))
         origin = None if fresh or doubtful else find_origin(self._bench.ledger, self._bench.name, symbol, held)
         since_ms = now_ms if origin is None else min(uncovered_since_ms(origin), now_ms)
-        bare = self._bare[symbol] = _Bare(since_ms, self._params.query_backoff_s)
+        bare = self._bare[symbol] = _Bare(since_ms, self._params.query_backoff_s, origin)
         return bare
+
+    async def _booked_late(self, symbol: str, bare: _Bare) -> bool:
+        """Book what an order is known to have filled beyond its executions, a stop say: what it was bare of may be gone."""
+        bench, origin, bare.origin = self._bench, bare.origin, None
+        for leg in origin.legs if origin is not None else ():
+            known = bench.ledger.fills(bench.name, client_id=leg.intent.client_id) if leg.filled > 0 else []
+            if leg.filled > sum((fill.quantity for fill in known), Decimal(0)):
+                booked = await bench.reconciler.book_fills(symbol)
+                bench.book.changed()
+                return bool(booked)
+        return False
 
     async def _covered(self, symbol: str, size: Decimal) -> bool:
         """Whether a stop of the position's size rests at the venue; if so the other ones are cancelled.

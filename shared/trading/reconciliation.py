@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from shared.domain.errors import DataError, VenueRejected
+from shared.domain.errors import DataError, VenueError, VenueRejected
 from shared.domain.ids import book_tag
 from shared.domain.interval import DAY_MS
 from shared.domain.money import ZERO
@@ -235,6 +235,37 @@ class Reconciler:
                 self._halt(symbol, reason, since_ms=fill.time_ms)
         return booked
 
+    async def told_of_unknown(self, report: OrderReport, fill: Fill | None) -> list[Fill]:
+        """The stream tells of an order that the ledger does not know; the executions that were booked.
+
+        It may be what a stop of ours has become, so nobody is taken for a stranger before the venue was asked what rests and
+        what was executed. What it does not answer now the next reconciliation asks.
+        """
+        try:
+            if fill is None:
+                if report.state is OrderState.OPEN and not self._is_frozen(report.symbol):
+                    await self.find_foreign_orders()
+                return []
+            if self._unfinished_stops(report.symbol):
+                return await self._book_all(report.symbol)
+        except (DataError, VenueError) as error:
+            told = f"{report.symbol}: it is not known yet whose order {report.client_id} is: {error}"
+            self._ledger.log(self._book, "reconciliation", "warning", told, self._clock.now_ms())
+            return []
+        known = {known.trade_id for known in self._ledger.fills(self._book, symbol=report.symbol)}
+        return [] if fill.trade_id in known else self.booked(report.symbol, [fill])
+
+    def _is_frozen(self, symbol: str) -> bool:
+        halts = self._ledger.halts(self._book, self._clock.now_ms())
+        return any(halt.symbol == symbol and halt.until_ms is None for halt in halts)
+
+    def _unfinished_stops(self, symbol: str) -> list[OrderRecord]:
+        return [
+            record
+            for record in self._ledger.orders(self._book, unfinished=True)
+            if record.intent.symbol == symbol and record.intent.kind is OrderKind.STOP
+        ]
+
     def listen(self, *, trusted: bool) -> None:
         """Whether the user stream is believed from now on; what it missed before is known by reconciliation."""
         if trusted != self.listening:
@@ -289,11 +320,10 @@ class Reconciler:
         left = [self._difference(symbol, account) for symbol in differing if symbol not in self.unread]
         return [difference for difference in left if difference is not None]
 
-    async def _book_all(self, symbol: str) -> None:
-        for record in self._ledger.orders(self._book, unfinished=True):
-            if record.intent.symbol == symbol and record.intent.kind is OrderKind.STOP:
-                await self._executor.settle(record, None, patience_s=self._params.answer_patience_s)
-        await self.book_fills(symbol)
+    async def _book_all(self, symbol: str) -> list[Fill]:
+        for stop in self._unfinished_stops(symbol):
+            await self._executor.settle(stop, None, patience_s=self._params.answer_patience_s)
+        return await self.book_fills(symbol)
 
     def _difference(self, symbol: str, account: Account) -> Difference | None:
         ledger, venue = self._held(symbol), account.position(symbol)

@@ -34,7 +34,7 @@ class Safety:
         self._session = session
         self._attempts = attempts
         self._deadline_s = spec.params.execution.stop_deadline_s
-        self._next_bare_ms = self._next_pause_ms = 0
+        self._next_bare_ms = 0
         self._unwritten_ms: dict[str, int] = {}
         """by symbol: since when the ledger has kept it from being protected"""
         self._restless: set[str] = set()
@@ -183,9 +183,9 @@ class Safety:
         """Pause and tell a person where the venue has been away for too long."""
         params, now_ms = self._params, self._clock.now_ms()
         lasting_s = self._attempts.health.lasting_s(VENUE, now_ms)
-        if lasting_s <= params.outage_pause_s or now_ms < self._next_pause_ms:
+        if lasting_s <= params.outage_pause_s or self.guardian.is_frozen:
             return
-        self._next_pause_ms = until_ms = now_ms + round(params.outage_pause_hours * HOUR_MS)
+        until_ms = now_ms + round(params.outage_pause_hours * HOUR_MS)
         reason = f"the venue has been away for {lasting_s:.0f} s"
         self.guardian.halt(HaltKind.FROZEN, reason, until_ms)
         self._attempts.say("error", f"{reason}: no new risk until {format_ms(until_ms)}")

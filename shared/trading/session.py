@@ -17,7 +17,7 @@ from dataclasses import replace
 from shared.domain.errors import LedgerError, LedgerUnavailable, OstError, UsageError
 from shared.domain.interval import Interval
 from shared.domain.money import ZERO, SymbolRules
-from shared.domain.orders import Fill, OrderState
+from shared.domain.orders import Fill
 from shared.domain.records import EquityPoint, Lease
 from shared.domain.stream import AccountMessage, BarMessage, OrderMessage
 from shared.trading.analyst import Analyst
@@ -181,12 +181,12 @@ class Session:
         record = ledger.order(report.client_id)
         booked: list[Fill] = []
         try:
-            if record is not None:
-                ledger.advance_order(report)
-            elif report.state is OrderState.OPEN:
-                self.reconciler.found_foreign(report)
             if message.fill is not None:
                 self.reconciler.heard(message.fill)
+            if record is None:
+                return await self.reconciler.told_of_unknown(report, message.fill)
+            ledger.advance_order(report)
+            if message.fill is not None:
                 booked = self.reconciler.booked(message.fill.symbol, [message.fill])
         finally:
             self.book.changed()

@@ -17,7 +17,7 @@ from shared.trading.session import Session, SessionSpec, StepReport
 from shared.trading.trader_params import TraderParams
 
 OnStep = Callable[[StepReport], None]
-Say = Callable[[str, str], None]
+Say = Callable[[str, str], object]
 """(level, message) to the book's log"""
 
 

@@ -392,6 +392,8 @@ _ONE: dict[str, Mutation] = {
     "stop-outcome-unknown": Mutation("the guard after the entry", replaced(Guard, "protect", _planned_only), range(1, 9)),
     "stop-refused": Mutation("the exit at the deadline", answering(Guard, "_close")),
     "stop-cancelled-by-venue": Mutation("the guard after the entry", replaced(Guard, "protect", _planned_only)),
+    "stop-gone-unheard": Mutation("the doubt", answering(Executor, "is_doubted", False)),
+    "exit-unanswered": Mutation("the exit after the first", answering(Executor, "is_too_late", False)),
     "income-down": Mutation("parts that fail by themselves", replaced(Settlement, "_settle_parts", _together)),
     "requests-far-apart": Mutation("the end at rest", answering(schedule._Request, "rested")),
     "killed-between-slices": Mutation("the slices that wait", answering(BookState, "waiting_slices", [])),

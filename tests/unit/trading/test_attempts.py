@@ -123,6 +123,28 @@ def test_one_thing_that_goes_on_failing_is_one_failure_until_it_was_well_again(a
     assert attempts.too_many == "protection of A: no"
 
 
+def test_a_trouble_that_lasts_is_published_once_each_time_that_it_begins(
+    ledger: SqlLedger, clock: VirtualClock, attempts: Attempts
+) -> None:
+    def errors() -> list[str]:
+        return [str(entry["message"]) for entry in ledger.agent_log("book") if entry["level"] == "error"]
+
+    for times in (1, 2):
+        done(attempts.attempt("start", Failing(VenueUnreachable("key is revoked"))))
+        for _ in range(4):
+            after(clock, 70.0)
+            attempts.tell_lasting()
+        assert len(errors()) == times - 1
+        for _ in range(3):
+            after(clock, 70.0)
+            attempts.tell_lasting()
+        assert len(errors()) == times
+        done(attempts.attempt("start", Failing(None)))
+        attempts.tell_lasting()
+        assert attempts.lasting == {}
+    assert errors()[0] == "not well for more than 5 min: start: key is revoked"
+
+
 def test_a_venue_that_goes_on_refusing_is_a_failure_each_time(attempts: Attempts) -> None:
     for _ in range(2):
         done(attempts.attempt(VENUE, Failing(VenueRejected("no", -1))))

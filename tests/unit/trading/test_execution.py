@@ -426,13 +426,15 @@ async def test_an_order_is_judged_by_the_mid_that_it_arrived_at_and_a_stop_by_it
     quoted = QuoteMessage("BTCUSDT", Decimal("99.5"), Decimal("100.1"), desk.start_ms)
     asked = {"BTCUSDT": quoted}
     executor = Executor(desk.exchange, desk.ledger, desk.clock, desk.book, ExecutionParams(), asked.get)
-    market, stop, unquoted = desk.intent(), desk.intent("stop"), desk.intent("exit")
-    desk.committed(market, stop, unquoted)
+    market, stop, leaving, unquoted = desk.intent(), desk.intent("stop"), desk.intent("exit"), desk.intent("rest-market")
+    desk.committed(market, stop, leaving, unquoted)
     await executor.place(desk.approved(market), Decimal(98))
     await executor.place(desk.approved(stop, held="1"), Decimal(98))
+    await executor.place(desk.approved(leaving), Decimal(98))
     asked.clear()
     await executor.place(desk.approved(unquoted), Decimal(98))
     met = {row.client_id: (row.decision_price, row.arrival_mid) for row in desk.ledger.arrivals(desk.book, 0)}
     assert met[market.client_id] == (Decimal(98), Decimal("99.8"))
     assert met[stop.client_id] == (Decimal(90), None)
+    assert met[leaving.client_id] == (Decimal("99.8"), Decimal("99.8"))  # an exit is decided when it is sent
     assert met[unquoted.client_id] == (Decimal(98), None)
