@@ -130,7 +130,7 @@ def analyse(
     if len(candles) < params.decision_bars:
         raise NotEnoughData(f"{len(candles)} bars in the window, a decision needs {params.decision_bars}")
 
-    frame = curate(candles, params.curation, window.funding, window.open_interest)
+    frame = curate(candles, params.curation, window.funding, window.open_interest, params.strategy_lookback_bars + 1)
     tracker = _tracked(window, frame, model, memory, params)
     probabilities = RegimeProbabilities(*tracker.alpha)
     memory = _advanced(memory, tracker, probabilities, bar_close_ms, window.asset, params)
