@@ -95,6 +95,13 @@ def curate(
     return Frame(candles.interval, candles.open_time[first:], kept)
 
 
+def _unchanged(close: FloatArray) -> BoolArray:
+    """Rows whose close is that of the row before; the first one counts as such."""
+    unchanged = np.ones(len(close), dtype=np.bool_)
+    unchanged[1:] = close[1:] == close[:-1]
+    return unchanged
+
+
 def _frozen(unchanged: BoolArray, frozen_bars: int) -> BoolArray:
     """Rows that end a run of at least `frozen_bars` unchanged bars, or whose whole history is unchanged."""
     rows = np.arange(len(unchanged), dtype=np.int64)
@@ -108,8 +115,7 @@ def _rsi(close: FloatArray, params: CurationParams) -> FloatArray:
     underflow some 500 bars later: neither is an opinion about a market that does not move.
     """
     rsi: FloatArray = talib.RSI(close, params.rsi_bars)
-    unchanged = np.diff(close, prepend=close[:1]) == 0
-    rsi[_frozen(unchanged, params.frozen_bars) & np.isfinite(rsi)] = 50.0
+    rsi[_frozen(_unchanged(close), params.frozen_bars) & np.isfinite(rsi)] = 50.0
     return rsi
 
 
@@ -127,8 +133,8 @@ def _directional_movement(candles: Candles, params: CurationParams) -> dict[str,
     prices = (candles.high, candles.low, candles.close)
     plus: FloatArray = talib.PLUS_DI(*prices, params.adx_bars)
     minus: FloatArray = talib.MINUS_DI(*prices, params.adx_bars)
-    unchanged = np.ones(len(candles), dtype=np.bool_)
-    unchanged[1:] = (candles.high == candles.low)[1:] & (np.diff(candles.close) == 0)
+    unchanged = _unchanged(candles.close)
+    unchanged[1:] &= (candles.high == candles.low)[1:]
     frozen = _frozen(unchanged, params.frozen_bars)
     for index in (plus, minus):
         # What is left of movement from before a freeze has a ratio, but no meaning.
@@ -176,7 +182,7 @@ def _as_of(instants_ms: IntArray, series: Series | None, what: str) -> FloatArra
     if series is None or len(series[0]) == 0:
         return values
     times_ms, stamped = series
-    if len(times_ms) != len(stamped) or np.any(np.diff(times_ms) <= 0):
+    if len(times_ms) != len(stamped) or (times_ms[1:] <= times_ms[:-1]).any():
         raise MalformedData(
             f"{what} must be one value for each instant, in increasing order of time; sort and deduplicate them"
         )
