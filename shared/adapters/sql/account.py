@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import fields
 
 from sqlalchemy import BindParameter, Connection, bindparam, func, select
 
@@ -24,6 +24,7 @@ _POINTS = (
     .order_by(_EQUITY.c.time_ms)
     .limit(bindparam("most"))
 )
+_POINT = tuple(field.name for field in fields(EquityPoint))
 _PAGE_ROWS = 10_000
 """Points that one statement fetches: years of them take longer than a trader's patience for one answer"""
 _NEWEST = (
@@ -36,7 +37,7 @@ _NEWEST = (
 
 def record_equity(connection: Connection, book: str, point: EquityPoint) -> None:
     """Store a point; the same instant again replaces it."""
-    insert_or_replace(connection, EquityRow, [{"book": book, **asdict(point)}])
+    insert_or_replace(connection, EquityRow, [{"book": book} | {name: getattr(point, name) for name in _POINT}])
 
 
 def equity(connection: Connection, book: str, since_ms: int) -> list[EquityPoint]:

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Float, Insert, RowMapping, bindparam, cast, e
 
 from shared.adapters.sql import account, halts, leases, orders
 from shared.adapters.sql.models import SETS_STOP, DecisionRow, IntentRow, OrderRow
-from shared.adapters.sql.statements import insert_all, insert_missing, row_by_id, table, unread
+from shared.adapters.sql.statements import insert_all, insert_missing, insert_unread, row_by_id, table
 from shared.domain.asset import Asset
 from shared.domain.decision import Action, Approval, Decision, Vote
 from shared.domain.errors import UsageError
@@ -43,7 +43,7 @@ def commit(
         wrong = " ".join(strangers) or f"the lease of book {lease.book}"
         raise UsageError(f"decision {decision.id} of book {decision.book} was given what belongs to another one: {wrong}")
     row = {**_row(decision), "held_token": lease.token, "held_book": lease.book, "held_by": lease.holder}
-    connection.execute(unread(_COMMITTING), row)
+    insert_unread(connection, _COMMITTING, [row])
     insert_all(connection, IntentRow, [orders.intent_row(intent, n) for n, intent in enumerate(intents)])
     insert_all(connection, OrderRow, [orders.new_order_row(intent) for intent in intents])
     if point is not None:
