@@ -77,13 +77,13 @@ class Watch:
         """Longest time that any position was without a full stop, whatever failed."""
         return self.exposure.longest_bare_s
 
-    def asking(self, process: Process, what: str) -> None:
+    def asking(self, process: Process, what: str, params: dict[str, str]) -> None:
         """`process` has decided to send the request `what`."""
         now_s = (self.venue.now_ms - self.venue.start_ms) / 1000
         early_s = self.bans.too_early_s(process, what, now_s, self.limits.clock_error_ms / 1000)
         if early_s:
             self.story.violate(f"{process.name} asked {what} {early_s:.1f} s before the venue's Retry-After was over")
-        if what.startswith("DELETE ") and self.holder not in ("", process.name):
+        if what.startswith("DELETE ") and self.holder not in ("", process.name) and not self._is_dead(params):
             self.story.violate(f"{process.name} cancels ({what}) while {self.holder} holds the lease")
 
     def sending(self, process: Process, params: dict[str, str]) -> None:
@@ -98,8 +98,8 @@ class Watch:
                 self.needless.append(client_id)
             return
         self.orders_sent += 1
-        if now_ms - int(params.get("timestamp", now_ms)) > int(params.get("recvWindow", DEFAULT_WINDOW_MS)):
-            return  # held up after its approval: it dies at the venue, which is what its time is for
+        if self._is_dead(params):
+            return
         if record.state.is_final:
             self.story.violate(f"{client_id} was sent although the ledger calls it {record.state}")
         self._check_lease(process.name, record.intent, "sent")
@@ -112,6 +112,11 @@ class Watch:
                 self.story.violate(f"{client_id} was sent while trading was halted ({halt.reason})")
         self._check_age(record, now_ms)
         self._check_closed(record, now_ms)
+
+    def _is_dead(self, params: dict[str, str]) -> bool:
+        """Whether a request was held up since it was approved: it dies at the venue, which is what its time is for."""
+        age_ms = self.venue.now_ms - int(params.get("timestamp", self.venue.now_ms))
+        return age_ms > int(params.get("recvWindow", DEFAULT_WINDOW_MS))
 
     def _check_lease(self, sender: str, intent: OrderIntent, done: str) -> None:
         """What may open is for the holder of a lease that is valid; an exit also for one whose ledger is away."""
@@ -151,6 +156,8 @@ class Watch:
         self.story.tell(f"{sender}: venue {command} {symbol} {size} {client_id} {params.get('origClientOrderId', '')}")
         if command == "cancel_algo" and sender not in (THE_VENUE, *self.strangers):
             self._check_uncovered(sender, client_id)
+        if command.startswith("cancel") and sender not in (THE_VENUE, *self.strangers) and self.holder not in ("", sender):
+            self.story.violate(f"the venue carries out {command} of {sender} while {self.holder} holds the lease")
         if command not in ("order", "algo") or sender in (THE_VENUE, *self.strangers):
             return
         record = self.ledger.order(client_id)
