@@ -76,7 +76,7 @@ class EmergencyRounds:
         self._take_over_journal()
         goes_well = await self._orders.call_back_entries()
         account = await self._account()
-        if account is None and not self._goes_without_account:
+        if account is None and not self._unseen_for_long():
             return False
         flat = True
         for symbol in self._all_symbols():
@@ -103,8 +103,7 @@ class EmergencyRounds:
             self._unseen_ms = self._clock.now_ms()
         return account
 
-    @property
-    def _goes_without_account(self) -> bool:
+    def _unseen_for_long(self) -> bool:
         """Whether the account has been silent for so long that what the book holds by its own executions is closed."""
         return self._unseen_ms is not None and self._clock.now_ms() - self._unseen_ms >= UNSEEN_S * 1000
 

@@ -88,9 +88,10 @@ class Health:
         longest = self._params.backoff_max_s if longest_s is None else min(longest_s, self._params.backoff_max_s)
         pause = min(longest, self._params.backoff_s * 2.0 ** min(attempts - 1, 30))
         retry_ms = max(asked_ms, now_ms + round(1000 * pause))
+        is_new = known is None and source not in self._since
         since_ms = known.since_ms if known else self._since.pop(source, now_ms)
         self._troubles[source] = Trouble(reason, since_ms, attempts, retry_ms, now_ms)
-        return known is None
+        return is_new
 
     def recover(self, source: str) -> bool:
         """`source` is well; whether that is news."""
@@ -126,14 +127,15 @@ class Health:
         return {source: f"{source}: {trouble.reason}" for source, trouble in self._troubles.items()}
 
     def failed(self, now_ms: int) -> bool:
-        """Count a failure; whether there were too many within the window. The count then starts again."""
+        """Count a failure; whether there were too many within the window. Whoever acts on it calls `forget_failures`."""
         self._failures.append(now_ms)
         while self._failures and now_ms - self._failures[0] > self._params.operational_window_s * 1000:
             self._failures.popleft()
-        if len(self._failures) < self._params.operational_failures:
-            return False
+        return len(self._failures) >= self._params.operational_failures
+
+    def forget_failures(self) -> None:
+        """The count starts again."""
         self._failures.clear()
-        return True
 
     @property
     def failures(self) -> int:

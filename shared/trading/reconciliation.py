@@ -9,7 +9,7 @@ counts: of two answers the later one may be the older. Source: design/failures.m
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Awaitable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -139,6 +139,10 @@ class Reconciler:
             if now_ms - since_ms >= self._params.query_bound_s * 1000:
                 self._halt(symbol, "what the venue says about it cannot be read", since_ms=since_ms)
 
+    def unread_since(self, earlier: Mapping[str, int]) -> None:
+        """Since when (ms) an earlier process could not read the symbols: one that cannot be read yet, never could meanwhile."""
+        self.unread |= {symbol: min(since_ms, earlier.get(symbol, since_ms)) for symbol, since_ms in self.unread.items()}
+
     def _is_waiting(self, record: OrderRecord) -> bool:
         """Whether it is a slice whose time has not come."""
         return record.state is OrderState.INTENT and record.intent.due_ms > self._clock.now_ms()
@@ -183,20 +187,21 @@ class Reconciler:
         return foreign
 
     async def book_fills_of(self, record: OrderRecord) -> list[Fill]:
-        """Bring the executions of an order into the ledger, asking again while the venue lists fewer than it has filled."""
+        """Bring the executions of an order into the ledger, asking again while the venue lists fewer than it has filled.
+
+        Where a stream has told all of them nobody is asked.
+        """
         intent, pause_s = record.intent, self._params.query_backoff_s
         booked: list[Fill] = []
-        for attempt in range(FILL_LOOKS):
-            if record.filled == 0:
+        for attempt in range(FILL_LOOKS if record.filled > 0 else 0):
+            if _total(self._ledger.fills(self._book, client_id=intent.client_id)) >= record.filled:
                 break
+            if attempt > 0:
+                await self._clock.sleep(pause_s)
+                pause_s *= 2
             booked += await self.book_fills(intent.symbol)
-            if sum((fill.quantity for fill in booked if fill.client_id == intent.client_id), ZERO) >= record.filled:
+            if _total(fill for fill in booked if fill.client_id == intent.client_id) >= record.filled:
                 break
-            known = self._ledger.fills(self._book, client_id=intent.client_id)  # a stream may have told some of them
-            if sum((fill.quantity for fill in known), ZERO) >= record.filled or attempt == FILL_LOOKS - 1:
-                break
-            await self._clock.sleep(pause_s)
-            pause_s *= 2
         return booked
 
     async def book_fills(self, symbol: str) -> list[Fill]:
@@ -343,3 +348,7 @@ class Reconciler:
 
     def _is_halted(self, symbol: str, reason: str, now_ms: int) -> bool:
         return any(halt.symbol == symbol and halt.reason == reason for halt in self._ledger.halts(self._book, now_ms))
+
+
+def _total(fills: Iterable[Fill]) -> Decimal:
+    return sum((fill.quantity for fill in fills), ZERO)

@@ -173,6 +173,8 @@ class Safety:
     def _count_failures(self) -> None:
         """Too many failures that nobody explains halt the book and close its positions."""
         reason, self._attempts.too_many = self._attempts.too_many, ""
+        if reason:
+            self._attempts.health.forget_failures()
         if reason and self.guardian.emergency is None:
             bound = f"{self._params.operational_failures} failures within {self._params.operational_window_s:.0f} s"
             halt = f"{bound}, the last one: {reason}"

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from decimal import Decimal
+from typing import Any
 
 from shared.domain.errors import BusUnavailable, LeaseLost, LedgerUnavailable, NotAtRest, NotEnoughData, OstError
 from shared.domain.interval import format_ms
@@ -60,7 +61,7 @@ async def run_once(
         except LeaseLost:
             raise
         except OstError as error:  # what was sent before it is looked after first
-            if refused is None:
+            if refused is None and not isinstance(error, NotEnoughData):  # which is asked for again, and no failure
                 await request.count(error)
             refused = refused or error
         await request.rested(mark=False)
@@ -104,6 +105,8 @@ class _Request:
         try:
             request = cls(ports, spec, params, session)
             await request._beginning.first()
+            if session.reconciler.unread:
+                request._remember()
             if request.refused is not None:
                 await request.count(request.refused)
         except BaseException:
@@ -115,6 +118,10 @@ class _Request:
     async def count(self, error: OstError) -> None:
         """What a request is refused with is a failure, as a trader would count it: over all requests. Raises `LeaseLost`."""
         self._remember()
+        last_ms = max(self._attempts.health.memory["failures_ms"], default=0)
+        if self._ports.clock.now_ms() - last_ms < self._params.backoff_max_s * 1000:
+            self._attempts.ail(VENUE, str(error))  # whoever asks again at once makes no more failures of one
+            return
 
         async def refused() -> None:
             raise error
@@ -130,6 +137,7 @@ class _Request:
             beats = [beat for beat in self._ports.ledger.heartbeats(self._spec.book) if beat.holder == HOLDER]
             for beat in beats:
                 self._attempts.health.go_on(beat.state.get("memory", {}))
+                self._session.reconciler.unread_since(beat.state.get("unread", {}))
 
     @property
     def refused(self) -> OstError | None:
@@ -232,10 +240,15 @@ class _Request:
         """Say how the book was left, for whoever asks whether the service is ready."""
         halted = self.safety.guardian.emergency is not None
         state = TraderState.HALTED if halted else TraderState.DEGRADED if left else TraderState.TRADING
-        words = {"state": state.value, "reason": left or self.safety.guardian.reason, "bare": list(self.safety.bare)}
-        if self._attempts.health.reason or self._attempts.health.failures:
+        words: dict[str, Any] = {
+            "state": state.value,
+            "reason": left or self.safety.guardian.reason,
+            "bare": list(self.safety.bare),
+        }
+        unread = self._session.reconciler.unread
+        if self._attempts.health.reason or self._attempts.health.failures or unread:
             self._remember()
-        words |= {"lasting": list(self._attempts.lasting.values()), "memory": self._attempts.health.memory}
+        words |= {"lasting": list(self._attempts.lasting.values()), "memory": self._attempts.health.memory, "unread": unread}
         beat_ms = self._ports.lease_clock.now_ms()
         with suppress(LedgerUnavailable):  # told by what is left
             self._ports.ledger.beat(Heartbeat(self._spec.book, "schedule", HOLDER, beat_ms, words))

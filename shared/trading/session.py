@@ -181,13 +181,14 @@ class Session:
         record = ledger.order(report.client_id)
         booked: list[Fill] = []
         try:
-            if message.fill is not None:
-                self.reconciler.heard(message.fill)
             if record is None:
-                return await self.reconciler.told_of_unknown(report, message.fill)
-            ledger.advance_order(report)
+                booked = await self.reconciler.told_of_unknown(report, message.fill)
+            else:
+                ledger.advance_order(report)
+                if message.fill is not None:
+                    booked = self.reconciler.booked(message.fill.symbol, [message.fill])
             if message.fill is not None:
-                booked = self.reconciler.booked(message.fill.symbol, [message.fill])
+                self.reconciler.heard(message.fill)  # last: by REST it would count as one that the stream has not told
         finally:
             self.book.changed()
         return booked
@@ -234,6 +235,10 @@ class Session:
         await self._settlement.reconcile(full=full)
         if full:
             self.reconciled_ms = began_ms
+
+    async def confirm_stops(self) -> None:
+        """Ask whether the stops do rest that are taken for resting. Raises the `VenueError` tree, what the ledger raises."""
+        await self._settlement.confirm_stops()
 
     @property
     def unsettled(self) -> dict[str, str]:

@@ -18,6 +18,7 @@ from shared.trading.book import AccountState, BookState, differing
 from shared.trading.follow_up import FollowUp
 from shared.trading.order_desk import OrderDesk
 from shared.trading.reconciliation import Reconciler
+from shared.trading.side_by_side import side_by_side
 
 FUNDING, FOREIGN_ORDERS, BALANCE = "funding", "foreign orders", "balance"
 PARTS = (FUNDING, FOREIGN_ORDERS, BALANCE)
@@ -61,8 +62,15 @@ class Settlement:
             await self._desk.settle(await self._exchange.account())
         if not (trusted and self._account.known) or differing(self._book, self._account, self._symbols):
             await self.positions()
-        for symbol in self._symbols:
-            await self._reconciler.alone(symbol, self._follow_up.tend([symbol]))
+        asking = {record.intent.symbol for record in self._book.open_questions()}.union(self._desk.bare)
+        if asking:
+            await side_by_side([self._tend(symbol) for symbol in self._symbols if symbol in asking])
+        for symbol in self._symbols:  # one after the other: whoever has no question asks nobody
+            if symbol not in asking:
+                await self._tend(symbol)
+
+    async def _tend(self, symbol: str) -> None:
+        await self._reconciler.alone(symbol, self._follow_up.tend([symbol]))
 
     async def reconcile(self, *, full: bool) -> None:
         """Orders first, then positions, funding and foreign orders; what nothing explains freezes its symbol.
@@ -70,7 +78,7 @@ class Settlement:
         With `full` also the stops that rest at the venue are confirmed. The account is known from then on. Raises what ledger,
         lease and venue raise about orders and positions; the other parts fail by themselves (`unsettled`).
         """
-        hung = await self._confirm_stops() if full else ""
+        hung = await self.confirm_stops() if full else ""
         if full or self._book.open_questions():
             await self._desk.settle(await self._exchange.account())
         account = await self.positions()
@@ -80,8 +88,11 @@ class Settlement:
             self._reconciler.excess.look(self._desk.rules)
         await self._settle_parts((FUNDING, BALANCE) if full else (FUNDING, FOREIGN_ORDERS), hung)
 
-    async def _confirm_stops(self) -> str:
-        """Stops that are no more are known by their absence from the list; why there was none in time, else empty."""
+    async def confirm_stops(self) -> str:
+        """Stops that are no more are known by their absence from the list; why there was none in time, else empty.
+
+        Raises `VenueUnreachable` where the venue tells of a stop in no way, and what ledger and lease raise.
+        """
         self._resting = None
         hung = await self._settle_parts([FOREIGN_ORDERS])
         try:

@@ -33,6 +33,7 @@ from shared.trading.bare_exits import BareExits
 from shared.trading.board import MarketBoard
 from shared.trading.book import BookState
 from shared.trading.emergency_exits import EmergencyExits
+from shared.trading.emergency_orders import Tries
 from shared.trading.emergency_rounds import EmergencyRounds
 from shared.trading.execution import Executor
 from shared.trading.execution_params import ExecutionParams
@@ -485,6 +486,18 @@ _MORE: tuple[tuple[str, Mutation], ...] = (
             "that journalled exits are taken over",
             all_of(answering(EmergencyRounds, "_take_over_journal"), answering(Guardian, "take_over_exits")),
         ),
+    ),
+    (
+        "emergency-without-ledger",
+        Mutation(
+            "that it goes on where the ledger takes nothing",
+            replaced(Tries, "without_ledger", _raising(LedgerUnavailable("full"))),
+            (1, 3),
+        ),
+    ),
+    (
+        "emergency-by-hand",
+        Mutation("that it goes on without the account", answering(EmergencyRounds, "_unseen_for_long", False), (1, 3)),
     ),
     ("terminated", Mutation("the end", answering(Trader, "stop"))),
     (

@@ -10,7 +10,7 @@ import numpy as np
 
 from cloudrun.simulation.acts import cancel_stops
 from cloudrun.simulation.analyst import Habits
-from cloudrun.simulation.faults import Breakdown, Effect, FaultPlan, Rule
+from cloudrun.simulation.faults import Breakdown, Effect, FaultPlan, Part, Rule, Window
 from cloudrun.simulation.scenarios.base import Make, Scenario, at_pace, calm_world, quickly
 from cloudrun.simulation.scenarios.checks import ORDER, STOP, bare, halts, idle, is_flat, opened, struck, undecided, untold
 from cloudrun.simulation.scenarios.orders import UNKNOWN, hitting
@@ -21,7 +21,7 @@ from shared.domain.records import Halt, HaltKind
 from shared.trading.trader_params import TraderParams
 
 RESTARTED_S = 75.0
-"""where nobody lives when the stop goes: the lease runs out, another process starts, or the next request comes"""
+"""where nobody hears of the end of a stop: until the next look, request, or process after the lease has run out"""
 ANSWERED_AGAIN_S = 60.0
 """to be flat after the venue takes orders again: the first exit has to be too late, and pauses double"""
 BETWEEN_REQUESTS_S = 60.0
@@ -91,15 +91,17 @@ def _gone_unheard(seed: int, rng: np.random.Generator) -> WorldSpec:
     """Nobody hears of the end of a stop; what could tell of it is forgotten at the venue, or not answered for long."""
     silent = ("GET /fapi/v1/algoOrder", "GET /fapi/v3/account", "GET /fapi/v1/openOrders", "")[seed % 4]
     effect = (Effect.GATEWAY, Effect.LOST)[int(rng.integers(2))]
-    plan = FaultPlan(breakdowns=(Breakdown(silent, effect, 115.0, 480.0),) if silent else ())
-    spec = replace(_holding(seed, rng, plan), bars=8, trader=TraderParams())
-    return replace(spec, mode=Mode.SCHEDULE if rng.random() < 0.5 else Mode.STREAM)
+    breakdowns = (Breakdown(silent, effect, 115.0, 480.0),) if silent else ()
+    mode = (Mode.SCHEDULE, Mode.STREAM)[int(rng.integers(2))]
+    deaf = (Window(Part.USER_STREAM, 135.0, 180.0),) if mode is Mode.STREAM and rng.random() < 0.5 else ()
+    spec = _holding(seed, rng, FaultPlan(breakdowns=breakdowns, windows=deaf))
+    return replace(spec, bars=8, trader=TraderParams(), mode=mode)
 
 
 async def _ends_unheard(world: World) -> None:
     rng = np.random.default_rng([world.spec.seed, 33])
     await asyncio.sleep(float(rng.uniform(140.0, 170.0)))  # no request is served then
-    if world.spec.mode is Mode.STREAM:
+    if world.spec.mode is Mode.STREAM and not world.spec.plan.windows:
         for process in world.processes:
             if process.alive:
                 process.kill()
@@ -150,7 +152,7 @@ def _stop_meets(*effects: Effect, times: int = 1) -> Make:
 SCENARIOS = (
     Scenario(
         "stop-gone-unheard",
-        "A stop ends while nobody listens, and the venue has forgotten it, or one of its questions is not answered",
+        "A stop ends while nobody lives or its one message is lost; it is forgotten, or a question is not answered",
         "whatever is answered tells: the stop is replaced by the next process or request; the position is kept",
         _gone_unheard,
         _missed,

@@ -251,6 +251,17 @@ async def test_an_exit_that_nobody_answers_for_and_that_was_executed_is_not_foll
     assert [record.intent.leg for record in desk.ledger.orders(desk.book) if record.intent.leg.startswith("exit")] == ["exit"]
 
 
+async def test_a_position_whose_stop_is_known_as_filled_before_its_execution_is_not_bare(desk: Any, watched: Watched) -> None:
+    stop = entered(desk)
+    await watched.protect(stop)
+    desk.ledger.advance_order(desk.report(stop))
+    desk.exchange.executions.append(desk.fill(9, "-1", stop.client_id))
+    desk.exchange.on_send.append(WouldTrigger("crossed", -2021))
+    await watched.protect()
+    assert (desk.held(), desk.exchange.sent, desk.halted()) == (0, [stop.client_id], [])
+    assert await watched.protect()
+
+
 async def test_the_deadline_of_a_lost_stop_counts_from_its_end_not_from_the_entry(desk: Any) -> None:
     stop = entered(desk)
     await Watched(desk).protect(stop)

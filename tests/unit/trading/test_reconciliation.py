@@ -110,6 +110,16 @@ async def test_a_difference_that_nothing_explains_freezes_the_symbol_once(desk: 
     assert len(desk.halted()) == 1
 
 
+async def test_where_a_stream_has_told_of_all_executions_of_an_order_nobody_is_asked(desk: Any) -> None:
+    await bought(desk)
+
+    async def hang(*_: Any) -> None:
+        raise VenueUnreachable("no answer within 3 s")
+
+    desk.exchange.fills = hang
+    assert await desk.reconciler.book_fills_of(desk.ledger.order(desk.intent().client_id)) == []
+
+
 async def test_a_fill_of_another_book_is_foreign(desk: Any) -> None:
     desk.exchange.executions.append(desk.fill(1, "1", f"{book_tag('another')}-market-x"))
     assert await desk.reconciler.book_fills("BTCUSDT") == []
@@ -147,6 +157,33 @@ async def test_an_order_of_ours_that_has_ended_in_the_ledger_and_rests_at_the_ve
     desk.exchange.resting.append((desk.report(stop, OrderState.OPEN), OrderKind.STOP))
     await desk.reconciler.find_foreign_orders()
     assert (desk.exchange.cancelled, desk.halted()) == ([stop.client_id], [])
+
+
+async def test_an_execution_under_an_unknown_id_may_be_what_a_stop_of_ours_has_become(desk: Any) -> None:
+    stop = await resting_stop(desk)
+    told = desk.fill(2, "-1", "venue-77")
+    desk.exchange.on_find.append(desk.report(stop))
+    desk.exchange.executions.append(desk.fill(2, "-1", stop.client_id))  # the list knows which order the stop has become
+    reconciler, report = desk.reconciler, OrderReport("venue-77", "BTCUSDT", OrderState.FILLED, Decimal(1))
+    assert len(await reconciler.told_of_unknown(report, told)) == 1
+    assert await reconciler.told_of_unknown(report, told) == []
+    assert (desk.held(), desk.ledger.order(stop.client_id).state, desk.halted()) == (0, OrderState.FILLED, [])
+
+
+async def test_an_execution_that_no_stop_of_ours_explains_is_foreign(desk: Any) -> None:
+    await resting_stop(desk)
+    told = desk.fill(2, "-1", "web-77")
+    desk.exchange.executions.append(told)
+    await desk.reconciler.told_of_unknown(OrderReport("web-77", "BTCUSDT", OrderState.FILLED, Decimal(1)), told)
+    assert len(desk.halted()) == 1
+
+
+@pytest.mark.parametrize("rests", [True, False])
+async def test_an_unknown_order_is_foreign_where_the_venue_lists_it(desk: Any, rests: bool) -> None:
+    report = OrderReport("web-77", "BTCUSDT", OrderState.OPEN, Decimal(0))
+    desk.exchange.resting += [(report, OrderKind.LIMIT)] * rests
+    await desk.reconciler.told_of_unknown(report, None)
+    assert len(desk.halted()) == rests
 
 
 async def test_settling_leaves_resting_stops_alone(desk: Any) -> None:

@@ -213,6 +213,8 @@ def test_protection_waits_behind_no_more_than_one_answer_that_does_not_come(worl
 
 
 def test_a_stop_that_was_executed_in_silence_is_known_after_the_next_bar(world: World) -> None:
+    world.params = replace(world.params, stops_s=300.0)
+
     async def story(w: World) -> None:
         await w.until(65.0)
         w.venue.user.silent = True
