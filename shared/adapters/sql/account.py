@@ -24,6 +24,11 @@ _POINTS = (
     .order_by(_EQUITY.c.time_ms)
     .limit(bindparam("most"))
 )
+_PAYMENTS = (
+    select(_FUNDING.c.id, _FUNDING.c.symbol, _FUNDING.c.amount, _FUNDING.c.time_ms)
+    .where(_FUNDING.c.book == _BOOK)
+    .order_by(_FUNDING.c.time_ms, _FUNDING.c.symbol, _FUNDING.c.id)
+)
 _POINT = tuple(field.name for field in fields(EquityPoint))
 _PAGE_ROWS = 10_000
 """Points that one statement fetches: years of them take longer than a trader's patience for one answer"""
@@ -78,6 +83,4 @@ def add_funding(connection: Connection, book: str, payments: Iterable[FundingPay
 
 def funding(connection: Connection, book: str) -> list[FundingPayment]:
     """Funding entries, oldest first."""
-    query = select(_FUNDING.c.id, _FUNDING.c.symbol, _FUNDING.c.amount, _FUNDING.c.time_ms).where(_FUNDING.c.book == book)
-    rows = connection.execute(query.order_by(_FUNDING.c.time_ms, _FUNDING.c.symbol, _FUNDING.c.id))
-    return [FundingPayment(*row) for row in rows]
+    return [FundingPayment(*row) for row in connection.execute(_PAYMENTS, {"book_key": book})]

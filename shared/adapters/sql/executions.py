@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict
+from functools import cache
 from typing import Any
 
-from sqlalchemy import BindParameter, Connection, RowMapping, bindparam, delete, or_, select
+from sqlalchemy import BindParameter, Connection, RowMapping, Select, bindparam, delete, or_, select
 
 from shared.adapters.sql import orders, outbox
 from shared.adapters.sql.models import FillRow, PositionRow, TradeRow
@@ -28,6 +29,7 @@ _BOOK: BindParameter[str] = bindparam("book_key")
 _SYMBOL: BindParameter[str] = bindparam("symbol_key")
 _OF_BOOK = select(_POSITIONS).where(_POSITIONS.c.book == _BOOK).order_by(_POSITIONS.c.symbol)
 _LOCKED_POSITION = select(_POSITIONS).where(_POSITIONS.c.book == _BOOK, _POSITIONS.c.symbol == _SYMBOL).with_for_update()
+_CLIENT_ID: BindParameter[str] = bindparam("client_id_key")
 _OPEN_TRIP = select(_TRADES).where(_TRADES.c.book == _BOOK, _TRADES.c.symbol == _SYMBOL, _TRADES.c.closed_ms.is_(None))
 
 
@@ -47,16 +49,23 @@ def add(connection: Connection, book: str, fills: Iterable[Fill]) -> list[Fill]:
 
 def listed(connection: Connection, book: str, symbol: str | None, client_id: str | None, since_ms: int = 0) -> list[Fill]:
     """Fills from `since_ms` on, oldest first. `client_id` also finds those that the venue booked under the order's other id."""
-    query = select(_FILLS).where(_FILLS.c.book == book)
-    if symbol is not None:
-        query = query.where(_FILLS.c.symbol == symbol)
-    if since_ms:
-        query = query.where(_FILLS.c.time_ms >= since_ms)
-    if client_id is not None:
-        other = select(orders.ORDERS.c.fill_client_id).where(orders.ORDERS.c.client_id == client_id).scalar_subquery()
-        query = query.where(or_(_FILLS.c.client_id == client_id, _FILLS.c.client_id == other))
-    fills = [_fill(row) for row in connection.execute(query).mappings()]
+    query = _listing(symbol is not None, client_id is not None, bool(since_ms))
+    values = {"book_key": book, "symbol_key": symbol, "client_id_key": client_id, "since_ms": since_ms}
+    fills = [_fill(row) for row in connection.execute(query, values).mappings()]
     return sorted(fills, key=lambda fill: (fill.time_ms, fill.symbol, fill_key(fill)))
+
+
+@cache
+def _listing(of_symbol: bool, of_order: bool, newer: bool) -> Select[Any]:
+    query = select(_FILLS).where(_FILLS.c.book == _BOOK)
+    if of_symbol:
+        query = query.where(_FILLS.c.symbol == _SYMBOL)
+    if newer:
+        query = query.where(_FILLS.c.time_ms >= bindparam("since_ms"))
+    if of_order:
+        other = select(orders.ORDERS.c.fill_client_id).where(orders.ORDERS.c.client_id == _CLIENT_ID).scalar_subquery()
+        query = query.where(or_(_FILLS.c.client_id == _CLIENT_ID, _FILLS.c.client_id == other))
+    return query
 
 
 def positions(connection: Connection, book: str) -> dict[str, Position]:

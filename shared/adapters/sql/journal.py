@@ -20,6 +20,7 @@ from shared.domain.records import BookRecord
 
 _BOOKS = table(BookRow)
 _LOG = table(LogRow)
+_ALL_BOOKS = select(_BOOKS).order_by(_BOOKS.c.created_ms, _BOOKS.c.book)
 
 
 def register_book(connection: Connection, book: str, created_ms: int, settings: Mapping[str, Any]) -> None:
@@ -29,8 +30,7 @@ def register_book(connection: Connection, book: str, created_ms: int, settings: 
 
 def books(connection: Connection) -> list[BookRecord]:
     """All books, oldest first."""
-    rows = connection.execute(select(_BOOKS).order_by(_BOOKS.c.created_ms, _BOOKS.c.book)).mappings()
-    return [BookRecord(**row) for row in rows]
+    return [BookRecord(**row) for row in connection.execute(_ALL_BOOKS).mappings()]
 
 
 def finish_book(connection: Connection, book: str, summary: Mapping[str, Any], now_ms: int) -> None:

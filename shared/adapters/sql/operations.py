@@ -8,7 +8,7 @@ from dataclasses import asdict
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Insert, delete, func, select
+from sqlalchemy import BindParameter, Connection, Insert, bindparam, delete, func, select
 
 from shared.adapters.sql.live_models import ArrivalRow, EmergencyRow, HeartbeatRow, PauseRow
 from shared.adapters.sql.statements import insert_into, insert_or_replace, table, unread
@@ -18,6 +18,14 @@ _ARRIVALS = table(ArrivalRow)
 _EMERGENCIES = table(EmergencyRow)
 _HEARTBEATS = table(HeartbeatRow)
 _PAUSES = table(PauseRow)
+_BOOK: BindParameter[str] = bindparam("book_key")
+_ARRIVED = (
+    select(_ARRIVALS)
+    .where(_ARRIVALS.c.book == _BOOK, _ARRIVALS.c.sent_ms >= bindparam("since_ms"))
+    .order_by(_ARRIVALS.c.sent_ms, _ARRIVALS.c.client_id)
+)
+_UNTIL = select(_PAUSES.c.until_ms).where(_PAUSES.c.venue == bindparam("venue_key"))
+_UNHEARD = delete(_HEARTBEATS).where(_HEARTBEATS.c.book == _BOOK, _HEARTBEATS.c.time_ms < bindparam("before_ms"))
 
 
 def record_arrival(connection: Connection, arrival: Arrival) -> None:
@@ -27,8 +35,8 @@ def record_arrival(connection: Connection, arrival: Arrival) -> None:
 
 def arrivals(connection: Connection, book: str, since_ms: int) -> list[Arrival]:
     """Arrivals from `since_ms` on, oldest first."""
-    query = select(_ARRIVALS).where(_ARRIVALS.c.book == book, _ARRIVALS.c.sent_ms >= since_ms)
-    return [Arrival(**row) for row in connection.execute(query.order_by(_ARRIVALS.c.sent_ms, _ARRIVALS.c.client_id)).mappings()]
+    rows = connection.execute(_ARRIVED, {"book_key": book, "since_ms": since_ms}).mappings()
+    return [Arrival(**row) for row in rows]
 
 
 def record_emergency(connection: Connection, emergency: EmergencyRecord) -> None:
@@ -69,7 +77,7 @@ def heartbeats(connection: Connection, book: str) -> list[Heartbeat]:
 
 def forget_heartbeats(connection: Connection, book: str, before_ms: int) -> int:
     """Remove the heartbeats of processes of a book that were last heard before `before_ms`; how many there were."""
-    return connection.execute(delete(_HEARTBEATS).where(_HEARTBEATS.c.book == book, _HEARTBEATS.c.time_ms < before_ms)).rowcount
+    return connection.execute(_UNHEARD, {"book_key": book, "before_ms": before_ms}).rowcount
 
 
 def note_pause(connection: Connection, venue: str, until_ms: int) -> None:
@@ -79,7 +87,7 @@ def note_pause(connection: Connection, venue: str, until_ms: int) -> None:
 
 def pause_until_ms(connection: Connection, venue: str) -> int:
     """Until when a venue wants no requests; 0 where it never said so."""
-    return connection.execute(select(_PAUSES.c.until_ms).where(_PAUSES.c.venue == venue)).scalar() or 0
+    return connection.execute(_UNTIL, {"venue_key": venue}).scalar() or 0
 
 
 @cache

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, bindparam, delete, select, update
+from sqlalchemy import BindParameter, Connection, RowMapping, bindparam, delete, select, update
 
 from shared.adapters.sql.live_models import UNPUBLISHED, OutboxRow
 from shared.adapters.sql.statements import insert_all_missing, table, unread
@@ -28,6 +28,10 @@ _TAKEN = unread(
     .where(_OUTBOX.c.id.in_(bindparam("taken", expanding=True)), UNPUBLISHED)
     .values(published_ms=bindparam("now_ms"))
 )
+_BOOK: BindParameter[str] = bindparam("book_key")
+_RETRIED = update(_OUTBOX).where(UNPUBLISHED, _OUTBOX.c.set_aside_ms.is_not(None), _OUTBOX.c.book == _BOOK)
+_RETRY = _RETRIED.values(set_aside_ms=None, attempts=0)
+_PRUNE = delete(_OUTBOX).where(_OUTBOX.c.book == _BOOK, _OUTBOX.c.published_ms < bindparam("before_ms"))
 
 
 def add(connection: Connection, events: Iterable[Event]) -> None:
@@ -70,13 +74,12 @@ def aside(connection: Connection, book: str) -> list[Event]:
 
 def retry(connection: Connection, book: str) -> int:
     """Put the events of a book that are set aside back into the turn; how many there were."""
-    named = (UNPUBLISHED, _OUTBOX.c.set_aside_ms.is_not(None), _OUTBOX.c.book == book)
-    return connection.execute(update(_OUTBOX).where(*named).values(set_aside_ms=None, attempts=0)).rowcount
+    return connection.execute(_RETRY, {"book_key": book}).rowcount
 
 
 def prune(connection: Connection, book: str, before_ms: int) -> int:
     """Remove events of a book that were published before `before_ms`; how many there were."""
-    return connection.execute(delete(_OUTBOX).where(_OUTBOX.c.book == book, _OUTBOX.c.published_ms < before_ms)).rowcount
+    return connection.execute(_PRUNE, {"book_key": book, "before_ms": before_ms}).rowcount
 
 
 def _row(event: Event) -> dict[str, Any]:

@@ -21,6 +21,7 @@ _OF_ASSET = select(_REGIMES).where(
     _REGIMES.c.venue == bindparam("venue_key"),
     _REGIMES.c.symbol == bindparam("symbol_key"),
 )
+_OLDEST_FIRST = _OF_ASSET.order_by(_REGIMES.c.bar_close_ms)
 _NEWEST = _OF_ASSET.order_by(_REGIMES.c.bar_close_ms.desc()).limit(1)
 
 
@@ -46,7 +47,7 @@ def record(connection: Connection, book: str, states: Iterable[RegimeState]) -> 
 def listed(connection: Connection, book: str, asset: Asset) -> list[RegimeState]:
     """States of an asset, oldest first."""
     key = {"book_key": book, "venue_key": asset.venue, "symbol_key": asset.symbol}
-    return [_state(row) for row in connection.execute(_OF_ASSET.order_by(_REGIMES.c.bar_close_ms), key).mappings()]
+    return [_state(row) for row in connection.execute(_OLDEST_FIRST, key).mappings()]
 
 
 def last(connection: Connection, book: str, asset: Asset) -> RegimeState | None:

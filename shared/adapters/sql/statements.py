@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Insert, RowMapping, Select, Table, UpdateBase, insert, inspect, select
+from sqlalchemy import Connection, Insert, RowMapping, Select, Table, UpdateBase, bindparam, insert, inspect, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from shared.adapters.sql.base import Base
@@ -117,7 +117,7 @@ def row_by_id(connection: Connection, model: type[Base], wanted: str, *, noun: s
     Raises `UsageError` for an empty id (naming the command `listing`) and for one that fits several rows (naming them).
     """
     found = table(model)
-    row = connection.execute(select(found).where(found.c.id == wanted)).mappings().one_or_none()
+    row = connection.execute(_by_id(model), {"id_key": wanted}).mappings().one_or_none()
     if row is not None:
         return row
     if not wanted:
@@ -148,6 +148,12 @@ def with_asset(row: RowMapping) -> dict[str, Any]:
 @cache
 def _inserting(dialect: str, model: type[Base]) -> _Insert:
     return insert_into(dialect, model).on_conflict_do_nothing()
+
+
+@cache
+def _by_id(model: type[Base]) -> Select[Any]:
+    found = table(model)
+    return select(found).where(found.c.id == bindparam("id_key"))
 
 
 @cache
