@@ -28,7 +28,7 @@ from sqlalchemy import (
 
 from shared.adapters.sql import account, halts, leases, orders
 from shared.adapters.sql.models import SETS_STOP, DecisionRow, IntentRow, OrderRow
-from shared.adapters.sql.statements import insert_all, insert_missing, insert_unread, row_by_id, table
+from shared.adapters.sql.statements import insert_all, insert_missing, insert_unread, kept, row_by_id, table
 from shared.domain.asset import Asset
 from shared.domain.decision import Action, Approval, Decision, Vote
 from shared.domain.errors import UsageError
@@ -41,8 +41,8 @@ _TABLE = table(DecisionRow)
 _BOOK: BindParameter[str] = bindparam("book_key")
 _SYMBOL: BindParameter[str] = bindparam("symbol_key")
 _DECISION: BindParameter[str] = bindparam("decision_key")
-_IS_THERE = select(_TABLE.c.id).where(_TABLE.c.id == _DECISION)
-_INTENTS_SO_FAR = select(func.count()).where(orders.INTENTS.c.decision_id == _DECISION)
+_IS_THERE = kept(select(_TABLE.c.id).where(_TABLE.c.id == _DECISION))
+_INTENTS_SO_FAR = kept(select(func.count()).where(orders.INTENTS.c.decision_id == _DECISION))
 # `dataclasses.asdict` copies deeply, which took a tenth of a commit.
 _VOTE = tuple(field.name for field in fields(Vote))
 _APPROVAL = tuple(field.name for field in fields(Approval))
@@ -120,7 +120,7 @@ def _listing(*, of_symbol: bool, limited: bool) -> Select[Any]:
     if of_symbol:
         query = query.where(_TABLE.c.symbol == _SYMBOL)
     query = query.order_by(_TABLE.c.bar_close_ms.desc(), _TABLE.c.symbol.desc(), _TABLE.c.id.desc())
-    return query.limit(bindparam("most")) if limited else query
+    return kept(query.limit(bindparam("most")) if limited else query)
 
 
 _LISTED = {(of, some): _listing(of_symbol=of, limited=some) for of in (False, True) for some in (False, True)}
@@ -134,7 +134,7 @@ def _origin(*, is_long: bool) -> Select[Any]:
         orders.ORDERS.c.client_id == orders.INTENTS.c.client_id,
         cast(orders.ORDERS.c.filled, Float) > 0,  # its sign, which an amount in text has as well
     )
-    return (
+    return kept(
         select(_TABLE)
         .where(_TABLE.c.book == _BOOK, _TABLE.c.symbol == _SYMBOL, SETS_STOP, below if is_long else not_(below), filled)
         .order_by(_TABLE.c.bar_close_ms.desc(), _TABLE.c.id.desc())

@@ -77,7 +77,8 @@ def translate(error: Exception, label: str) -> Exception:
     if isinstance(error, PoolTimeout | TimeoutError):
         return LedgerUnavailable(f"the ledger {label} does not answer in time; check that the server is up and reachable")
     code = sqlstate(error)
-    if code is not None and code.startswith(_CONSTRAINT_CLASS):
+    is_constraint = getattr(error, "sqlite_errorname", "").startswith("SQLITE_CONSTRAINT")
+    if is_constraint or (code is not None and code.startswith(_CONSTRAINT_CLASS)):
         return LedgerError(f"the ledger {label} refuses a row that breaks its rules: {_detail(error)}")
     advice = _advice(error, code)
     if advice is None:

@@ -16,7 +16,7 @@ from sqlalchemy import BindParameter, Connection, RowMapping, Select, bindparam,
 from shared.adapters.sql import orders, outbox
 from shared.adapters.sql.models import FillRow, PositionRow, TradeRow
 from shared.adapters.sql.round_trips import Holding, RoundTrip, fill_key, fold, order_key
-from shared.adapters.sql.statements import insert_missing, insert_or_replace, table
+from shared.adapters.sql.statements import insert_missing, insert_or_replace, kept, table
 from shared.domain.events import trade_executed
 from shared.domain.money import ZERO
 from shared.domain.orders import Fill, Position, Side
@@ -27,10 +27,11 @@ _POSITIONS = table(PositionRow)
 _TRADES = table(TradeRow)
 _BOOK: BindParameter[str] = bindparam("book_key")
 _SYMBOL: BindParameter[str] = bindparam("symbol_key")
-_OF_BOOK = select(_POSITIONS).where(_POSITIONS.c.book == _BOOK).order_by(_POSITIONS.c.symbol)
-_LOCKED_POSITION = select(_POSITIONS).where(_POSITIONS.c.book == _BOOK, _POSITIONS.c.symbol == _SYMBOL).with_for_update()
+_OF_BOOK = kept(select(_POSITIONS).where(_POSITIONS.c.book == _BOOK).order_by(_POSITIONS.c.symbol))
+_OF_SYMBOL = select(_POSITIONS).where(_POSITIONS.c.book == _BOOK, _POSITIONS.c.symbol == _SYMBOL)
+_LOCKED_POSITION = kept(_OF_SYMBOL.with_for_update())
 _CLIENT_ID: BindParameter[str] = bindparam("client_id_key")
-_OPEN_TRIP = select(_TRADES).where(_TRADES.c.book == _BOOK, _TRADES.c.symbol == _SYMBOL, _TRADES.c.closed_ms.is_(None))
+_OPEN_TRIP = kept(select(_TRADES).where(_TRADES.c.book == _BOOK, _TRADES.c.symbol == _SYMBOL, _TRADES.c.closed_ms.is_(None)))
 
 
 def add(connection: Connection, book: str, fills: Iterable[Fill]) -> list[Fill]:
@@ -65,7 +66,7 @@ def _listing(of_symbol: bool, of_order: bool, newer: bool) -> Select[Any]:
     if of_order:
         other = select(orders.ORDERS.c.fill_client_id).where(orders.ORDERS.c.client_id == _CLIENT_ID).scalar_subquery()
         query = query.where(or_(_FILLS.c.client_id == _CLIENT_ID, _FILLS.c.client_id == other))
-    return query
+    return kept(query)
 
 
 def positions(connection: Connection, book: str) -> dict[str, Position]:

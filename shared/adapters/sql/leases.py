@@ -17,7 +17,7 @@ from sqlalchemy import BigInteger, Connection, bindparam, case, cast, func, lite
 from sqlalchemy.sql.dml import ReturningInsert, ReturningUpdate
 
 from shared.adapters.sql.models import LeaseRow
-from shared.adapters.sql.statements import insert_into, table, unread
+from shared.adapters.sql.statements import insert_into, kept, table, unread
 from shared.domain.errors import LeaseLost
 from shared.domain.records import Lease
 
@@ -31,7 +31,7 @@ _RELEASE = unread(
     )
     .values(holder="", expires_ms=0)
 )
-_HELD = select(LEASES.c.holder, LEASES.c.token).where(LEASES.c.book == bindparam("key")).with_for_update(read=True)
+_HELD = kept(select(LEASES.c.holder, LEASES.c.token).where(LEASES.c.book == bindparam("key")).with_for_update(read=True))
 
 
 def acquire(connection: Connection, book: str, holder: str, ttl_ms: int, now_ms: int) -> Lease | None:
@@ -61,7 +61,7 @@ def _acquiring(dialect: str) -> ReturningInsert[tuple[int]]:
     values = {"book": bindparam("key"), "holder": bindparam("holder_now"), "token": literal(1), "expires_ms": expires_ms}
     statement = insert_into(dialect, LeaseRow).values(values)
     given, is_ours = statement.excluded, LEASES.c.holder == statement.excluded.holder
-    return statement.on_conflict_do_update(
+    taking = statement.on_conflict_do_update(
         index_elements=["book"],
         set_={
             "holder": given.holder,
@@ -69,7 +69,8 @@ def _acquiring(dialect: str) -> ReturningInsert[tuple[int]]:
             "expires_ms": given.expires_ms,
         },
         where=or_(is_ours, LEASES.c.expires_ms <= now_ms),
-    ).returning(LEASES.c.token)
+    )
+    return kept(taking.returning(LEASES.c.token))
 
 
 @cache

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import BindParameter, Connection, Insert, bindparam, delete, func, select
 
 from shared.adapters.sql.live_models import ArrivalRow, EmergencyRow, HeartbeatRow, PauseRow
-from shared.adapters.sql.statements import insert_into, insert_or_replace, table, unread
+from shared.adapters.sql.statements import insert_into, insert_or_replace, kept, table, unread
 from shared.domain.records import Arrival, EmergencyRecord, HaltKind, Heartbeat
 
 _ARRIVALS = table(ArrivalRow)
@@ -19,13 +19,13 @@ _EMERGENCIES = table(EmergencyRow)
 _HEARTBEATS = table(HeartbeatRow)
 _PAUSES = table(PauseRow)
 _BOOK: BindParameter[str] = bindparam("book_key")
-_ARRIVED = (
+_ARRIVED = kept(
     select(_ARRIVALS)
     .where(_ARRIVALS.c.book == _BOOK, _ARRIVALS.c.sent_ms >= bindparam("since_ms"))
     .order_by(_ARRIVALS.c.sent_ms, _ARRIVALS.c.client_id)
 )
-_UNTIL = select(_PAUSES.c.until_ms).where(_PAUSES.c.venue == bindparam("venue_key"))
-_UNHEARD = delete(_HEARTBEATS).where(_HEARTBEATS.c.book == _BOOK, _HEARTBEATS.c.time_ms < bindparam("before_ms"))
+_UNTIL = kept(select(_PAUSES.c.until_ms).where(_PAUSES.c.venue == bindparam("venue_key")))
+_UNHEARD = kept(delete(_HEARTBEATS).where(_HEARTBEATS.c.book == _BOOK, _HEARTBEATS.c.time_ms < bindparam("before_ms")))
 
 
 def record_arrival(connection: Connection, arrival: Arrival) -> None:

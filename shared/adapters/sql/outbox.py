@@ -14,7 +14,8 @@ from typing import Any
 from sqlalchemy import BindParameter, Connection, RowMapping, bindparam, delete, select, update
 
 from shared.adapters.sql.live_models import UNPUBLISHED, OutboxRow
-from shared.adapters.sql.statements import insert_all_missing, table, unread
+from shared.adapters.sql.postgres import DEFERRED
+from shared.adapters.sql.statements import insert_all_missing, kept, table
 from shared.domain.events import Event, EventKind, failed
 
 SOURCE = "outbox"
@@ -22,16 +23,17 @@ SOURCE = "outbox"
 
 _OUTBOX = table(OutboxRow)
 _IN_TURN = _OUTBOX.c.set_aside_ms.is_(None)
-_WAITING = select(_OUTBOX).where(UNPUBLISHED, _IN_TURN).order_by(_OUTBOX.c.position).limit(bindparam("most"))
-_TAKEN = unread(
+_WAITING = kept(select(_OUTBOX).where(UNPUBLISHED, _IN_TURN).order_by(_OUTBOX.c.position).limit(bindparam("most")))
+_TAKEN = (
     update(_OUTBOX)
     .where(_OUTBOX.c.id.in_(bindparam("taken", expanding=True)), UNPUBLISHED)
     .values(published_ms=bindparam("now_ms"))
+    .execution_options(**{DEFERRED: True})
 )
 _BOOK: BindParameter[str] = bindparam("book_key")
 _RETRIED = update(_OUTBOX).where(UNPUBLISHED, _OUTBOX.c.set_aside_ms.is_not(None), _OUTBOX.c.book == _BOOK)
-_RETRY = _RETRIED.values(set_aside_ms=None, attempts=0)
-_PRUNE = delete(_OUTBOX).where(_OUTBOX.c.book == _BOOK, _OUTBOX.c.published_ms < bindparam("before_ms"))
+_RETRY = kept(_RETRIED.values(set_aside_ms=None, attempts=0))
+_PRUNE = kept(delete(_OUTBOX).where(_OUTBOX.c.book == _BOOK, _OUTBOX.c.published_ms < bindparam("before_ms")))
 
 
 def add(connection: Connection, events: Iterable[Event]) -> None:

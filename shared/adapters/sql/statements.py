@@ -6,18 +6,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
-from sqlalchemy import Connection, Insert, RowMapping, Select, Table, UpdateBase, bindparam, insert, inspect, select
+from sqlalchemy import Connection, Executable, Insert, RowMapping, Select, Table, UpdateBase, bindparam, insert, inspect, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from shared.adapters.sql.base import Base
+from shared.adapters.sql.direct import KEPT
 from shared.adapters.sql.postgres import DEFERRED, PatientDialect
 from shared.domain.asset import Asset
 from shared.domain.errors import UsageError
 from shared.domain.interval import Interval
 
 Row = Mapping[str, Any]
+Kept = TypeVar("Kept", bound=Executable)
 _Insert = postgresql.Insert | sqlite.Insert
 
 _SHOWN_CANDIDATES = 5
@@ -105,10 +107,15 @@ def _unchanged(value: Any) -> Any:
     return value
 
 
+def kept(statement: Kept) -> Kept:
+    """The statement as one that is built once and run often (`shared/adapters/sql/direct.py`)."""
+    return statement.execution_options(**{KEPT: True})
+
+
 @cache
 def unread(statement: UpdateBase) -> UpdateBase:
-    """The statement as one whose outcome nobody reads: it travels with the next one, and with it its error."""
-    return (statement.inline() if isinstance(statement, Insert) else statement).execution_options(**{DEFERRED: True})
+    """The statement as one whose outcome nobody reads: it travels with the next one, and with it its error. It is kept."""
+    return kept(statement.inline() if isinstance(statement, Insert) else statement).execution_options(**{DEFERRED: True})
 
 
 def row_by_id(connection: Connection, model: type[Base], wanted: str, *, noun: str, listing: str) -> RowMapping | None:
@@ -147,13 +154,13 @@ def with_asset(row: RowMapping) -> dict[str, Any]:
 # Building a statement takes as long as running it; there is one of each kind per table and database.
 @cache
 def _inserting(dialect: str, model: type[Base]) -> _Insert:
-    return insert_into(dialect, model).on_conflict_do_nothing()
+    return kept(insert_into(dialect, model).on_conflict_do_nothing())
 
 
 @cache
 def _by_id(model: type[Base]) -> Select[Any]:
     found = table(model)
-    return select(found).where(found.c.id == bindparam("id_key"))
+    return kept(select(found).where(found.c.id == bindparam("id_key")))
 
 
 @cache
