@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import fields
 
 from sqlalchemy import BindParameter, Connection, bindparam, func, select
 
 from shared.adapters.sql.live_models import PeakRow
 from shared.adapters.sql.models import EquityRow, FundingRow
-from shared.adapters.sql.statements import insert_missing, insert_or_replace, kept, table
+from shared.adapters.sql.statements import insert_missing, insert_or_replace, kept, table, values_of
 from shared.domain.records import EquityPoint, FundingPayment
 
 _EQUITY = table(EquityRow)
@@ -29,7 +28,6 @@ _PAYMENTS = kept(
     .where(_FUNDING.c.book == _BOOK)
     .order_by(_FUNDING.c.time_ms, _FUNDING.c.symbol, _FUNDING.c.id)
 )
-_POINT = tuple(field.name for field in fields(EquityPoint))
 _PAGE_ROWS = 10_000
 """Points that one statement fetches: years of them take longer than a trader's patience for one answer"""
 _NEWEST = kept(
@@ -42,7 +40,7 @@ _NEWEST = kept(
 
 def record_equity(connection: Connection, book: str, point: EquityPoint) -> None:
     """Store a point; the same instant again replaces it."""
-    insert_or_replace(connection, EquityRow, [{"book": book} | {name: getattr(point, name) for name in _POINT}])
+    insert_or_replace(connection, EquityRow, [{"book": book, **values_of(point)}])
 
 
 def equity(connection: Connection, book: str, since_ms: int) -> list[EquityPoint]:

@@ -7,7 +7,6 @@ decision is there already, the lease is lost) is an error of one of its statemen
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import fields
 from typing import Any
 
 from sqlalchemy import (
@@ -28,7 +27,7 @@ from sqlalchemy import (
 
 from shared.adapters.sql import account, halts, leases, orders
 from shared.adapters.sql.models import SETS_STOP, DecisionRow, IntentRow, OrderRow
-from shared.adapters.sql.statements import insert_all, insert_missing, insert_unread, kept, row_by_id, table
+from shared.adapters.sql.statements import insert_all, insert_missing, insert_unread, kept, row_by_id, table, values_of
 from shared.domain.asset import Asset
 from shared.domain.decision import Action, Approval, Decision, Vote
 from shared.domain.errors import UsageError
@@ -43,9 +42,6 @@ _SYMBOL: BindParameter[str] = bindparam("symbol_key")
 _DECISION: BindParameter[str] = bindparam("decision_key")
 _IS_THERE = kept(select(_TABLE.c.id).where(_TABLE.c.id == _DECISION))
 _INTENTS_SO_FAR = kept(select(func.count()).where(orders.INTENTS.c.decision_id == _DECISION))
-# `dataclasses.asdict` copies deeply, which took a tenth of a commit.
-_VOTE = tuple(field.name for field in fields(Vote))
-_APPROVAL = tuple(field.name for field in fields(Approval))
 
 
 def commit(
@@ -175,7 +171,7 @@ def _row(decision: Decision) -> dict[str, Any]:
         **decision.probabilities.as_dict(),
         "regime": decision.regime.value,
         "alphas": decision.alphas,
-        "votes": [{name: getattr(vote, name) for name in _VOTE} for vote in decision.votes],
+        "votes": [values_of(vote) for vote in decision.votes],
         "score": decision.score,
         "price": decision.price,
         "target_fraction": decision.target_fraction,
@@ -184,7 +180,7 @@ def _row(decision: Decision) -> dict[str, Any]:
         "stop_price": decision.stop_price,
         "features": decision.features,
         "reasons": decision.reasons,
-        "approvals": [{name: getattr(approval, name) for name in _APPROVAL} for approval in decision.approvals],
+        "approvals": [values_of(approval) for approval in decision.approvals],
         "order_ids": decision.order_ids,
         "decided_ms": decision.decided_ms,
     }

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import namedtuple
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import Connection, Engine
@@ -144,20 +143,68 @@ class AtHand:
         self._idle: list[DirectConnection] = []
         self._compiled: dict[Any, Compiled] = {}
 
-    @contextmanager
-    def connection(self) -> Iterator[DirectConnection]:
-        """A connection; after an error it is not used again, and what it has not committed is undone in any case."""
-        connection = self._idle.pop() if self._idle else DirectConnection(self._engine, self._compiled)
-        try:
-            yield connection
-            if connection.in_transaction():
-                connection.rollback()
-        except BaseException:
-            connection.close()
-            raise
+    def take(self) -> DirectConnection:
+        """A connection that nobody else uses."""
+        return self._idle.pop() if self._idle else DirectConnection(self._engine, self._compiled)
+
+    def give_back(self, connection: DirectConnection) -> None:
+        """Keep a connection, which is in no transaction, for the next one."""
         self._idle.append(connection)
 
     def close(self) -> None:
         """Close the idle connections."""
         while self._idle:
             self._idle.pop().close()
+
+
+class Reading:
+    """A block over a connection at hand. What it has not committed itself is undone; after an error it is not used again."""
+
+    def __init__(self, at_hand: AtHand) -> None:
+        self._at_hand = at_hand
+
+    def __enter__(self) -> DirectConnection:
+        self._connection = self._at_hand.take()
+        try:
+            self._begin(self._connection)
+        except BaseException:
+            self._connection.close()
+            raise
+        return self._connection
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            self._connection.close()
+            return
+        try:
+            self._end(self._connection)
+        except BaseException:
+            self._connection.close()
+            raise
+        self._at_hand.give_back(self._connection)
+
+    def _begin(self, connection: DirectConnection) -> None:
+        """Each statement of SQLite sees what is committed by then."""
+
+    def _end(self, connection: DirectConnection) -> None:
+        if connection.in_transaction():
+            connection.rollback()
+
+
+class Writing(Reading):
+    """Likewise a transaction that alone may write, and that is committed at the end."""
+
+    def __init__(self, at_hand: AtHand, synchronous: str) -> None:
+        super().__init__(at_hand)
+        self._synchronous = synchronous
+        """how far the commit goes: into the operating system's hands (NORMAL) or onto the disk (FULL)"""
+
+    def _begin(self, connection: DirectConnection) -> None:
+        if connection.synchronous != self._synchronous:
+            connection.driver.execute(f"PRAGMA synchronous={self._synchronous}")
+            connection.synchronous = self._synchronous
+        connection.driver.execute("BEGIN IMMEDIATE")
+
+    def _end(self, connection: DirectConnection) -> None:
+        connection.driver.commit()
+        super()._end(connection)

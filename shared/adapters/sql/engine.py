@@ -22,7 +22,7 @@ from sqlalchemy.exc import ArgumentError
 
 from shared.adapters.sql import postgres
 from shared.adapters.sql.breaker import Breaker
-from shared.adapters.sql.direct import AtHand, DirectConnection
+from shared.adapters.sql.direct import AtHand, Reading, Writing
 from shared.adapters.sql.errors import is_away, translated
 from shared.adapters.sql.types import dump_json
 from shared.domain.errors import ConfigError, LedgerUnavailable
@@ -118,7 +118,7 @@ def reading(engine: Engine) -> Iterator[Connection]:
     with _errors(engine):
         at_hand = _at_hand(engine)
         if at_hand is not None:
-            with at_hand.connection() as direct:
+            with Reading(at_hand) as direct:
                 yield direct
         else:
             with engine.connect() as connection, _without_transaction(connection):
@@ -160,28 +160,26 @@ def writing(engine: Engine, *, durable: bool = True) -> Iterator[Connection]:
         yield connection
 
 
-@contextmanager
-def _transaction(engine: Engine, *, durable: bool) -> Iterator[Connection]:
+def _transaction(engine: Engine, *, durable: bool) -> AbstractContextManager[Connection]:
     at_hand = _at_hand(engine)
-    if at_hand is not None:
-        with at_hand.connection() as direct, direct.begin():
-            _synchronise(direct, "FULL" if durable else "NORMAL")
-            direct.driver.execute("BEGIN IMMEDIATE")
-            yield direct
-        return
+    return _postgres_transaction(engine, durable) if at_hand is None else Writing(at_hand, "FULL" if durable else "NORMAL")
+
+
+@contextmanager
+def _postgres_transaction(engine: Engine, durable: bool) -> Iterator[Connection]:
     with engine.connect() as connection, connection.begin():  # of which the server hears with the first statement
         driver: Any = connection.connection.dbapi_connection
         driver.is_relaxed = not durable
         yield connection
 
 
-@contextmanager
-def _errors(engine: Engine) -> Iterator[None]:
+def _errors(engine: Engine) -> AbstractContextManager[None]:
     breaker = _breaker(engine)
-    if breaker is None:
-        with _translated(engine):
-            yield
-        return
+    return _translated(engine) if breaker is None else _through(breaker, engine)
+
+
+@contextmanager
+def _through(breaker: Breaker, engine: Engine) -> Iterator[None]:
     with breaker.passing(), _translated(engine):
         yield
 
@@ -220,13 +218,6 @@ def _prepare_sqlite(patience: Patience, connection: sqlite3.Connection, _record:
             time.sleep(_WAL_RETRY_S)
         else:
             return
-
-
-def _synchronise(connection: DirectConnection, level: str) -> None:
-    """How far a commit goes: into the operating system's hands (NORMAL) or onto the disk (FULL)."""
-    if connection.synchronous != level:
-        connection.driver.execute(f"PRAGMA synchronous={level}")
-        connection.synchronous = level
 
 
 def _postgres_engine(url: URL, patience: Patience) -> Engine:

@@ -7,7 +7,6 @@ folded fill makes the symbol's position and trades be rebuilt, so the result nev
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict
 from functools import cache
 from typing import Any
 
@@ -16,7 +15,7 @@ from sqlalchemy import BindParameter, Connection, RowMapping, Select, bindparam,
 from shared.adapters.sql import orders, outbox
 from shared.adapters.sql.models import FillRow, PositionRow, TradeRow
 from shared.adapters.sql.round_trips import Holding, RoundTrip, fill_key, fold, order_key
-from shared.adapters.sql.statements import insert_missing, insert_or_replace, kept, table
+from shared.adapters.sql.statements import insert_missing, insert_or_replace, kept, table, values_of
 from shared.domain.events import trade_executed
 from shared.domain.money import ZERO
 from shared.domain.orders import Fill, Position, Side
@@ -108,7 +107,7 @@ def _add_to_symbol(connection: Connection, book: str, symbol: str, fills: Iterab
         holding, closed = refolded(connection, book, symbol)
         connection.execute(delete(_TRADES).where(_TRADES.c.book == book, _TRADES.c.symbol == symbol))
     trips = [*closed, holding.trip] if holding.trip else closed
-    insert_or_replace(connection, TradeRow, [{"book": book, **asdict(trip)} for trip in trips])
+    insert_or_replace(connection, TradeRow, [{"book": book, **values_of(trip)} for trip in trips])
     insert_or_replace(connection, PositionRow, [_position_row(book, holding)])
     return new
 
@@ -130,7 +129,7 @@ def _open_trip(connection: Connection, book: str, symbol: str) -> RoundTrip | No
 
 def _position_row(book: str, holding: Holding) -> dict[str, Any]:
     last_time_ms, last_trade_id = holding.last
-    return {"book": book, **asdict(holding.position), "last_time_ms": last_time_ms, "last_trade_id": last_trade_id}
+    return {"book": book, **values_of(holding.position), "last_time_ms": last_time_ms, "last_trade_id": last_trade_id}
 
 
 def _holding(row: RowMapping, trip: RoundTrip | None) -> Holding:
@@ -162,7 +161,7 @@ def _trade(book: str, trip: RoundTrip, owners: dict[str, orders.Owner]) -> Trade
 
 
 def _fill_row(book: str, fill: Fill) -> dict[str, Any]:
-    values = asdict(fill)
+    values = values_of(fill)
     del values["foreign_fee"]  # in no book: who books the fill freezes its symbol
     return {"book": book, **values, "side": fill.side.value}
 

@@ -4,14 +4,13 @@ the pauses that a venue has ordered.
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from functools import cache
 from typing import Any
 
 from sqlalchemy import BindParameter, Connection, Insert, bindparam, delete, func, select
 
 from shared.adapters.sql.live_models import ArrivalRow, EmergencyRow, HeartbeatRow, PauseRow
-from shared.adapters.sql.statements import insert_into, insert_or_replace, kept, table, unread
+from shared.adapters.sql.statements import insert_into, insert_or_replace, kept, table, unread, values_of
 from shared.domain.records import Arrival, EmergencyRecord, HaltKind, Heartbeat
 
 _ARRIVALS = table(ArrivalRow)
@@ -30,7 +29,7 @@ _UNHEARD = kept(delete(_HEARTBEATS).where(_HEARTBEATS.c.book == _BOOK, _HEARTBEA
 
 def record_arrival(connection: Connection, arrival: Arrival) -> None:
     """Store an arrival; the same client id again only adds the time of the answer, where none is known yet."""
-    connection.execute(unread(_arriving(connection.dialect.name)), asdict(arrival))
+    connection.execute(unread(_arriving(connection.dialect.name)), values_of(arrival))
 
 
 def arrivals(connection: Connection, book: str, since_ms: int) -> list[Arrival]:
@@ -41,7 +40,7 @@ def arrivals(connection: Connection, book: str, since_ms: int) -> list[Arrival]:
 
 def record_emergency(connection: Connection, emergency: EmergencyRecord) -> None:
     """Store a run; the same id again replaces it."""
-    insert_or_replace(connection, EmergencyRow, [{**asdict(emergency), "kind": emergency.kind.value}])
+    insert_or_replace(connection, EmergencyRow, [{**values_of(emergency), "kind": emergency.kind.value}])
 
 
 def emergencies(connection: Connection, book: str) -> list[EmergencyRecord]:

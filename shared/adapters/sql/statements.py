@@ -5,8 +5,9 @@ keeps in two dialects), and the row whose id starts with what a person typed.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
 from functools import cache, lru_cache
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from sqlalchemy import Connection, Executable, Insert, RowMapping, Select, Table, UpdateBase, bindparam, insert, inspect, select
 from sqlalchemy.dialects import postgresql, sqlite
@@ -17,6 +18,9 @@ from shared.adapters.sql.postgres import DEFERRED, PatientDialect
 from shared.domain.asset import Asset
 from shared.domain.errors import UsageError
 from shared.domain.interval import Interval
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 Row = Mapping[str, Any]
 Kept = TypeVar("Kept", bound=Executable)
@@ -149,6 +153,16 @@ def with_asset(row: RowMapping) -> dict[str, Any]:
     if "interval" in values:
         values["interval"] = Interval(values["interval"])
     return values
+
+
+def values_of(record: DataclassInstance) -> dict[str, Any]:
+    """The fields of a dataclass by name, as they are; `dataclasses.asdict` copies them deeply, which takes its time."""
+    return {name: getattr(record, name) for name in _field_names(type(record))}
+
+
+@cache
+def _field_names(kind: type[DataclassInstance]) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind))
 
 
 # Building a statement takes as long as running it; there is one of each kind per table and database.
