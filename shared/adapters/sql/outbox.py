@@ -14,8 +14,7 @@ from typing import Any
 from sqlalchemy import BindParameter, Connection, RowMapping, bindparam, delete, select, update
 
 from shared.adapters.sql.live_models import UNPUBLISHED, OutboxRow
-from shared.adapters.sql.postgres import DEFERRED
-from shared.adapters.sql.statements import insert_all_missing, kept, table
+from shared.adapters.sql.statements import insert_all_missing, kept, table, unread
 from shared.domain.events import Event, EventKind, failed
 
 SOURCE = "outbox"
@@ -24,12 +23,7 @@ SOURCE = "outbox"
 _OUTBOX = table(OutboxRow)
 _IN_TURN = _OUTBOX.c.set_aside_ms.is_(None)
 _WAITING = kept(select(_OUTBOX).where(UNPUBLISHED, _IN_TURN).order_by(_OUTBOX.c.position).limit(bindparam("most")))
-_TAKEN = (
-    update(_OUTBOX)
-    .where(_OUTBOX.c.id.in_(bindparam("taken", expanding=True)), UNPUBLISHED)
-    .values(published_ms=bindparam("now_ms"))
-    .execution_options(**{DEFERRED: True})
-)
+_TAKEN = unread(update(_OUTBOX).where(_OUTBOX.c.id == bindparam("taken"), UNPUBLISHED).values(published_ms=bindparam("now_ms")))
 _BOOK: BindParameter[str] = bindparam("book_key")
 _RETRIED = update(_OUTBOX).where(UNPUBLISHED, _OUTBOX.c.set_aside_ms.is_not(None), _OUTBOX.c.book == _BOOK)
 _RETRY = kept(_RETRIED.values(set_aside_ms=None, attempts=0))
@@ -48,7 +42,9 @@ def waiting(connection: Connection, limit: int) -> list[Event]:
 
 def mark(connection: Connection, event_ids: Iterable[str], now_ms: int) -> None:
     """Note that the bus took them at `now_ms`; the first time stays."""
-    connection.execute(_TAKEN, {"taken": list(event_ids), "now_ms": now_ms})
+    rows = [{"taken": event_id, "now_ms": now_ms} for event_id in event_ids]
+    if rows:
+        connection.execute(_TAKEN, rows)
 
 
 def refused(connection: Connection, event_ids: Iterable[str]) -> dict[str, int]:
