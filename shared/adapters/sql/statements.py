@@ -6,13 +6,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
-from functools import cache, lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import Connection, Executable, Insert, RowMapping, Select, Table, UpdateBase, bindparam, insert, inspect, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from shared.adapters.sql.base import Base
+from shared.adapters.sql.compiled import compiled
 from shared.adapters.sql.direct import KEPT
 from shared.adapters.sql.postgres import DEFERRED, PatientDialect
 from shared.domain.asset import Asset
@@ -62,53 +63,28 @@ def insert_into(dialect: str, model: type[Base]) -> _Insert:
     return postgresql.insert(table(model)) if dialect == "postgresql" else sqlite.insert(table(model))
 
 
-# Past SQLAlchemy on PostgreSQL: its care for each execution took a third of a commit, on the way to every order.
 def insert_unread(connection: Connection, statement: Insert, rows: Sequence[Row]) -> None:
     """Insert rows, all with the same columns; nobody reads the outcome, as with `unread`."""
     dialect = connection.dialect
     if isinstance(dialect, PatientDialect) and rows:
-        ready = _made_ready(dialect, statement, tuple(rows[0]))
+        ready = compiled(unread(statement), dialect, tuple(rows[0]))
         dialect.defer(connection.connection.dbapi_connection, ready.text, [ready.values(row) for row in rows])
     elif rows:
-        connection.execute(unread(statement), [dict(row) for row in rows])
+        connection.execute(unread(statement), list(rows))
 
 
-def ask(connection: Connection, statement: Select[Any], row: Row) -> Callable[[], Sequence[Row]]:
-    """A question that needs no round trip of its own where that can be: what was answered, to be called after the commit."""
+def ask(connection: Connection, statement: Select[Any], row: Row) -> Callable[[], Sequence[Mapping[Any, Any]]]:
+    """A question that needs no round trip of its own where that can be: what was answered, to be called after the commit.
+
+    Raises `TypeError` for one about numbers that are not whole.
+    """
     dialect = connection.dialect
     if not isinstance(dialect, PatientDialect):
-        found = [dict(each) for each in connection.execute(statement, row).mappings()]
+        found = connection.execute(statement, row).mappings().all()
         return lambda: found
-    ready, names = _made_ready(dialect, statement, tuple(row)), statement.selected_columns.keys()
+    ready = compiled(statement, dialect, tuple(row))
     asked = dialect.ask(connection.connection.dbapi_connection, ready.text, ready.values(row))
-    return lambda: [dict(zip(names, answer, strict=True)) for answer in asked.rows]
-
-
-class _Ready(NamedTuple):
-    """A statement as the driver takes it."""
-
-    text: str
-    binds: tuple[tuple[str, Any, Callable[[Any], Any]], ...]
-    """of each parameter: its name, its value where a row has none, and what makes it one of the driver"""
-
-    def values(self, row: Row) -> list[Any]:
-        return [made(row.get(name, otherwise)) for name, otherwise, made in self.binds]
-
-
-@lru_cache(maxsize=256)
-def _made_ready(dialect: PatientDialect, statement: Insert | Select[Any], names: tuple[str, ...]) -> _Ready:
-    plain = statement.inline() if isinstance(statement, Insert) else statement
-    compiled: Any = plain.compile(dialect=dialect, column_keys=list(names))
-    binds = [compiled.binds[name] for name in compiled.positiontup]
-    processors = [bind.type.dialect_impl(dialect).bind_processor(dialect) for bind in binds]
-    return _Ready(
-        compiled.string,
-        tuple((bind.key, bind.value, made or _unchanged) for bind, made in zip(binds, processors, strict=True)),
-    )
-
-
-def _unchanged(value: Any) -> Any:
-    return value
+    return lambda: [ready.mapping(answer) for answer in asked.rows]
 
 
 def kept(statement: Kept) -> Kept:

@@ -1,6 +1,8 @@
 """A kept statement goes past SQLAlchemy to SQLite's driver, and nothing is different."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -121,6 +123,24 @@ def test_a_connection_stays_at_hand_until_an_error(engine: Engine) -> None:
         assert fresh is not connection
 
 
+def test_no_more_connections_stay_at_hand_than_leave_some_for_others(engine: Engine) -> None:
+    with ExitStack() as all_at_once:
+        used = [all_at_once.enter_context(reading(engine)) for _ in range(8)]
+        assert len(set(used)) == 8
+    assert 0 < sum(not connection.closed for connection in used) <= 4
+
+
+def test_threads_never_share_a_connection(engine: Engine) -> None:
+    def write(number: int) -> None:
+        for turn in range(20):
+            with writing(engine, durable=False) as connection:
+                connection.execute(kept(INSERT), {**EMPTY, "name": f"{number} {turn}"})
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(write, range(4)))
+    assert len(stored(engine)) == 80
+
+
 def test_a_row_against_the_rules_is_told_alike(engine: Engine) -> None:
     told = []
     for statement in (INSERT, kept(INSERT)):
@@ -135,7 +155,7 @@ def test_a_row_against_the_rules_is_told_alike(engine: Engine) -> None:
 
 def test_a_statement_that_sqlalchemy_completes_each_time_is_not_kept(engine: Engine) -> None:
     named = kept(select(THINGS).where(THINGS.c.name.in_(bindparam("names", expanding=True))))
-    with pytest.raises(TypeError, match="cannot be kept"), reading(engine) as connection:
+    with pytest.raises(TypeError, match="only SQLAlchemy can run"), reading(engine) as connection:
         connection.execute(named, {"names": ["a"]})
 
 
