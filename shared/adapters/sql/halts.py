@@ -13,7 +13,7 @@ from sqlalchemy import Connection, bindparam, or_, select, update
 
 from shared.adapters.sql import outbox
 from shared.adapters.sql.models import HaltRow
-from shared.adapters.sql.statements import ask, insert_missing, table
+from shared.adapters.sql.statements import ask, insert_missing, kept, table
 from shared.domain.events import EventKind, halted
 from shared.domain.records import Halt, HaltKind
 
@@ -23,7 +23,7 @@ _IN_FORCE = (
     _HALTS.c.lifted_ms.is_(None),
     or_(_HALTS.c.until_ms.is_(None), _HALTS.c.until_ms > bindparam("now_ms")),
 )
-_LISTED = select(_HALTS).where(*_IN_FORCE).order_by(_HALTS.c.since_ms, _HALTS.c.symbol, _HALTS.c.reason)
+_LISTED = kept(select(_HALTS).where(*_IN_FORCE).order_by(_HALTS.c.since_ms, _HALTS.c.symbol, _HALTS.c.reason))
 
 
 def put(connection: Connection, halt: Halt) -> None:

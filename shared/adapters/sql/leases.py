@@ -17,11 +17,21 @@ from sqlalchemy import BigInteger, Connection, bindparam, case, cast, func, lite
 from sqlalchemy.sql.dml import ReturningInsert, ReturningUpdate
 
 from shared.adapters.sql.models import LeaseRow
-from shared.adapters.sql.statements import insert_into, table
+from shared.adapters.sql.statements import insert_into, kept, table, unread
 from shared.domain.errors import LeaseLost
 from shared.domain.records import Lease
 
 LEASES = table(LeaseRow)
+_RELEASE = unread(
+    update(LEASES)
+    .where(
+        LEASES.c.book == bindparam("key"),
+        LEASES.c.holder == bindparam("holder_now"),
+        LEASES.c.token == bindparam("token_now"),
+    )
+    .values(holder="", expires_ms=0)
+)
+_HELD = kept(select(LEASES.c.holder, LEASES.c.token).where(LEASES.c.book == bindparam("key")).with_for_update(read=True))
 
 
 def acquire(connection: Connection, book: str, holder: str, ttl_ms: int, now_ms: int) -> Lease | None:
@@ -40,11 +50,7 @@ def renew(connection: Connection, lease: Lease, ttl_ms: int, now_ms: int) -> Lea
 
 def release(connection: Connection, lease: Lease) -> None:
     """Give it up: the row keeps its token and has no holder, so the released lease writes nothing more."""
-    connection.execute(
-        update(LeaseRow)
-        .where(LeaseRow.book == lease.book, LeaseRow.holder == lease.holder, LeaseRow.token == lease.token)
-        .values(holder="", expires_ms=0)
-    )
+    connection.execute(_RELEASE, {"key": lease.book, "holder_now": lease.holder, "token_now": lease.token})
 
 
 @cache
@@ -55,7 +61,7 @@ def _acquiring(dialect: str) -> ReturningInsert[tuple[int]]:
     values = {"book": bindparam("key"), "holder": bindparam("holder_now"), "token": literal(1), "expires_ms": expires_ms}
     statement = insert_into(dialect, LeaseRow).values(values)
     given, is_ours = statement.excluded, LEASES.c.holder == statement.excluded.holder
-    return statement.on_conflict_do_update(
+    taking = statement.on_conflict_do_update(
         index_elements=["book"],
         set_={
             "holder": given.holder,
@@ -63,7 +69,8 @@ def _acquiring(dialect: str) -> ReturningInsert[tuple[int]]:
             "expires_ms": given.expires_ms,
         },
         where=or_(is_ours, LEASES.c.expires_ms <= now_ms),
-    ).returning(LEASES.c.token)
+    )
+    return kept(taking.returning(LEASES.c.token))
 
 
 @cache
@@ -86,9 +93,7 @@ def _now_ms(dialect: str) -> Any:
 
 def check(connection: Connection, lease: Lease) -> None:
     """Hold the lease's row to the end of the transaction, or raise `LeaseLost`."""
-    row = connection.execute(
-        select(LeaseRow.holder, LeaseRow.token).where(LeaseRow.book == lease.book).with_for_update(read=True)
-    ).one_or_none()
+    row = connection.execute(_HELD, {"key": lease.book}).one_or_none()
     if row is None or (row.holder, row.token) != (lease.holder, lease.token):
         now = f"{row.holder or 'nobody'} with token {row.token}" if row else "nobody"
         raise LeaseLost(
