@@ -166,6 +166,8 @@ class LiveDesk:
         before = self._stepper.steps
         if await step:
             self.wants_more = True
+        if len(self._session.board.unanswered) == len(self._session.symbols):
+            self._attempts.in_doubt = True  # the venue was away, whatever the streams say
         report = self._stepper.last
         if self._stepper.steps == before or report is None:
             return

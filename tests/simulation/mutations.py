@@ -25,7 +25,7 @@ from shared.domain.orders import OrderRecord
 from shared.domain.stream import StreamState
 from shared.risk import approval
 from shared.risk.approval import ApprovedOrder
-from shared.trading import deciding, live_desk, order_desk, own_position, reconciliation, schedule
+from shared.trading import bar_queue, deciding, live_desk, order_desk, own_position, reconciliation, schedule
 from shared.trading.analyst import SystemAnalyst
 from shared.trading.attempts import LEDGER
 from shared.trading.bar_queue import BarQueue
@@ -39,6 +39,7 @@ from shared.trading.execution import Executor
 from shared.trading.execution_params import ExecutionParams
 from shared.trading.follow_up import FollowUp
 from shared.trading.guardian import Guardian
+from shared.trading.health import Trouble
 from shared.trading.inquiry import Answer, Inquiries
 from shared.trading.lease_holder import LeaseHolder
 from shared.trading.order_desk import OrderDesk
@@ -131,6 +132,14 @@ def _first_part_only(booked: Any) -> Any:
         return booked(self, symbol, list(kept.values()))
 
     return first
+
+
+def _paused_by_any_clock() -> Callable[[Patch], None]:
+    def apply(patch: Patch) -> None:
+        patch.setattr(bar_queue, "_is_pause", lambda until_ms, now_ms: now_ms < until_ms)
+        patch.setattr(Trouble, "pauses", lambda self, now_ms: now_ms < self.retry_ms)
+
+    return apply
 
 
 def _planned_only(protect: Any) -> Any:
@@ -419,6 +428,9 @@ _ONE: dict[str, Mutation] = {
     "one-stale-mark": Mutation("marks by REST", answering(Guardian, "refresh_marks")),
     "clock-skew": Mutation("the venue's time", answering(connection.Connection, "_resynchronise")),
     "clock-far-off": Mutation("the limit", answering(connection.Connection, "_skew_excess", False)),
+    "clock-wrong-for-seconds": Mutation(
+        "the end of a pause that a wrong clock began", _paused_by_any_clock(), (1, 2, 3, 4, 5, 6)
+    ),
     "maintenance": Mutation("the watchdog's reconciliation", answering(Watchdog, "resync")),
     "long-maintenance": Mutation("the pause", answering(Safety, "_pause_after_outage")),
     "no-network": Mutation("the watchdog's reconciliation", answering(Watchdog, "resync")),
