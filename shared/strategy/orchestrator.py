@@ -10,8 +10,10 @@ no active agent.
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 
@@ -70,12 +72,12 @@ def opinion(frame: Frame, probabilities: Sequence[float], params: StrategyParams
         entry, conviction = float(reading.entry[-1]), reading.conviction
         weighed = [(_bounded(entry), settings.weights.entry)]
         weighed += [(score, float(getattr(settings.weights, name))) for name, score in alphas.items()]
-        likely = sum(p * (regime in settings.target_regimes) for p, regime in zip(probabilities, REGIMES, strict=True))
+        likely = _added(p * (regime in settings.target_regimes) for p, regime in zip(probabilities, REGIMES, strict=True))
         ready = math.isfinite(entry)
         active = ready and likely >= params.minimum_regime_probability
         sure = conviction if isinstance(conviction, float) else float(conviction[-1])
         said.append((agent, _bounded(_weighed(weighed)), ready, active, settings.share * sure * likely if active else 0.0))
-    total = sum(raw for *_, raw in said)
+    total = _added(raw for *_, raw in said)
     votes = tuple(
         Vote(
             agent.name,
@@ -88,6 +90,11 @@ def opinion(frame: Frame, probabilities: Sequence[float], params: StrategyParams
     )
     reasons = {name: ALPHAS[name].describe(frame, score, params) for name, score in alphas.items()}
     return Opinion(_weighed((score, raw) for _, score, _, _, raw in said), alphas, votes, reasons)
+
+
+def _added(values: Iterable[float]) -> float:
+    """Their sum, one after the other as numpy adds rows: `sum` compensates its rounding since Python 3.12."""
+    return reduce(operator.add, values, 0.0)
 
 
 def _weighed(parts: Iterable[tuple[float, float]]) -> float:
