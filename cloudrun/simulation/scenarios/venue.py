@@ -70,7 +70,7 @@ def _reconciled(world: World) -> Iterator[str]:
     A trader need not have noticed an outage that was too short for a stream to count as silent.
     """
     window = world.spec.plan.windows[0]
-    end_s, noticed = window.end_s, window.end_s - window.start_s > world.spec.trader.silence_s + BACK_S / 2
+    end_s, noticed = window.end_s, window.end_s - window.start_s > world.spec.trader.silence_s
     snapshots = asked(world, RESTING_ORDERS, end_s, end_s + BACK_S)
     if not snapshots:
         yield f"nothing was reconciled within {BACK_S:.0f} s of the return at {end_s:.0f} s"
