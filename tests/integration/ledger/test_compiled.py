@@ -12,11 +12,8 @@ from typing import Any
 
 import pytest
 from sqlalchemy import (
-    BigInteger,
-    Boolean,
     Column,
     Connection,
-    Double,
     Integer,
     MetaData,
     Table,
@@ -32,27 +29,8 @@ from sqlalchemy import (
 
 from shared.adapters.sql import SqlLedger
 from shared.adapters.sql.compiled import Compiled
-from shared.adapters.sql.types import Amount, Json
+from tests.things import EMPTY, ROW, THINGS
 
-THINGS = Table(
-    "things",
-    MetaData(),
-    Column("name", Text, primary_key=True),
-    Column("amount", Amount),
-    Column("sized", Double),
-    Column("flagged", Boolean),
-    Column("said", Json),
-    Column("count", BigInteger),
-)
-ROW: dict[str, Any] = {
-    "name": "a",
-    "amount": Decimal("1.50"),
-    "sized": 2.0,
-    "flagged": True,
-    "said": {"x": [1, float("inf")]},
-    "count": 3,
-}
-EMPTY: dict[str, Any] = {"name": "b", "amount": None, "sized": None, "flagged": None, "said": None, "count": None}
 NUMBERS = (THINGS.c.amount, THINGS.c.sized)
 OTHERS = (THINGS.c.name, THINGS.c.flagged, THINGS.c.said, THINGS.c.count)
 OF_KEY = THINGS.c.name == bindparam("key")

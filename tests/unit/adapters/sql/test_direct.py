@@ -8,33 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Boolean, Column, Engine, Float, Integer, MetaData, String, Table, bindparam, insert, select, update
+from sqlalchemy import Engine, bindparam, insert, select, update
 from sqlalchemy.exc import MultipleResultsFound, NoResultFound
 
 from shared.adapters.sql.engine import close_engine, make_engine, reading, writing
 from shared.adapters.sql.statements import kept
-from shared.adapters.sql.types import Amount, Json
 from shared.domain.errors import LedgerError, MalformedData
+from tests.things import EMPTY, ROW, THINGS
 
-THINGS = Table(
-    "things",
-    MetaData(),
-    Column("name", String, primary_key=True),
-    Column("amount", Amount),
-    Column("sized", Float),
-    Column("flagged", Boolean),
-    Column("said", Json),
-    Column("count", Integer),
-)
-ROW: dict[str, Any] = {
-    "name": "a",
-    "amount": Decimal("1.50"),
-    "sized": 2.0,
-    "flagged": True,
-    "said": {"x": [1, float("inf")]},
-    "count": 3,
-}
-EMPTY: dict[str, Any] = {"name": "b", "amount": None, "sized": None, "flagged": None, "said": None, "count": None}
 INSERT = insert(THINGS)
 OF_NAME = select(THINGS).where(THINGS.c.name == bindparam("key"))
 ALL = select(THINGS).order_by(THINGS.c.name)
