@@ -42,11 +42,12 @@ def exit_id(book: str, emergency: str, symbol: str, number: int) -> str:
 
 
 def adopted(intents: Sequence[OrderIntent], ledger: Ledger) -> list[OrderIntent]:
-    """Journalled exits under the newest decision of their symbol, for `Ledger.add_intents`. Raises what the ledger raises."""
-    return [
-        replace(intent, decision_id=_newest_decision(ledger, intent)) if intent.decision_id == NO_DECISION else intent
-        for intent in intents
-    ]
+    """Journalled exits as they are filed in the ledger, for `Ledger.add_intents`. Raises what the ledger raises."""
+    found: list[OrderIntent] = []
+    for intent in intents:
+        known = ledger.order(intent.client_id)
+        found.append(known.intent if known is not None else _filed(intent, ledger, found))
+    return found
 
 
 class EmergencyExits:
@@ -96,7 +97,7 @@ class EmergencyExits:
                     self._passed.add(settled.intent.client_id)
                 return _fate(settled)
             intent = self._intent(emergency, rules.symbol, number, size)
-            decided = replace(intent, decision_id=_newest_decision(self._ledger, intent))
+            decided = _filed(intent, self._ledger)
             order = _approved(decided, held, rules)
             self._ledger.add_intents([decided], self._lease())
             self._used[rules.symbol] = number
@@ -190,6 +191,20 @@ class EmergencyExits:
 def _approved(intent: OrderIntent, held: Decimal, rules: SymbolRules) -> ApprovedOrder:
     """Risk control lets everything through that only reduces; prices, equity and limits are not asked."""
     return approve(intent, OrderContext(rules, held, ZERO, ZERO, ZERO))
+
+
+def _filed(intent: OrderIntent, ledger: Ledger, beside: Sequence[OrderIntent] = ()) -> OrderIntent:
+    """An exit under the newest decision of its symbol, as a leg that this one has not got yet, nor `beside` it.
+
+    Raises `LedgerError` where the symbol never had a decision.
+    """
+    if intent.decision_id != NO_DECISION:
+        return intent
+    decision_id = _newest_decision(ledger, intent)
+    legs = [record.intent for record in ledger.orders(intent.book, decision_id=decision_id)]
+    used = {leg.leg for leg in (*legs, *beside) if leg.decision_id == decision_id}
+    leg = next(name for number in range(1, len(used) + 2) if (name := f"{LEG}-{number}") not in used)
+    return replace(intent, decision_id=decision_id, leg=leg)
 
 
 def _newest_decision(ledger: Ledger, intent: OrderIntent) -> str:

@@ -75,6 +75,8 @@ class Reconciler:
         """for when the ledger is away"""
         self.unread: dict[str, int] = {}
         """by symbol: since when (ms) what the venue says about it, and about no other one, cannot be read"""
+        self._unlisted: dict[str, int] = {}
+        """by symbol: since when (ms) its executions cannot be had, whatever keeps them back"""
         self.listening = False
         """whether a user stream is believed, which has to tell of every execution"""
         self.unheard: dict[tuple[str, str], int] = {}
@@ -138,6 +140,12 @@ class Reconciler:
             since_ms = self.unread.setdefault(symbol, now_ms)
             if now_ms - since_ms >= self._params.query_bound_s * 1000:
                 self._halt(symbol, "what the venue says about it cannot be read", since_ms=since_ms)
+
+    @property
+    def untold(self) -> dict[str, int]:
+        """By symbol: since when (ms) the venue does not tell, or not readably, what was done in it."""
+        symbols = {*self._unlisted, *self.unread}
+        return {symbol: min(known[symbol] for known in (self._unlisted, self.unread) if symbol in known) for symbol in symbols}
 
     def unread_since(self, earlier: Mapping[str, int]) -> None:
         """Since when (ms) an earlier process could not read the symbols: one that cannot be read yet, never could meanwhile."""
@@ -211,12 +219,17 @@ class Reconciler:
             # What a stream has told may have gaps before it: the first question of a process looks back further.
             known = self._ledger.fills(self._book, symbol=symbol)
             since = max(self._since_ms, known[-1].time_ms - LOOK_BACK_MS) if known else self._since_ms
-        fills = await self._exchange.fills(symbol, since)
+        try:
+            fills = await self._exchange.fills(symbol, since)
+        except (DataError, VenueError):
+            self._unlisted.setdefault(symbol, self._clock.now_ms())
+            raise
         booked = self.booked(symbol, fills)
         if self.listening:
             self.unheard |= {(symbol, fill.trade_id): self._clock.now_ms() for fill in booked}
         self._complete_ms[symbol] = max([since, *(fill.time_ms for fill in fills)])
         self.unread.pop(symbol, None)
+        self._unlisted.pop(symbol, None)
         return booked
 
     def booked(self, symbol: str, fills: Sequence[Fill]) -> list[Fill]:
@@ -317,10 +330,10 @@ class Reconciler:
     async def _differences(self, symbols: Sequence[str], account: Account) -> list[Difference]:
         """Positions that differ from `account` after everything that the venue lists was booked.
 
-        Where executions could not be read there may be some that have cancelled each other out: they are asked for as well.
+        Where executions could not be had there may be some that have cancelled each other out: they are asked for as well.
         """
         differing = [symbol for symbol in symbols if self._difference(symbol, account) is not None]
-        asked = dict.fromkeys((*differing, *self.unread))
+        asked = dict.fromkeys((*differing, *self.untold))
         await side_by_side([self.alone(symbol, self._book_all(symbol)) for symbol in asked])
         left = [self._difference(symbol, account) for symbol in differing if symbol not in self.unread]
         return [difference for difference in left if difference is not None]

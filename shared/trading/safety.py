@@ -18,8 +18,8 @@ from shared.trading.side_by_side import side_by_side
 from shared.trading.tape import Tape
 from shared.trading.trader_params import TraderParams
 
-LONGEST_UNREAD_MS = 60_000
-"""between two looks at what is bare while what the venue says about a symbol cannot be read"""
+LONGEST_UNTOLD_MS = 60_000
+"""between two looks at what is bare while the venue does not tell what a symbol has done"""
 EMERGENCY, EXITS, DOUBTS = "emergency", "exits without the ledger", "account"
 
 
@@ -93,8 +93,8 @@ class Safety:
         found = [f"{symbol} is held without its full stop" for symbol in self.bare]
         # Past the deadline what is bare of it was closed, or that has failed, which is urgent by itself.
         lately_ms = self._clock.now_ms() - round(self._deadline_s * 1500)
-        unread = self._session.reconciler.unread.items()
-        found += [f"what the venue says about {symbol} cannot be read" for symbol, since_ms in unread if since_ms > lately_ms]
+        untold = self._session.reconciler.untold.items()
+        found += [f"what was done in {symbol} is not known" for symbol, since_ms in untold if since_ms > lately_ms]
         if not self.guardian.is_closed:
             found.append(f"the emergency is not over ({self.guardian.reason})")
         urgent = (LEDGER, EMERGENCY, EXITS, DOUBTS, *map(_protection, self._session.symbols))
@@ -103,8 +103,8 @@ class Safety:
 
     @property
     def waiting(self) -> bool:
-        """Whether a symbol has something left to do: a slice, an order whose fate is open."""
-        return bool(self._restless)
+        """Whether a symbol has something left to do that can be done: a slice, an order whose fate is open."""
+        return bool(self._restless - self._session.reconciler.unread.keys())
 
     async def _look_at_halts(self) -> None:
         self.guardian.look()
@@ -114,14 +114,14 @@ class Safety:
             self._attempts.in_doubt = True  # what the streams said meanwhile is not in it
 
     async def _without_ledger(self) -> None:
-        """What has no stop waits neither for the ledger, or a table of it, nor until what a symbol has done can be read."""
+        """What has no stop waits neither for the ledger, or a table of it, nor until the venue tells what a symbol has done."""
         now_ms = self._clock.now_ms()
         away_ms = now_ms - round(self._attempts.health.lasting_s(LEDGER, now_ms) * 1000)
-        unread = self._session.reconciler.unread.values()
-        since_ms = min([away_ms, *self._unwritten_ms.values(), *unread])
+        untold = self._session.reconciler.untold.values()
+        since_ms = min([away_ms, *self._unwritten_ms.values(), *untold])
         if now_ms - since_ms < self._deadline_s * 1000 or now_ms < self._next_bare_ms:
             return
-        longest_ms = LONGEST_UNREAD_MS if unread else 0
+        longest_ms = LONGEST_UNTOLD_MS if untold else 0
         self._next_bare_ms = now_ms + max(round(self._deadline_s * 500), min((now_ms - since_ms) // 2, longest_ms))
         outage = f"ledger-{since_ms}"
 

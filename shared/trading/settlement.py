@@ -138,7 +138,7 @@ class Settlement:
         """A snapshot of the account, every position of it explained or its symbol frozen."""
         account = await self._exchange.account()
         self._account.snapshot(account)
-        if self._reconciler.unread or differing(self._book, self._account, self._symbols):
+        if self._reconciler.untold or differing(self._book, self._account, self._symbols):
             try:
                 await self._reconciler.settle_positions(self._symbols, account)
             finally:
