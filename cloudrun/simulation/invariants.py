@@ -68,6 +68,8 @@ class Watch:
     _token: int = 0
     _decided: set[tuple[str, int]] = field(default_factory=set)
     _legs: dict[tuple[str, str], str] = field(default_factory=dict)
+    _cancelling: dict[str, Decimal | None] = field(default_factory=dict)
+    """by client id of a stop whose cancellation was asked for last: what ledger and venue held of its symbol then"""
     _sums: dict[str, Decimal] = field(default_factory=dict)
     journalled: Callable[[str], bool] = lambda _: False
     """whether the exit journal holds an order"""
@@ -83,6 +85,8 @@ class Watch:
         early_s = self.bans.too_early_s(process, what, now_s, self.limits.clock_error_ms / 1000)
         if early_s:
             self.story.violate(f"{process.name} asked {what} {early_s:.1f} s before the venue's Retry-After was over")
+        if what.startswith("DELETE ") and "clientAlgoId" in params:
+            self._cancelling[params["clientAlgoId"]] = self._known(params["clientAlgoId"])
         if what.startswith("DELETE ") and self.holder not in ("", process.name) and not self._is_dead(params):
             self.story.violate(f"{process.name} cancels ({what}) while {self.holder} holds the lease")
 
@@ -222,12 +226,22 @@ class Watch:
         """No cancellation takes away the protection of a position that its sender knows: not even in an emergency."""
         account = self.venue.desk.engine.core.account
         stop = account.algos[account.algo_by_client[client_id]]
-        held, known = account.positions[stop.symbol].quantity, self.ledger.positions(self.limits.book).get(stop.symbol)
-        if held * stop.sign >= 0 or known is None or known.quantity != held:
+        held = self._cancelling.pop(client_id, None)  # as it was when the cancellation was asked for: it may arrive late
+        if held is None or held * stop.sign >= 0:
             return
         left = covered(account, stop.symbol)
         if left < abs(held) <= left + stop.quantity:
             self.story.violate(f"{sender} cancelled {client_id}, the stop of {held} {stop.symbol}")
+
+    def _known(self, client_id: str) -> Decimal | None:
+        """What is held of a stop's symbol where ledger and venue agree."""
+        account = self.venue.desk.engine.core.account
+        number = account.algo_by_client.get(client_id)
+        if number is None:
+            return None
+        symbol = account.algos[number].symbol
+        held, known = account.positions[symbol].quantity, self.ledger.positions(self.limits.book).get(symbol)
+        return held if known is not None and known.quantity == held else None
 
     def forget(self) -> None:
         """Forget the decisions and orders so far: for runs of many days."""

@@ -59,7 +59,7 @@ class EmergencyProtocol:
         self._symbols = tuple(symbols)
         self._tell = tell
         self._executor = executor or Executor(exchange, ledger, clock, book, chosen, lease=lease)
-        self._reconciler = Reconciler(exchange, ledger, clock, self._executor, book, since_ms)
+        self._reconciler = Reconciler(exchange, ledger, clock, self._executor, book, since_ms, exits=exits)
         self._exits = EmergencyExits(
             exchange=exchange,
             ledger=ledger,

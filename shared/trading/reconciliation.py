@@ -19,7 +19,7 @@ from shared.domain.interval import DAY_MS
 from shared.domain.money import ZERO
 from shared.domain.orders import Account, Fill, OrderKind, OrderRecord, OrderReport, OrderState
 from shared.domain.records import Halt
-from shared.ports import Clock, Exchange, Ledger
+from shared.ports import Clock, Exchange, ExitJournal, Ledger
 from shared.trading.excess_report import ExcessReport
 from shared.trading.execution import Approve, Executor
 from shared.trading.execution_params import ExecutionParams
@@ -60,7 +60,10 @@ class Reconciler:
         book: str,
         since_ms: int,
         params: ExecutionParams | None = None,
+        exits: ExitJournal | None = None,
     ) -> None:
+        """`exits` holds orders of the book that are not in the ledger yet."""
+        self._exits = exits
         self._exchange = exchange
         self._ledger = ledger
         self._clock = clock
@@ -313,12 +316,17 @@ class Reconciler:
         for report in resting:
             record = self._ledger.order(report.client_id)
             if record is None:
-                self.found_foreign(report)
+                if not self._is_journalled(report.client_id):
+                    self.found_foreign(report)
             elif record.state.is_final:
                 told = f"{report.symbol}: {report.client_id} is {record.state.value} and rests all the same: it is cancelled"
                 self._ledger.log(self._book, "reconciliation", "warning", told, self._clock.now_ms())
                 await self._executor.cancel(record)
         return {report.client_id for report in resting}
+
+    def _is_journalled(self, client_id: str) -> bool:
+        """Whether an order is an exit that was sent while the ledger was away and is not taken over yet."""
+        return self._exits is not None and any(intent.client_id == client_id for intent in self._exits.pending())
 
     def found_foreign(self, report: OrderReport) -> None:
         """Freeze the symbol of an order that rests at the venue and is not this book's."""

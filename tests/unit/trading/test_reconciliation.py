@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from shared.adapters.local.exit_journal import FileExitJournal
 from shared.domain.errors import VenueUnreachable
 from shared.domain.ids import book_tag
 from shared.domain.orders import OrderKind, OrderReport, OrderState
@@ -149,6 +151,15 @@ async def test_an_order_that_we_did_not_place_freezes_its_symbol(desk: Any) -> N
     desk.exchange.resting += [(desk.report(ours, OrderState.OPEN), OrderKind.STOP), (foreign, OrderKind.LIMIT)]
     assert await desk.reconciler.find_foreign_orders() == {ours.client_id, "web_abc"}
     assert desk.halted() == [("ETHUSDT", "foreign order web_abc rests on the account")]
+
+
+async def test_a_journalled_exit_that_is_being_filled_is_nobody_elses(desk: Any, tmp_path: Path) -> None:
+    exits, leaving = FileExitJournal(tmp_path / "exits.jsonl"), desk.intent("emergency-1")
+    exits.append(leaving)
+    reconciler = Reconciler(desk.exchange, desk.ledger, desk.clock, desk.executor, desk.book, desk.start_ms, exits=exits)
+    desk.exchange.resting.append((desk.report(leaving, OrderState.OPEN), OrderKind.MARKET))
+    assert await reconciler.find_foreign_orders() == {leaving.client_id}
+    assert desk.halted() == []
 
 
 async def test_an_order_of_ours_that_has_ended_in_the_ledger_and_rests_at_the_venue_is_cancelled(desk: Any) -> None:
