@@ -50,7 +50,7 @@ format: ## let ruff mend and format the code
 
 bench: ## benchmarks with figures, beside their peers: make bench [ARGS="-k regime"]
 	@$(ENVIRONMENT) bench
-	@$(BIN)/python -m pytest tests/benchmarks --benchmark-only --benchmark-columns=min,median,ops -s $(ARGS)
+	@$(BIN)/python -m pytest tests/benchmarks --benchmark-columns=min,median,ops -s $(ARGS)
 
 simulate: ## the live session against the paper exchange with faults, from seeds: make simulate [SEEDS=1000]
 	@$(ENVIRONMENT) run

@@ -306,6 +306,10 @@ class Ledger(Protocol):
         """
         ...
 
+    def renew_lease(self, lease: Lease, ttl_ms: int, now_ms: int) -> Lease | None:
+        """Renew a lease, also one that has run out; `None`, and nothing is taken, where it is not ours any more."""
+        ...
+
     def release_lease(self, lease: Lease) -> None:
         """Give it up; silent where it is already lost."""
         ...

@@ -41,6 +41,8 @@ from shared.trading.health import TraderState
 from shared.trading.schedule import tend_once
 from shared.trading.session_types import StepReport
 
+LONGEST_MS = 13
+"""Digits of an instant in ms: until the year 2286"""
 RETRY_S = 10
 _WORKING = frozenset({TraderState.TRADING, TraderState.DEGRADED, TraderState.HALTED, TraderState.STANDBY})
 
@@ -78,8 +80,8 @@ def create_app(settings: Settings, ledger: Ledger | None = None) -> Flask:
         @app.post("/step")
         def step() -> Response:
             text = request.args.get("bar_close_ms", "")
-            if text and not text.isdecimal():
-                return _json({"error": f"bar_close_ms is {text!r}; expected milliseconds since 1970"}, 400)
+            if text and not (text.isdecimal() and len(text) <= LONGEST_MS):
+                return _json({"error": f"bar_close_ms is {text[:40]!r}; expected milliseconds since 1970"}, 400)
             return _traded(settings, trading, lambda: _step(memory.traded, int(text) if text else None))
 
         @app.post("/tend")
@@ -136,7 +138,7 @@ class _Memory:
             return str(error)
         if self._settings.bot.mode is BotMode.SCHEDULE:
             requests = sorted((beat for beat in beats if beat.role == "schedule"), key=lambda beat: beat.time_ms)
-            return _left_bare(requests[-1]) if requests else ""
+            return _left_alone(requests[-1]) if requests else ""
         fresh = [beat for beat in beats if now_ms - beat.time_ms <= self._settings.bot.alive_s * 1000]
         if not fresh:
             newest = max((beat.time_ms for beat in beats), default=None)
@@ -145,7 +147,7 @@ class _Memory:
         states = {beat.state.get("state") for beat in fresh}
         if not states & _WORKING:
             return f"the trader is {' '.join(sorted(map(str, states)))}"
-        return next(filter(None, map(_left_bare, fresh)), "")
+        return next(filter(None, map(_left_alone, fresh)), "")
 
     def status(self) -> dict[str, Any] | None:
         record = next((record for record in self.ledger.books() if record.book == self.book), None)
@@ -193,10 +195,10 @@ def _report(book: str, report: StepReport) -> dict[str, Any]:
     }
 
 
-def _left_bare(beat: Heartbeat) -> str:
-    """What a process holds without protection, in words; empty where there is nothing."""
-    symbols = beat.state.get("bare") or []
-    return f"held without a full stop: {' '.join(symbols)}" if symbols else ""
+def _left_alone(beat: Heartbeat) -> str:
+    """What a process holds without protection, or what has troubled it for minutes, in words; empty where there is nothing."""
+    symbols, lasting = beat.state.get("bare") or [], beat.state.get("lasting") or []
+    return f"held without a full stop: {' '.join(symbols)}" if symbols else "; ".join(lasting)
 
 
 def _is_allowed(settings: Settings) -> bool:

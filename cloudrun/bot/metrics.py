@@ -43,14 +43,18 @@ class BookCollector(Collector):
     def _account(self) -> list[Metric]:
         point = self._ledger.last_equity(self._book)
         held = GaugeMetricFamily("ost_position", "Signed position, base units", labels=["book", "symbol"])
-        for symbol, position in self._ledger.positions(self._book).items():
+        positions = self._ledger.positions(self._book)
+        for symbol, position in positions.items():
             held.add_metric([self._book, symbol], float(position.quantity))
         if point is None:
             return [held]
         values = {
             "ost_equity": ("Equity at the last bar, quote currency", float(point.equity)),
             "ost_drawdown": ("Loss from the peak as a fraction", point.drawdown),
-            "ost_exposure": ("Sum of |notional|, quote currency", float(point.exposure)),
+            "ost_exposure": (
+                "Sum of |notional|, quote currency",
+                float(point.exposure) if any(held.quantity for held in positions.values()) else 0.0,
+            ),
             "ost_last_bar_timestamp_seconds": ("Close of the last bar that was begun", point.time_ms / 1000),
         }
         return [held, *(self._gauge(name, text, value) for name, (text, value) in values.items())]

@@ -14,6 +14,8 @@ from shared.adapters.exchange.pauses import HEED_MS
 
 MOMENT_S = 0.01
 """an instant on a clock that counts milliseconds"""
+COPIED_S = 0.25
+"""the ledger counts from when it was written, a little later than the venue has answered"""
 HEED_S = HEED_MS / 1000 + 1.0
 """after this long every process has asked the ledger"""
 
@@ -46,7 +48,7 @@ class Bans:
         told_s = self.told.get(process.name, 0.0)
         heeds = process.born_s > self._known_s or now_s > self._known_s + HEED_S
         if what.startswith("GET") and heeds and self._ledger_failed_s < self._known_s:
-            return max(told_s, self._known_until_s)
+            return max(told_s, self._known_until_s - COPIED_S)
         return told_s
 
     def too_early_s(self, process: Process, what: str, now_s: float, tolerance_s: float) -> float:

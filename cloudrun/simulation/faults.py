@@ -68,6 +68,8 @@ class Part(StrEnum):
     """it says so at once"""
     LEDGER_HANGS = "ledger hangs"
     """it says nothing: the first question blocks its process until the time limit"""
+    LEDGER_SLOW = "ledger slow"
+    """it answers every question, and each answer takes a part of a second"""
     LEDGER_WRITES = "ledger refuses writes"
     """it answers every question and refuses every change: a full disk, a standby that was promoted"""
     MARKET_STREAM = "market stream silent"

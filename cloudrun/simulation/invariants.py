@@ -68,6 +68,8 @@ class Watch:
     _token: int = 0
     _decided: set[tuple[str, int]] = field(default_factory=set)
     _legs: dict[tuple[str, str], str] = field(default_factory=dict)
+    _cancelling: dict[str, Decimal | None] = field(default_factory=dict)
+    """by client id of a stop whose cancellation was asked for last: what ledger and venue held of its symbol then"""
     _sums: dict[str, Decimal] = field(default_factory=dict)
     journalled: Callable[[str], bool] = lambda _: False
     """whether the exit journal holds an order"""
@@ -77,13 +79,15 @@ class Watch:
         """Longest time that any position was without a full stop, whatever failed."""
         return self.exposure.longest_bare_s
 
-    def asking(self, process: Process, what: str) -> None:
+    def asking(self, process: Process, what: str, params: dict[str, str]) -> None:
         """`process` has decided to send the request `what`."""
         now_s = (self.venue.now_ms - self.venue.start_ms) / 1000
         early_s = self.bans.too_early_s(process, what, now_s, self.limits.clock_error_ms / 1000)
         if early_s:
             self.story.violate(f"{process.name} asked {what} {early_s:.1f} s before the venue's Retry-After was over")
-        if what.startswith("DELETE ") and self.holder not in ("", process.name):
+        if what.startswith("DELETE ") and "clientAlgoId" in params:
+            self._cancelling[params["clientAlgoId"]] = self._known(params["clientAlgoId"])
+        if what.startswith("DELETE ") and self.holder not in ("", process.name) and not self._is_dead(params):
             self.story.violate(f"{process.name} cancels ({what}) while {self.holder} holds the lease")
 
     def sending(self, process: Process, params: dict[str, str]) -> None:
@@ -98,8 +102,8 @@ class Watch:
                 self.needless.append(client_id)
             return
         self.orders_sent += 1
-        if now_ms - int(params.get("timestamp", now_ms)) > int(params.get("recvWindow", DEFAULT_WINDOW_MS)):
-            return  # held up after its approval: it dies at the venue, which is what its time is for
+        if self._is_dead(params):
+            return
         if record.state.is_final:
             self.story.violate(f"{client_id} was sent although the ledger calls it {record.state}")
         self._check_lease(process.name, record.intent, "sent")
@@ -112,6 +116,11 @@ class Watch:
                 self.story.violate(f"{client_id} was sent while trading was halted ({halt.reason})")
         self._check_age(record, now_ms)
         self._check_closed(record, now_ms)
+
+    def _is_dead(self, params: dict[str, str]) -> bool:
+        """Whether a request was held up since it was approved: it dies at the venue, which is what its time is for."""
+        age_ms = self.venue.now_ms - int(params.get("timestamp", self.venue.now_ms))
+        return age_ms > int(params.get("recvWindow", DEFAULT_WINDOW_MS))
 
     def _check_lease(self, sender: str, intent: OrderIntent, done: str) -> None:
         """What may open is for the holder of a lease that is valid; an exit also for one whose ledger is away."""
@@ -151,6 +160,8 @@ class Watch:
         self.story.tell(f"{sender}: venue {command} {symbol} {size} {client_id} {params.get('origClientOrderId', '')}")
         if command == "cancel_algo" and sender not in (THE_VENUE, *self.strangers):
             self._check_uncovered(sender, client_id)
+        if command.startswith("cancel") and sender not in (THE_VENUE, *self.strangers) and self.holder not in ("", sender):
+            self.story.violate(f"the venue carries out {command} of {sender} while {self.holder} holds the lease")
         if command not in ("order", "algo") or sender in (THE_VENUE, *self.strangers):
             return
         record = self.ledger.order(client_id)
@@ -191,8 +202,8 @@ class Watch:
         elif method == "set_halt":
             halt = arguments[0]
             self.story.tell(f"{process.name}: halt {halt.kind.value} {halt.symbol or 'book'}: {halt.reason}")
-        elif method == "acquire_lease" and isinstance(result, Lease):
-            self._lease_end_ms = self.venue.now_ms + arguments[2]
+        elif method in ("acquire_lease", "renew_lease") and isinstance(result, Lease):
+            self._lease_end_ms = self.venue.now_ms + arguments[-2]  # for how long
             if result.holder != self.holder:
                 self.holder = result.holder
                 self.story.tell(f"{process.name}: lease with token {result.token}")
@@ -215,12 +226,22 @@ class Watch:
         """No cancellation takes away the protection of a position that its sender knows: not even in an emergency."""
         account = self.venue.desk.engine.core.account
         stop = account.algos[account.algo_by_client[client_id]]
-        held, known = account.positions[stop.symbol].quantity, self.ledger.positions(self.limits.book).get(stop.symbol)
-        if held * stop.sign >= 0 or known is None or known.quantity != held:
+        held = self._cancelling.pop(client_id, None)  # as it was when the cancellation was asked for: it may arrive late
+        if held is None or held * stop.sign >= 0:
             return
         left = covered(account, stop.symbol)
         if left < abs(held) <= left + stop.quantity:
             self.story.violate(f"{sender} cancelled {client_id}, the stop of {held} {stop.symbol}")
+
+    def _known(self, client_id: str) -> Decimal | None:
+        """What is held of a stop's symbol where ledger and venue agree."""
+        account = self.venue.desk.engine.core.account
+        number = account.algo_by_client.get(client_id)
+        if number is None:
+            return None
+        symbol = account.algos[number].symbol
+        held, known = account.positions[symbol].quantity, self.ledger.positions(self.limits.book).get(symbol)
+        return held if known is not None and known.quantity == held else None
 
     def forget(self) -> None:
         """Forget the decisions and orders so far: for runs of many days."""

@@ -116,8 +116,8 @@ class Network:
     def __init__(self, loop: VirtualLoop, faults: Faults, handler: Handler, tell: Callable[[str], None]) -> None:
         self.faults = faults
         self.bans = Bans()
-        self.on_request: Callable[[Process, str], None] = lambda *_: None
-        """told (process, `METHOD path`) that a process has decided to send a request"""
+        self.on_request: Callable[[Process, str, dict[str, str]], None] = lambda *_: None
+        """told (process, `METHOD path`, parameters) that a process has decided to send a request"""
         self.on_order: Callable[[Process, dict[str, str]], None] = lambda *_: None
         """told that a process has decided to send an order"""
         self.on_fault: Callable[[str], None] = lambda _: None
@@ -132,7 +132,7 @@ class Network:
 
     def decided(self, process: Process, request: Request) -> None:
         """`process` is going to send `request`: what it knows now is what it is judged by."""
-        self.on_request(process, request.name)
+        self.on_request(process, request.name, request.parameters)
         if request.method == "POST" and request.changes_order:
             self.on_order(process, request.parameters)
 

@@ -18,6 +18,7 @@ from shared.adapters.exchange.connection import Connection
 from shared.adapters.exchange.endpoints import Endpoint
 from shared.adapters.exchange.params import ConnectionParams, in_trader
 from shared.adapters.exchange.pauses import SharedPauses
+from shared.adapters.sql.breaker import REST_S, Slowness
 from shared.domain.errors import BusUnavailable, LedgerUnavailable
 from shared.domain.events import Event
 from shared.domain.orders import OrderIntent
@@ -32,6 +33,8 @@ BASE_URL = "http://venue"
 HANG_S = 2.0
 """how long a ledger that says nothing blocks its process: the time limit of its connections. After it every question fails at
 once, until it answers again"""
+SLOW_ANSWER_S = 1.0
+"""how long each answer of a slow ledger blocks its process, which takes it for away after some of them (`Slowness`)"""
 
 _READS = frozenset(
     {"decision", "decisions", "order", "orders", "fills", "positions", "funding", "equity", "last_equity", "regimes"}
@@ -49,6 +52,8 @@ class LedgerGate:
         self._world = world
         self._process = process
         self._has_hung = False
+        self._slowness = Slowness()
+        self._rests_until_s = 0.0
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._world.ledger, name)
@@ -71,13 +76,20 @@ class LedgerGate:
 
     def acquire_lease(self, book: str, holder: str, ttl_ms: int, now_ms: int) -> Lease | None:
         """Take or renew; what the caller's clock says counts only for the caller."""
-        self._process.touch("before ledger.acquire_lease")
+        return self._leased("acquire_lease", (book, holder), ttl_ms, now_ms)
+
+    def renew_lease(self, lease: Lease, ttl_ms: int, now_ms: int) -> Lease | None:
+        """Renew; what the caller's clock says counts only for the caller."""
+        return self._leased("renew_lease", (lease,), ttl_ms, now_ms)
+
+    def _leased(self, name: str, whose: tuple[Any, ...], ttl_ms: int, now_ms: int) -> Lease | None:
+        self._process.touch(f"before ledger.{name}")
         self._may_fail("the ledger does not answer (simulated)")
-        self._may_refuse("acquire_lease")
-        true_ms = self._world.clock.true_ms
-        lease = self._world.ledger.acquire_lease(book, holder, ttl_ms, true_ms)
-        self._world.watch.wrote(self._process, "acquire_lease", (book, holder, ttl_ms, true_ms), lease)
-        self._process.touch("after ledger.acquire_lease")
+        self._may_refuse(name)
+        arguments = (*whose, ttl_ms, self._world.clock.true_ms)
+        lease = getattr(self._world.ledger, name)(*arguments)
+        self._world.watch.wrote(self._process, name, arguments, lease)
+        self._process.touch(f"after ledger.{name}")
         self._may_fail_afterwards()
         return None if lease is None else replace(lease, expires_ms=now_ms + ttl_ms)
 
@@ -92,6 +104,7 @@ class LedgerGate:
         self._process.touch("after ledger.note_pause")
 
     def _may_fail(self, why: str) -> None:
+        self._may_be_slow()
         world, now_s = self._world, self._world.loop.time()
         faults = world.faults
         if faults.down(Part.LEDGER_HANGS, now_s):
@@ -108,6 +121,18 @@ class LedgerGate:
         world.outages.ledger_failed(now_s)
         world.network.bans.ledger_failed(now_s)
         raise LedgerUnavailable(why)
+
+    def _may_be_slow(self) -> None:
+        """A call that costs its process time, or none of it while the ledger is left alone for its slowness."""
+        world, now_s = self._world, self._world.loop.time()
+        if now_s < self._rests_until_s:
+            world.outages.ledger_failed(now_s)
+            raise LedgerUnavailable("the ledger is too slow (simulated)")
+        if world.faults.down(Part.LEDGER_SLOW, now_s):
+            world.faults.struck += 1
+            world.loop.block(SLOW_ANSWER_S)
+            if self._slowness.is_too_much(now_s, world.loop.time()):
+                self._rests_until_s = world.loop.time() + REST_S
 
     def _may_refuse(self, name: str) -> None:
         """A change of a ledger that only reads."""

@@ -28,7 +28,7 @@ LEVERAGE = 5
 
 
 SLOW_TRADER = TraderParams(
-    tick_s=7.5, heartbeat_s=30.0, silence_s=20.0, quote_fresh_s=12.0, reconcile_s=120.0, standby_poll_s=6.0
+    tick_s=7.5, heartbeat_s=30.0, silence_s=20.0, quote_fresh_s=12.0, reconcile_s=120.0, stops_s=60.0, standby_poll_s=6.0
 )
 """Looks less often than a real one: most of a seed's time would be spent on looks at nothing"""
 

@@ -95,7 +95,7 @@ def book_status(ledger: Ledger, record: BookRecord, settings: Settings, now_ms: 
         data_age_s=None if age_ms is None else age_ms / 1000,
         equity=None if point is None else str(point.equity),
         peak=None if point is None else str(point.peak),
-        exposure=float(point.exposure / point.equity) if point and point.equity else None,
+        exposure=_exposure(point, positions),
         drawdown=None if point is None else point.drawdown,
         breakers=_breakers(point, settings.risk),
         positions=tuple(_position(held, stops) for held in positions),
@@ -195,6 +195,13 @@ def _processes(beats: Iterable[Heartbeat], now_ms: int) -> Iterable[dict[str, An
 
 def _warning(entry: Any) -> dict[str, Any]:
     return {"time": format_ms(entry["time_ms"]), **{name: entry[name] for name in ("source", "level", "message")}}
+
+
+def _exposure(point: EquityPoint | None, positions: Sequence[Position]) -> float | None:
+    """That of the last bar as a fraction of equity; nothing where nothing is held since."""
+    if point is None or not point.equity:
+        return None
+    return float(point.exposure / point.equity) if positions else 0.0
 
 
 def _problems(

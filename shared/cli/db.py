@@ -107,13 +107,13 @@ def migrate(ledger: LedgerOption = None, as_json: JsonOption = False) -> None:
 @contextmanager
 def _engine(url: str | None) -> Iterator[tuple[Engine, str]]:
     """The engine of the ledger and its name for people. Nothing is migrated: `check` must see what is there."""
-    from shared.adapters.sql.engine import label, make_engine
+    from shared.adapters.sql.engine import close_engine, label, make_engine
 
     engine = make_engine(url or _configured_url())
     try:
         yield engine, label(engine)
     finally:
-        engine.dispose()
+        close_engine(engine)
 
 
 def _configured_url() -> str:

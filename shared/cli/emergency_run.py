@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 
 from shared.domain.errors import ConfigError, LeaseLost, LedgerUnavailable, OstError, VenueUnreachable
 from shared.trading.emergency_log import emergency_id
+from shared.trading.lease_holder import LeaseHolder
 
 if TYPE_CHECKING:
     from shared.cli.live_run import LiveBook
     from shared.config.settings import Settings
-    from shared.domain.records import BookRecord, EmergencyRecord, Halt, Lease
+    from shared.domain.records import BookRecord, EmergencyRecord, Halt
     from shared.ports import Clock, Ledger
 
 LEASE_MS = 15_000
@@ -48,28 +49,29 @@ async def execute(
         shown = len(known.steps) if known else 0
         if known is not None and known.finished_ms is not None:
             return known
-        lease = ledger.acquire_lease(record.book, holder, LEASE_MS, clock.now_ms())
-        if lease is not None:
-            return await _run_here(ledger, record, halt, settings, lease, (until_ms - clock.now_ms()) / 1000, say)
-        if not said:
-            say(
-                f"a trader holds the lease of the book {record.book} and closes it; if it is dead, this process does when the "
-                "lease has run out"
-            )
-            said = True
+        try:
+            taken = LeaseHolder.take(ledger, clock, record.book, holder, LEASE_MS)
+        except LeaseLost:
+            if not said:
+                say(
+                    f"a trader holds the lease of the book {record.book} and closes it; if it is dead, this process does when "
+                    "the lease has run out"
+                )
+                said = True
+        else:
+            return await _run_here(record, halt, settings, taken, (until_ms - clock.now_ms()) / 1000, say)
         if clock.now_ms() >= until_ms:
             return known
         await clock.sleep(LOOK_S)
 
 
 async def _run_here(
-    ledger: Ledger, record: BookRecord, halt: Halt, settings: Settings, lease: Lease, patience_s: float, say: Say
+    record: BookRecord, halt: Halt, settings: Settings, holder: LeaseHolder, patience_s: float, say: Say
 ) -> EmergencyRecord | None:
-    """Run the protocol under `lease`, which is given back in any case."""
-    holder = _LeaseHolder(ledger, lease)
+    """Run the protocol under the lease of `holder`, which is given back in any case."""
     try:
         book = _reachable(record, settings)
-        keeper = asyncio.create_task(holder.keep())
+        keeper = asyncio.create_task(_keep(holder))
         try:
             return await _protocol(book, record, halt, holder, patience_s, say)
         finally:
@@ -79,7 +81,7 @@ async def _run_here(
         say("another process has taken the book over: it closes the book")
         return None
     finally:
-        ledger.release_lease(holder.lease)
+        holder.release()
 
 
 def _reachable(record: BookRecord, settings: Settings) -> LiveBook:
@@ -94,7 +96,7 @@ def _reachable(record: BookRecord, settings: Settings) -> LiveBook:
 
 
 async def _protocol(
-    book: LiveBook, record: BookRecord, halt: Halt, holder: _LeaseHolder, patience_s: float, say: Say
+    book: LiveBook, record: BookRecord, halt: Halt, holder: LeaseHolder, patience_s: float, say: Say
 ) -> EmergencyRecord:
     from shared.cli.books import symbols_of
     from shared.cli.live_run import opened
@@ -109,7 +111,7 @@ async def _protocol(
             record.book,
             symbols_of(live.ports.ledger, record),
             record.created_ms,
-            lease=lambda: holder.lease,
+            lease=lambda: holder.current,
             exits=live.ports.exits,
             params=live.spec.params.execution,
             tell=say,
@@ -117,36 +119,16 @@ async def _protocol(
         return await protocol.run(halt, patience_s=patience_s * live.venue.speed)  # the protocol waits in the venue's time
 
 
-class _LeaseHolder:
-    """Keeps a lease for as long as the protocol runs."""
+async def _keep(holder: LeaseHolder) -> None:
+    """Renew three times in the life of the lease, until cancelled; a ledger that is away is asked again."""
+    from shared.cli import wiring
 
-    def __init__(self, ledger: Ledger, lease: Lease) -> None:
-        from shared.cli import wiring
-
-        self._ledger = ledger
-        self._clock = wiring.clock()
-        self.lease = lease
-
-    async def keep(self) -> None:
-        """Renew three times in its life, until cancelled; a ledger that is away is asked again."""
-        while True:
-            await self._clock.sleep(LEASE_MS / 3000)
-            try:
-                self.renew()
-            except LedgerUnavailable:
-                continue
-            except OstError:
-                return  # `check` says so to whoever sends next
-
-    def renew(self) -> None:
-        """Renew now. Raises `LeaseLost`."""
-        old = self.lease
-        renewed = self._ledger.acquire_lease(old.book, old.holder, LEASE_MS, self._clock.now_ms())
-        if renewed is None or renewed.token != old.token:
-            raise LeaseLost(f"another process has taken over the book {old.book}")
-        self.lease = renewed
-
-    def check(self) -> None:
-        """Nothing while the lease is valid; else renew it. Raises `LeaseLost`, `LedgerUnavailable`."""
-        if self._clock.now_ms() >= self.lease.expires_ms:
-            self.renew()
+    clock = wiring.clock()
+    while True:
+        await clock.sleep(LEASE_MS / 3000)
+        try:
+            holder.renew(force=True)
+        except LedgerUnavailable:
+            continue
+        except OstError:
+            return  # `check` says so to whoever sends next

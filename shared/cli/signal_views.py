@@ -30,7 +30,10 @@ def classified_row(history: RegimeHistory, params: SystemParams, now_ms: int) ->
     row = _empty(str(history.window.asset)) | {"bar_close_ms": close_ms, "age_ms": now_ms - close_ms}
     last = history.refits[-1]
     stale = last.model is None or last.model.valid_from_ms != last.instant_ms
-    row["problem"] = f"no model of {format_ms(last.instant_ms)}: {last.reason}" if stale else ""
+    damaged = next((refit.damaged for refit in history.refits if refit.damaged), "")
+    row["problem"] = f"a stored model cannot be used and was fitted anew: {damaged}" if damaged else ""
+    if stale:
+        row["problem"] = f"no model of {format_ms(last.instant_ms)}: {last.reason}"
     if history.model is None or not history.states:
         return row
     if last.model is not None and stale:

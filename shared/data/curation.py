@@ -56,27 +56,34 @@ def curate(
     params: CurationParams = DEFAULT_PARAMS,
     funding: Series | None = None,
     open_interest: Series | None = None,
+    newest: int | None = None,
 ) -> Frame:
     """The curated frame of `candles`: the columns of `CURATED_COLUMNS`, NaN in their warm-up and where there is no source.
 
-    Raises `MalformedData` where funding or open interest are not in increasing order of time. Any number of bars is allowed.
+    With `newest` only that many last rows, without the windows that end before them: the same bits. Any number of bars is
+    allowed. Raises `MalformedData` where funding or open interest are not in increasing order of time.
     """
-    close = candles.close
+    close, first = candles.close, 0 if newest is None else max(0, len(candles) - newest)
     log_return = np.full(len(candles), np.nan)
     log_return[1:] = np.log(close[1:] / close[:-1])
+
+    def tail(values: FloatArray, bars: int) -> tuple[FloatArray, int]:
+        """What the windows of the kept rows need, cut where a block of `rolling.py` begins: the blocks stay the same."""
+        return values[max(0, first - bars + 1) // bars * bars :], bars
+
     columns = {name: getattr(candles, name) for name in CANDLE_COLUMNS[1:]} | {"log_return": log_return}
     parts: list[Callable[[], dict[str, FloatArray]]] = [
         lambda: _directional_movement(candles, params),
-        lambda: {"skewness": window_skewness(log_return, params.skewness_bars)},
-        lambda: {"volume_z": window_zscore(np.log1p(candles.volume), params.volume_bars)},
-        lambda: {"range_volatility": np.sqrt(window_mean(_garman_klass(candles), params.volatility_bars))},
-        lambda: {"realised_volatility": window_mean_std(log_return, params.volatility_bars)[1]},
-        lambda: _bollinger(close, params),
+        lambda: {"skewness": window_skewness(*tail(log_return, params.skewness_bars))},
+        lambda: {"volume_z": window_zscore(*tail(np.log1p(candles.volume), params.volume_bars))},
+        lambda: {"range_volatility": np.sqrt(window_mean(*tail(_garman_klass(candles), params.volatility_bars)))},
+        lambda: {"realised_volatility": window_mean_std(*tail(log_return, params.volatility_bars))[1]},
+        lambda: _bollinger(*tail(close, params.bollinger_bars), params),
         lambda: {"rsi": _rsi(close, params)},
         lambda: _macd(close, params),
         lambda: {"atr": talib.ATR(candles.high, candles.low, close, params.atr_bars)},
-        lambda: {"sma_fast": window_mean(close, params.sma_fast_bars)},
-        lambda: {"sma_slow": window_mean(close, params.sma_slow_bars)},
+        lambda: {"sma_fast": window_mean(*tail(close, params.sma_fast_bars))},
+        lambda: {"sma_slow": window_mean(*tail(close, params.sma_slow_bars))},
         lambda: {"ema_fast": talib.EMA(close, params.ema_fast_bars)},
         lambda: {"ema_slow": talib.EMA(close, params.ema_slow_bars)},
         lambda: {"funding_rate": _as_of(candles.close_time, funding, "funding rates")},
@@ -84,7 +91,15 @@ def curate(
     ]
     for part in together(parts, len(candles)):
         columns |= part
-    return Frame(candles.interval, candles.open_time, {name: columns[name] for name in CURATED_COLUMNS})
+    kept = {name: columns[name][len(columns[name]) - len(candles) + first :] for name in CURATED_COLUMNS}
+    return Frame(candles.interval, candles.open_time[first:], kept)
+
+
+def _unchanged(close: FloatArray) -> BoolArray:
+    """Rows whose close is that of the row before; the first one counts as such."""
+    unchanged = np.ones(len(close), dtype=np.bool_)
+    unchanged[1:] = close[1:] == close[:-1]
+    return unchanged
 
 
 def _frozen(unchanged: BoolArray, frozen_bars: int) -> BoolArray:
@@ -100,8 +115,7 @@ def _rsi(close: FloatArray, params: CurationParams) -> FloatArray:
     underflow some 500 bars later: neither is an opinion about a market that does not move.
     """
     rsi: FloatArray = talib.RSI(close, params.rsi_bars)
-    unchanged = np.diff(close, prepend=close[:1]) == 0
-    rsi[_frozen(unchanged, params.frozen_bars) & np.isfinite(rsi)] = 50.0
+    rsi[_frozen(_unchanged(close), params.frozen_bars) & np.isfinite(rsi)] = 50.0
     return rsi
 
 
@@ -119,8 +133,8 @@ def _directional_movement(candles: Candles, params: CurationParams) -> dict[str,
     prices = (candles.high, candles.low, candles.close)
     plus: FloatArray = talib.PLUS_DI(*prices, params.adx_bars)
     minus: FloatArray = talib.MINUS_DI(*prices, params.adx_bars)
-    unchanged = np.ones(len(candles), dtype=np.bool_)
-    unchanged[1:] = (candles.high == candles.low)[1:] & (np.diff(candles.close) == 0)
+    unchanged = _unchanged(candles.close)
+    unchanged[1:] &= (candles.high == candles.low)[1:]
     frozen = _frozen(unchanged, params.frozen_bars)
     for index in (plus, minus):
         # What is left of movement from before a freeze has a ratio, but no meaning.
@@ -146,8 +160,8 @@ def _wilder(values: FloatArray, first: int, bars: int) -> FloatArray:
     return smoothed
 
 
-def _bollinger(close: FloatArray, params: CurationParams) -> dict[str, FloatArray]:
-    middle, std = window_mean_std(close, params.bollinger_bars)
+def _bollinger(close: FloatArray, bars: int, params: CurationParams) -> dict[str, FloatArray]:
+    middle, std = window_mean_std(close, bars)
     half = params.bollinger_width * std
     return {"bollinger_upper": middle + half, "bollinger_middle": middle, "bollinger_lower": middle - half}
 
@@ -168,7 +182,7 @@ def _as_of(instants_ms: IntArray, series: Series | None, what: str) -> FloatArra
     if series is None or len(series[0]) == 0:
         return values
     times_ms, stamped = series
-    if len(times_ms) != len(stamped) or np.any(np.diff(times_ms) <= 0):
+    if len(times_ms) != len(stamped) or (times_ms[1:] <= times_ms[:-1]).any():
         raise MalformedData(
             f"{what} must be one value for each instant, in increasing order of time; sort and deduplicate them"
         )

@@ -165,13 +165,13 @@ def _cumulative(blocks: FloatArray, order: int) -> list[FloatArray]:
     """
     counts = _weights(blocks.shape[1]).counts
     centred = blocks - blocks[:, :1]
-    shift = np.cumsum(centred, axis=1) / counts
+    shift = centred.cumsum(axis=1) / counts
     moments = [blocks[:, :1] + shift]
     if order >= 2:
-        squares = np.cumsum(centred * centred, axis=1)
+        squares = (centred * centred).cumsum(axis=1)
         moments.append(np.maximum(squares - counts * shift * shift, 0.0))
     if order >= 3:
-        cubes = np.cumsum(centred * centred * centred, axis=1)
+        cubes = (centred * centred * centred).cumsum(axis=1)
         moments.append(cubes - shift * (3.0 * squares - 2.0 * counts * shift * shift))
     return moments
 

@@ -110,6 +110,12 @@ class Candles:
             return self
         return self._trusted([np.concatenate([getattr(self, name), getattr(fresh, name)]) for name in COLUMNS])
 
+    def followed_by_rows(self, rows: Sequence[Sequence[float]]) -> Self:
+        """These bars and then `rows` as `from_rows` takes them, which are newer and were checked one by one as they came in."""
+        times, *values = np.array(rows, dtype=np.float64).T
+        newer = (times.astype(np.int64), *values)
+        return self._trusted([np.concatenate([getattr(self, name), new]) for name, new in zip(COLUMNS, newer, strict=True)])
+
     def _trusted(self, columns: Sequence[IntArray | FloatArray]) -> Self:
         """Candles made of parts that were checked before: a slice with a positive step, a run continued by a newer one."""
         made = object.__new__(type(self))

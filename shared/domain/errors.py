@@ -23,6 +23,7 @@ A message says what was found, what was expected and what to do. The command lin
     ├── SecretsUnavailable       the store of the keys does not answer: safe to try again
     ├── RiskError
     │   ├── NotApproved          an order that risk control did not let through
+    │   │   └── NotNow           for a trouble of the moment: the order may go out once it is over, while it is fresh
     │   └── NotAtRest            a request has ended before all was protected or closed: to be repeated at once
     ├── ReconciliationError      ledger and exchange differ in a way that nothing explains
     └── VenueError               the three outcomes of a request to an exchange
@@ -118,6 +119,10 @@ class RiskError(OstError):
 
 class NotApproved(RiskError):
     """An order that risk control did not let through."""
+
+
+class NotNow(NotApproved):
+    """An order that is held back by a trouble of the moment, and for nothing in itself."""
 
 
 class NotAtRest(RiskError):

@@ -21,6 +21,9 @@ from shared.domain.frame import Frame
 DIGEST_CHARS = 20  # 100 bits: a collision among 10^12 ids has a probability of about 10^-6
 
 
+_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode
+
+
 def digest(content: bytes, chars: int = DIGEST_CHARS) -> str:
     """The first `chars` base-32 characters of the SHA-256 of `content`."""
     return base64.b32encode(hashlib.sha256(content).digest()).decode().lower().rstrip("=")[:chars]
@@ -28,7 +31,7 @@ def digest(content: bytes, chars: int = DIGEST_CHARS) -> str:
 
 def canonical_json(value: Any) -> str:
     """JSON with sorted keys and no spaces; floats in their shortest exact form."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return _canonical(value)
 
 
 def content_id(prefix: str, *parts: Any) -> str:

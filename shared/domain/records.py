@@ -118,7 +118,7 @@ class Arrival:
     book: str
     symbol: str
     decision_price: Decimal
-    """close of the decided bar, or the stop price of a protective stop"""
+    """close of the decided bar, the stop price of a protective stop, or the arrival mid of an exit: decided when it is sent"""
     arrival_mid: Decimal | None
     """mid of bid and ask when it was sent; `None` where no fresh quote was known"""
     sent_ms: int

@@ -45,6 +45,8 @@ class ModelRefit(Generic[Model]):
     """the new model, or the previous one where the fit failed"""
     fitted: bool
     reason: str
+    damaged: str = ""
+    """what is wrong with the stored model that should have been in force"""
 
 
 Refit = ModelRefit[RegimeModel]

@@ -1,7 +1,8 @@
 """Where models are kept: `models/regime/{venue}/{symbol}/{interval}/{valid_from_ms}-{id}.json` in a bucket.
 
-Models are immutable: saving one twice changes nothing, and a decision of years ago finds its model by id. The name carries the
-instant from which a model is valid, so that the model of the day is found without opening the others.
+Models are immutable: saving one twice changes nothing, but for a damaged file, which is mended; a decision of years ago finds
+its model by id. The name carries the instant from which a model is valid, so that the model of the day is found without opening
+the others.
 """
 
 from __future__ import annotations
@@ -40,12 +41,13 @@ def object_name(model: RegimeModel) -> str:
 
 
 def save_model(bucket: Bucket, model: RegimeModel) -> str:
-    """Store a model and return its object name; one that is already there stays as it is."""
-    name = object_name(model)
-    if bucket.read(name) is None:
+    """Store a model and return its object name; what is there and is not that model is damaged, and replaced."""
+    name, content = object_name(model), model.to_json().encode()
+    stored = bucket.read(name)
+    if stored is None or stored.content != content:
         # A conflict means that another writer stored the same content under the same name.
         with contextlib.suppress(Conflict):
-            bucket.write(name, model.to_json().encode(), if_generation=0)
+            bucket.write(name, content, if_generation=0 if stored is None else stored.generation)
     return name
 
 

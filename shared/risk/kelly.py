@@ -54,5 +54,7 @@ def kelly_cap(returns: FloatArray, params: RiskParams) -> float:
     `returns` (n,) are per-bar returns of one unit of exposure while a position was held; NaN are ignored.
     """
     known = returns[np.isfinite(returns)]
+    if len(known) < params.kelly_minimum_bars:
+        return params.max_leverage  # as `sizing_cap` says, without the moments that it would not look at
     kelly = kelly_exposure(known, params)
     return sizing_cap(len(known), kelly, params.kelly_minimum_bars, params.kelly_floor, params.max_leverage)

@@ -9,8 +9,11 @@ no active agent.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+import operator
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 
@@ -39,36 +42,73 @@ class Consensus:
     """(n, agents) in [-1, 1], in the order of `agents_of(frame)`"""
     active: BoolArray
     """(n, agents): who takes part"""
-    ready: BoolArray
-    """(n, agents): whose rule has an opinion"""
     weights: FloatArray
     """(n, agents): shares of the consensus; they sum to 1 where anybody is active"""
 
-    def alphas_at(self, row: int) -> dict[str, float]:
-        """Every alpha at `row` (negative rows count from the end)."""
-        return {name: float(scores[row]) for name, scores in self.alphas.items()}
 
-    def votes_at(self, row: int) -> tuple[Vote, ...]:
-        """Every agent's vote at `row`, with its reason."""
-        window = self._until(row)
-        votes = []
-        for column, agent in enumerate(agents_of(self.frame)):
-            score, active = float(self.votes[row, column]), bool(self.active[row, column])
-            reason = agent.reason(window, active, score, self.params, ready=bool(self.ready[row, column]))
-            votes.append(Vote(agent.name, score, active, float(self.weights[row, column]), reason))
-        return tuple(votes)
+@dataclass(frozen=True, slots=True)
+class Opinion:
+    """What alphas and agents say at one bar."""
 
-    def reasons_at(self, row: int) -> dict[str, str]:
-        """What each alpha saw at `row`, for a person."""
-        window = self._until(row)
-        return {name: ALPHAS[name].describe(window, score, self.params) for name, score in self.alphas_at(row).items()}
+    score: float
+    """in [-1, 1]: negative is short"""
+    alphas: dict[str, float]
+    """in the order of the registry"""
+    votes: tuple[Vote, ...]
+    """of every agent, with its reason"""
+    reasons: dict[str, str]
+    """what each alpha saw, for a person"""
 
-    def _until(self, row: int) -> Frame:
-        """The bars that `row` depends on: a reason costs the same on a year of bars as on a window."""
-        last = range(len(self.frame))[row]
-        if last == len(self.frame) - 1 and last <= self.params.lookback_bars:
-            return self.frame  # what live asks for: the columns that were derived for the votes are there
-        return self.frame.rows(slice(max(0, last + 1 - self.params.lookback_bars), last + 1))
+
+def opinion(frame: Frame, probabilities: Sequence[float], params: StrategyParams) -> Opinion:
+    """`consensus` at the newest bar, whose `probabilities` are known: the same bits, in numbers instead of arrays.
+
+    What live asks for: of one row, the numpy calls of weighing the agents are most of the time.
+    """
+    alphas = {name: float(scores[-1]) for name, scores in compute_alphas(frame, params).items()}
+    said = []
+    for agent in agents_of(frame):
+        reading, settings = agent.read(frame, params), agent.settings(params)
+        entry, conviction = float(reading.entry[-1]), reading.conviction
+        weighed = [(_bounded(entry), settings.weights.entry)]
+        weighed += [(score, float(getattr(settings.weights, name))) for name, score in alphas.items()]
+        likely = _added(p * (regime in settings.target_regimes) for p, regime in zip(probabilities, REGIMES, strict=True))
+        ready = math.isfinite(entry)
+        active = ready and likely >= params.minimum_regime_probability
+        sure = conviction if isinstance(conviction, float) else float(conviction[-1])
+        said.append((agent, _bounded(_weighed(weighed)), ready, active, settings.share * sure * likely if active else 0.0))
+    total = _added(raw for *_, raw in said)
+    votes = tuple(
+        Vote(
+            agent.name,
+            score,
+            active,
+            raw / total if total > 0 else 0.0,
+            agent.reason(frame, active, score, params, ready=ready),
+        )
+        for agent, score, ready, active, raw in said
+    )
+    reasons = {name: ALPHAS[name].describe(frame, score, params) for name, score in alphas.items()}
+    return Opinion(_weighed((score, raw) for _, score, _, _, raw in said), alphas, votes, reasons)
+
+
+def _added(values: Iterable[float]) -> float:
+    """Their sum, one after the other as numpy adds rows: `sum` compensates its rounding since Python 3.12."""
+    return reduce(operator.add, values, 0.0)
+
+
+def _weighed(parts: Iterable[tuple[float, float]]) -> float:
+    """`combine` of numbers."""
+    total = scale = 0.0
+    for score, weight in parts:
+        total += score * weight
+        scale += abs(weight)
+    return total / scale if scale > 0 else 0.0
+
+
+def _bounded(value: float) -> float:
+    """`series.bounded` of a number."""
+    return min(max(value, -1.0), 1.0) if math.isfinite(value) else 0.0
 
 
 def consensus(frame: Frame, probabilities: FloatArray, params: StrategyParams) -> Consensus:
@@ -85,15 +125,13 @@ def consensus(frame: Frame, probabilities: FloatArray, params: StrategyParams) -
     agents = agents_of(frame)
     shape = (len(agents), len(frame))
     votes, active, raw = np.zeros(shape), np.zeros(shape, dtype=np.bool_), np.zeros(shape)
-    ready = np.zeros(shape, dtype=np.bool_)
     for row, agent in enumerate(agents):
         reading = agent.read(frame, params)
         votes[row] = agent.generate_signal(reading, alphas, params)
-        ready[row] = reading.ready
         likely = agent.regime_probability(probabilities, params)
-        active[row] = agent.should_trade(ready[row], likely, params)
+        active[row] = agent.should_trade(reading.ready, likely, params)
         raw[row] = np.where(active[row], agent.settings(params).share * reading.conviction * likely, 0.0)
     score = combine(zip(votes, raw, strict=True), len(frame))
     total = raw.sum(axis=0)
     weights = np.divide(raw, total, out=np.zeros(shape), where=total > 0)
-    return Consensus(frame, params, score, alphas, votes.T, active.T, ready.T, weights.T)
+    return Consensus(frame, params, score, alphas, votes.T, active.T, weights.T)

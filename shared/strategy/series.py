@@ -49,13 +49,18 @@ def or_zero(values: FloatArray) -> FloatArray:
     return np.where(np.isnan(values), 0.0, values)
 
 
+def clipped(values: FloatArray, low: float, high: float) -> FloatArray:
+    """Values within [low, high]; NaN stays. `np.clip` takes three times as long on a live window."""
+    return np.minimum(np.maximum(values, low), high)
+
+
 def ramp(values: FloatArray, low: float, high: float) -> FloatArray:
     """0 up to `low`, 1 from `high`, linear between; NaN stays."""
     if takes_twin(len(values)):
         from shared.strategy import series_compiled
 
         return series_compiled.ramp(values, low, high)
-    return np.minimum(np.maximum((values - low) / (high - low), 0.0), 1.0)
+    return clipped((values - low) / (high - low), 0.0, 1.0)
 
 
 def bounded(values: FloatArray) -> FloatArray:
@@ -65,7 +70,7 @@ def bounded(values: FloatArray) -> FloatArray:
 
         return series_compiled.bounded(values)
     known = np.where(np.isfinite(values), values, 0.0)
-    return np.minimum(np.maximum(known, -1.0), 1.0)
+    return clipped(known, -1.0, 1.0)
 
 
 def volatility_ratio(frame: Frame, bars: int) -> FloatArray:
@@ -103,4 +108,4 @@ def fading(event: BoolArray, bars: int) -> FloatArray:
         return series_compiled.fading(event, bars)
     age = bars_since(event)
     since_start = np.arange(len(event)) < age
-    return np.where(since_start, 0.0, np.clip(1.0 - age / bars, 0.0, 1.0))
+    return np.where(since_start, 0.0, clipped(1.0 - age / bars, 0.0, 1.0))

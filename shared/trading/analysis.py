@@ -23,14 +23,14 @@ from shared.domain.frame import Frame
 from shared.domain.ids import candles_hash
 from shared.domain.interval import Interval, format_ms
 from shared.domain.records import RegimeState
-from shared.domain.regime import REGIMES, Regime, RegimeProbabilities
+from shared.domain.regime import Regime, RegimeProbabilities
 from shared.regime.classify import RegimeTracker, track
 from shared.regime.drift import count_stress
 from shared.regime.model import RegimeModel
 from shared.regime.transition import TransitionState, advance
 from shared.risk.caps import exposure_cap
 from shared.strategy.ml_model import Trained, with_newest_ml_score
-from shared.strategy.orchestrator import consensus
+from shared.strategy.orchestrator import opinion
 from shared.strategy.params import StrategyParams
 from shared.strategy.rl_policy import RlPolicy, with_newest_rl_score
 from shared.trading.params import SystemParams
@@ -130,7 +130,7 @@ def analyse(
     if len(candles) < params.decision_bars:
         raise NotEnoughData(f"{len(candles)} bars in the window, a decision needs {params.decision_bars}")
 
-    frame = curate(candles, params.curation, window.funding, window.open_interest)
+    frame = curate(candles, params.curation, window.funding, window.open_interest, params.strategy_lookback_bars + 1)
     tracker = _tracked(window, frame, model, memory, params)
     probabilities = RegimeProbabilities(*tracker.alpha)
     memory = _advanced(memory, tracker, probabilities, bar_close_ms, window.asset, params)
@@ -142,10 +142,7 @@ def analyse(
     rl_problem = ""
     if rl is not None:
         rows, rl_problem = with_newest_rl_score(rows, rl)
-    # Only the newest row is read, and a row depends on its own probabilities only.
-    known = np.full((len(rows), len(REGIMES)), np.nan)
-    known[-1] = tracker.alpha
-    voted = consensus(_KeepingFrame(rows.interval, rows.open_time, rows.columns), known, strategy)
+    said = opinion(_KeepingFrame(rows.interval, rows.open_time, rows.columns), tracker.alpha, strategy)
     features = rows.last()
     return Analysis(
         asset=window.asset,
@@ -158,14 +155,14 @@ def analyse(
         regime=memory.transition.regime,
         strategy=strategy,
         features=features,
-        alphas=voted.alphas_at(-1),
-        votes=voted.votes_at(-1),
-        score=float(voted.score[-1]),
+        alphas=said.alphas,
+        votes=said.votes,
+        score=said.score,
         price=float(candles.close[-1]),
         volatility=features.get("realised_volatility", np.nan),
         atr_fraction=features.get("atr", np.nan) / float(candles.close[-1]),
         frozen=is_frozen(candles),
-        notes=tuple(f"{name}: {text}" for name, text in voted.reasons_at(-1).items()),
+        notes=tuple(f"{name}: {text}" for name, text in said.reasons.items()),
         memory=memory,
         exposure_cap=exposure_cap(candles.close, candles.interval, params.risk),
         ml_problem=ml_problem,

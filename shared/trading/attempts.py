@@ -19,7 +19,7 @@ from shared.domain.errors import (
     VenueUnreachable,
 )
 from shared.ports import Clock, Ledger
-from shared.trading.health import Health
+from shared.trading.health import LASTING_S, Health
 from shared.trading.trader_params import TraderParams
 
 VENUE, LEDGER, BUS = "venue", "ledger", "bus"
@@ -45,6 +45,8 @@ class Attempts:
         self._alone_until_ms = 0
         self.in_doubt = False
         """whether something failed after which orders and account have to be asked for anew; whoever does that clears it"""
+        self._told: frozenset[str] = frozenset()
+        """troubles that a person was told of because they last"""
         self.too_many = ""
         """the failure with which the bound of unexplained ones was reached; whoever acts on it clears it"""
 
@@ -74,10 +76,14 @@ class Attempts:
             self.in_doubt = True
             self.ail(name, str(error), self._left_alone(error), longest_s)
             return False
-        except (OstError, StorageError) as error:
-            self.in_doubt = True
+        except StorageError as error:  # a disk that a person mends: no new risk until then, and no reason to close anything
             self.ail(name, str(error), None, longest_s)
-            self.count(f"{name}: {error}")
+            return False
+        except OstError as error:
+            self.in_doubt = True
+            begins = self.ail(name, str(error), None, longest_s)
+            if begins or name in _SHARED:  # one thing that goes on failing, be it of a single symbol, is one failure
+                self.count(f"{name}: {error}")
             return False
         if name not in _SHARED:
             self.health.recover(name)
@@ -94,32 +100,49 @@ class Attempts:
         except LedgerUnavailable as error:
             self.ail(LEDGER, str(error))
             return False
-        except (OstError, StorageError) as error:
+        except OstError as error:
             if self.errands.ail(name, str(error), self._clock.now_ms(), self._left_alone(error)) and name != BUS:
                 self.say("warning", f"{name}: {error}")
             return False
         self.errands.recover(name)
         return True
 
-    def ail(self, name: str, reason: str, retry_after_s: float | None = None, longest_s: float | None = None) -> None:
-        """`name` is not well: no new risk."""
+    def ail(self, name: str, reason: str, retry_after_s: float | None = None, longest_s: float | None = None) -> bool:
+        """`name` is not well: no new risk. Whether that is news."""
         news = self.health.ail(name, reason, self._clock.now_ms(), retry_after_s, longest_s)
         if news and name != LEDGER:
             self.say("warning", f"{name}: {reason}")
+        return news
 
     def count(self, reason: str) -> None:
         """Count a failure that nobody explains."""
         if self.health.failed(self._clock.now_ms()):
             self.too_many = reason
 
-    def say(self, level: str, message: str) -> None:
+    @property
+    def lasting(self) -> dict[str, str]:
+        """Troubles that have lasted for so long that a person has to know, by name."""
+        now_ms = self._clock.now_ms()
+        return {**self.errands.lasting(now_ms), **self.health.lasting(now_ms)}
+
+    def tell_lasting(self) -> None:
+        """Publish each of them once, as an error."""
+        lasting = self.lasting
+        self._told &= lasting.keys()
+        for name in lasting.keys() - self._told:
+            if self.say("error", f"not well for more than {LASTING_S / 60:.0f} min: {lasting[name]}"):
+                self._told |= {name}
+
+    def say(self, level: str, message: str) -> bool:
         """Into the book's log; while the ledger is away it is not heard, and the heartbeat says why afterwards."""
         if not self.due(LEDGER):
-            return
+            return False
         try:
             self._ledger.log(self._book, self._speaker, level, message, self._clock.now_ms())
         except LedgerUnavailable as error:
             self.ail(LEDGER, str(error))
+            return False
+        return True
 
     def _left_alone(self, error: Exception) -> float | None:
         """The wait that the venue has asked for with `error`, seconds; nobody asks it anything meanwhile."""

@@ -31,7 +31,7 @@ class BarQueue:
     def next_due(self, now_ms: int) -> int | None:
         """Close of the next bar that should be stepped by now, whether or not its messages came; `None` where none is."""
         following = self.done_ms + self.interval.ms
-        if following + self.patience_ms <= now_ms and now_ms >= self._retry_ms:
+        if following + self.patience_ms <= now_ms and not _is_pause(self._retry_ms, now_ms):
             return following
         return None
 
@@ -50,7 +50,7 @@ class BarQueue:
 
     def to_repeat(self, now_ms: int) -> int | None:
         """The stepped bar again, while some symbols lack a decision and the pause is over; never in the way of the next bar."""
-        paused = now_ms < max(self._retry_ms, self._repeat_ms)
+        paused = _is_pause(max(self._retry_ms, self._repeat_ms), now_ms)
         closing = now_ms + self.patience_ms > self.done_ms + self.interval.ms
         return None if paused or closing or not self.undecided else self.done_ms
 
@@ -69,3 +69,8 @@ class BarQueue:
     def _later_ms(self, now_ms: int) -> int:
         self._pause_ms = min(LONGEST_PAUSE_MS, max(self.patience_ms, 2 * self._pause_ms))
         return now_ms + self._pause_ms
+
+
+def _is_pause(until_ms: int, now_ms: int) -> bool:
+    """Whether it lasts. One longer than any that is made was begun by a clock that has been set back since: it is over."""
+    return now_ms < until_ms <= now_ms + LONGEST_PAUSE_MS

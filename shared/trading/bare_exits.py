@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from decimal import Decimal
 
-from shared.domain.errors import DataError, LedgerUnavailable, VenueError
+from shared.domain.errors import DataError, LedgerUnavailable, OutcomeUnknown, VenueError, VenueUnreachable
 from shared.domain.money import ZERO
 from shared.domain.orders import Account, OrderKind, OrderReport
 from shared.trading.emergency_exits import EmergencyExits
@@ -55,7 +55,7 @@ class BareExits:
             try:
                 bare = await self._bare(symbol, account, resting)
                 if rules.quantity(bare) != 0:
-                    done.append(await self._exits.close(outage, bare, account, rules))
+                    done.append(await self._exits.close(outage, bare, rules))
             except VenueError as error:
                 failed = failed or error
         if failed is not None:
@@ -69,15 +69,15 @@ class BareExits:
             return ZERO
         try:
             held = await own.now(symbol)
-        except DataError:
-            held = self._unread(symbol)
+        except (DataError, VenueUnreachable, OutcomeUnknown):
+            held = self._unlisted(symbol)
         if held * there <= 0:
             return ZERO
         bare = min(abs(held), abs(there)) - own.covered(symbol, held, resting)
         return max(bare, ZERO).copy_sign(held)
 
-    def _unread(self, symbol: str) -> Decimal:
-        """What is held where executions cannot be read: what the orders have filled, else what was held when they could."""
+    def _unlisted(self, symbol: str) -> Decimal:
+        """What is held where executions cannot be had: what the orders have filled, else what was held when they could."""
         try:
             return filled(self._ledger, self._book, symbol)
         except LedgerUnavailable:

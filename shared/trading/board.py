@@ -20,7 +20,7 @@ from shared.domain.interval import Interval, format_ms
 from shared.domain.money import to_decimal
 from shared.domain.stream import BarMessage
 from shared.ports import MarketData
-from shared.trading.window import MarketWindow, empty_series, refreshed, series_due, with_open_interest
+from shared.trading.window import MarketWindow, refreshed, series_due, with_open_interest
 
 Row = tuple[float, float, float, float, float, float]
 """open time (ms), open, high, low, close, volume"""
@@ -139,8 +139,7 @@ class MarketBoard:
             rows.append(desk.ahead.pop(last_ms))
             last_ms += self._interval.ms
         if rows:
-            candles = Candles.from_rows(self._interval, rows)
-            desk.window = desk.window.extended(candles, empty_series(), empty_series())
+            desk.window = desk.window.with_bars(rows)
         if last_ms is None or last_ms < bar_close_ms:
             return False
         return last_ms > bar_close_ms or not series_due(desk.window, desk.window.funding, bar_close_ms)

@@ -12,7 +12,7 @@ from decimal import Decimal
 
 from shared.domain.asset import Asset
 from shared.domain.decision import Decision
-from shared.domain.errors import DataError, LeaseLost, LedgerError, ModelError, OstError, VenueError
+from shared.domain.errors import DataError, ModelError, StorageError
 from shared.domain.money import to_decimal
 from shared.domain.orders import Fill, OrderKind
 from shared.domain.records import EquityPoint, Halt, Lease
@@ -25,6 +25,7 @@ from shared.trading.deciding import BookView, decide, exit_only
 from shared.trading.marking import Marks
 from shared.trading.order_desk import Move, OrderDesk
 from shared.trading.session_types import SessionSpec
+from shared.trading.side_by_side import failures_of, gravest
 
 
 class Decider:
@@ -85,13 +86,12 @@ class Decider:
             self._marks.store()
         except BaseException as error:
             self._book.changed()  # a decision may stand although its commit has failed
-            worst = gravest([error, *_failures(await _ended(sent, all_decided))])
+            worst = gravest([error, *failures_of(await _ended(sent, all_decided))])
             if worst is error:
                 raise
             raise worst from error
         ended = await _ended(sent, all_decided)
-        failures = _failures(ended)
-        if failures:
+        if failures := failures_of(ended):
             raise gravest(failures)
         return decisions, [fill for outcome in ended if isinstance(outcome, list) for fill in outcome]
 
@@ -126,7 +126,7 @@ class Decider:
             return None
         try:
             return self._analyst.analyse(self._board.window(asset), bar_close_ms)
-        except (DataError, ModelError) as error:
+        except (DataError, ModelError, StorageError) as error:
             problems[asset.symbol] = str(error)
             return None
 
@@ -165,31 +165,3 @@ async def _ended(sent: Sequence[asyncio.Task[list[Fill]]], all_decided: asyncio.
     """How each order that was begun has come to its end."""
     all_decided.set()
     return await asyncio.gather(*sent, return_exceptions=True)
-
-
-def _failures(ended: Sequence[list[Fill] | BaseException]) -> list[BaseException]:
-    return [outcome for outcome in ended if isinstance(outcome, BaseException)]
-
-
-def gravest(errors: Sequence[BaseException]) -> BaseException:
-    """The error that decides what happens next, with the others as its notes.
-
-    An end from outside and what nobody expected come before the loss of the lease, that before any trouble of the ledger, and
-    trouble of the venue, which is simply waited out, comes last.
-    """
-    ranked = sorted(errors, key=_rank)
-    for other in ranked[1:]:
-        ranked[0].add_note(f"and at the same time: {type(other).__name__}: {other}")
-    return ranked[0]
-
-
-def _rank(error: BaseException) -> int:
-    if not isinstance(error, Exception):
-        return 0
-    if not isinstance(error, OstError):
-        return 1
-    if isinstance(error, LeaseLost):
-        return 2
-    if isinstance(error, LedgerError):
-        return 3
-    return 5 if isinstance(error, VenueError) else 4

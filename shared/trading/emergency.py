@@ -44,10 +44,12 @@ class EmergencyProtocol:
         params: ExecutionParams | None = None,
         tell: Tell = lambda _: None,
         own: OwnPosition | None = None,
+        executor: Executor | None = None,
     ) -> None:
         """`since_ms` is when the book began: no older execution is its business. `tell` hears every step.
 
         `own` is what a session knows of its positions for when the ledger is away; `None`: the executions since the beginning.
+        `executor` is the session's, which knows what it has sent; `None`: nothing was sent by this process.
         """
         chosen = params or ExecutionParams()
         self._exchange = exchange
@@ -56,8 +58,8 @@ class EmergencyProtocol:
         self._book = book
         self._symbols = tuple(symbols)
         self._tell = tell
-        self._executor = Executor(exchange, ledger, clock, book, chosen, lease=lease)
-        self._reconciler = Reconciler(exchange, ledger, clock, self._executor, book, since_ms)
+        self._executor = executor or Executor(exchange, ledger, clock, book, chosen, lease=lease)
+        self._reconciler = Reconciler(exchange, ledger, clock, self._executor, book, since_ms, exits=exits)
         self._exits = EmergencyExits(
             exchange=exchange,
             ledger=ledger,

@@ -2,7 +2,8 @@
 
 Number n of a symbol has the same client id in every process, with and without the ledger: what was sent before a kill is found
 again, and the venue refuses what it has already. An exit is in the ledger before it is sent; while the ledger is away it is in
-the exit journal. Reduce-only: it cannot open anything, and goes no further than flat.
+the exit journal. Reduce-only: it cannot open anything, and goes no further than flat; so nothing waits for an exit that nobody
+answers for once the venue can no longer take it.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from shared.domain.errors import (
 )
 from shared.domain.ids import client_order_id
 from shared.domain.money import ZERO, SymbolRules
-from shared.domain.orders import Account, OrderIntent, OrderKind, OrderRecord, OrderReport, OrderState, Side
+from shared.domain.orders import OrderIntent, OrderKind, OrderRecord, OrderReport, OrderState, Side
 from shared.domain.records import Lease
 from shared.ports import Clock, Exchange, ExitJournal, Ledger
 from shared.risk.approval import ApprovedOrder, OrderContext, approve
@@ -41,11 +42,12 @@ def exit_id(book: str, emergency: str, symbol: str, number: int) -> str:
 
 
 def adopted(intents: Sequence[OrderIntent], ledger: Ledger) -> list[OrderIntent]:
-    """Journalled exits under the newest decision of their symbol, for `Ledger.add_intents`. Raises what the ledger raises."""
-    return [
-        replace(intent, decision_id=_newest_decision(ledger, intent)) if intent.decision_id == NO_DECISION else intent
-        for intent in intents
-    ]
+    """Journalled exits as they are filed in the ledger, for `Ledger.add_intents`. Raises what the ledger raises."""
+    found: list[OrderIntent] = []
+    for intent in intents:
+        known = ledger.order(intent.client_id)
+        found.append(known.intent if known is not None else _filed(intent, ledger, found))
+    return found
 
 
 class EmergencyExits:
@@ -75,8 +77,10 @@ class EmergencyExits:
         """by symbol: the last number that may have been sent"""
         self._unanswered: dict[str, OrderIntent] = {}
         """by symbol: an exit that was sent without the ledger and whose fate is open"""
+        self._passed: set[str] = set()
+        """client ids of exits that nobody answers for and that are too late by now: the next one may be sent"""
 
-    async def close(self, emergency: str, held: Decimal, account: Account, rules: SymbolRules) -> str:
+    async def close(self, emergency: str, held: Decimal, rules: SymbolRules) -> str:
         """Send the next exit for `held` (signed base units) of a symbol; what became of it, in words.
 
         Raises the `VenueError` tree where it is not known to have been sent or refused, `LedgerUnavailable` where it could be
@@ -88,17 +92,20 @@ class EmergencyExits:
         try:
             open_exit, number = self._next(emergency, rules.symbol)
             if open_exit is not None:
-                return _fate(await self._settled(open_exit, lambda intent: _approved(intent, held, account, rules)))
+                settled = await self._settled(open_exit, lambda intent: _approved(intent, held, rules))
+                if self._executor.is_too_late(settled):  # what it has done is seen before the next one: in another round
+                    self._passed.add(settled.intent.client_id)
+                return _fate(settled)
             intent = self._intent(emergency, rules.symbol, number, size)
-            decided = replace(intent, decision_id=_newest_decision(self._ledger, intent))
-            order = _approved(decided, held, account, rules)
+            decided = _filed(intent, self._ledger)
+            order = _approved(decided, held, rules)
             self._ledger.add_intents([decided], self._lease())
             self._used[rules.symbol] = number
             return _fate(await self._executor.place(order))
         except LedgerUnavailable:
             if self._journal is None:
                 raise
-            return await self._close_without_ledger(self._journal, emergency, held, size, account, rules)
+            return await self._close_without_ledger(self._journal, emergency, held, size, rules)
 
     def take_over(self) -> int:
         """Bring the journal into the ledger; how many exits there were. Raises `LedgerUnavailable`, `StorageError`."""
@@ -122,10 +129,10 @@ class EmergencyExits:
         return found
 
     def _next(self, emergency: str, symbol: str) -> tuple[OrderRecord | None, int]:
-        """The exit whose fate is open, if there is one, and the first number that is free."""
+        """The exit whose fate is to be found out first, if there is one, and the first number that is free."""
         number = 1
         while (record := self._ledger.order(exit_id(self._book, emergency, symbol, number))) is not None:
-            if not record.state.is_final:
+            if not record.state.is_final and record.intent.client_id not in self._passed:
                 return record, number
             number += 1
         return None, number
@@ -134,20 +141,22 @@ class EmergencyExits:
         return await self._executor.settle(record, approve_again, patience_s=PATIENCE_S)
 
     async def _close_without_ledger(
-        self, journal: ExitJournal, emergency: str, held: Decimal, size: Decimal, account: Account, rules: SymbolRules
+        self, journal: ExitJournal, emergency: str, held: Decimal, size: Decimal, rules: SymbolRules
     ) -> str:
         symbol = rules.symbol
         waiting = self._unanswered.get(symbol)
         if waiting is not None:
             found = await self._inquiries.look_up(waiting, patience_s=PATIENCE_S)
             if found in (Answer.PENDING, Answer.UNANSWERED) or (isinstance(found, OrderReport) and not found.state.is_final):
+                if self._inquiries.is_too_late(waiting.client_id):
+                    del self._unanswered[symbol]  # as above; the journal keeps it
                 return f"{symbol}: the fate of {waiting.client_id} is open"
             del self._unanswered[symbol]
             if isinstance(found, OrderReport):
                 return f"{symbol}: {waiting.client_id} is {found.state.value}"
         number = self._used.get(symbol, 0) + 1
         intent = self._intent(emergency, symbol, number, size)
-        order = _approved(intent, held, account, rules)
+        order = _approved(intent, held, rules)
         try:
             journal.append(intent)
         except StorageError as error:
@@ -179,9 +188,23 @@ class EmergencyExits:
         )
 
 
-def _approved(intent: OrderIntent, held: Decimal, account: Account, rules: SymbolRules) -> ApprovedOrder:
-    """Risk control lets everything through that only reduces; prices and limits are not asked."""
-    return approve(intent, OrderContext(rules, held, ZERO, account.equity, ZERO))
+def _approved(intent: OrderIntent, held: Decimal, rules: SymbolRules) -> ApprovedOrder:
+    """Risk control lets everything through that only reduces; prices, equity and limits are not asked."""
+    return approve(intent, OrderContext(rules, held, ZERO, ZERO, ZERO))
+
+
+def _filed(intent: OrderIntent, ledger: Ledger, beside: Sequence[OrderIntent] = ()) -> OrderIntent:
+    """An exit under the newest decision of its symbol, as a leg that this one has not got yet, nor `beside` it.
+
+    Raises `LedgerError` where the symbol never had a decision.
+    """
+    if intent.decision_id != NO_DECISION:
+        return intent
+    decision_id = _newest_decision(ledger, intent)
+    legs = [record.intent for record in ledger.orders(intent.book, decision_id=decision_id)]
+    used = {leg.leg for leg in (*legs, *beside) if leg.decision_id == decision_id}
+    leg = next(name for number in range(1, len(used) + 2) if (name := f"{LEG}-{number}") not in used)
+    return replace(intent, decision_id=decision_id, leg=leg)
 
 
 def _newest_decision(ledger: Ledger, intent: OrderIntent) -> str:

@@ -8,8 +8,17 @@ from __future__ import annotations
 from collections.abc import Awaitable
 from typing import TypeVar
 
-from shared.domain.errors import LedgerError, LedgerUnavailable, NotApproved, OstError, StorageError, VenueError
-from shared.domain.orders import OrderIntent, OrderKind, OrderRecord, OrderState
+from shared.domain.errors import (
+    DataError,
+    LedgerError,
+    LedgerUnavailable,
+    NotApproved,
+    OstError,
+    StorageError,
+    VenueError,
+    VenueRejected,
+)
+from shared.domain.orders import OrderIntent, OrderKind, OrderRecord, OrderReport, OrderState
 from shared.ports import Clock, Exchange, Ledger
 from shared.risk.approval import ApprovedOrder
 from shared.trading.emergency_exits import PATIENCE_S
@@ -26,11 +35,12 @@ class Tries:
         self._log = log
         self.wait_s = 0.0
         """how long the venue has asked to be left alone"""
-        self.ledger_is_there = True
+        self.may_be_last = True
+        """whether all that was sent and done so far is in the ledger"""
 
     def begin(self) -> None:
         """Another round."""
-        self.wait_s, self.ledger_is_there = 0.0, True
+        self.wait_s, self.may_be_last = 0.0, True
 
     async def asked(self, what: str, work: Awaitable[T]) -> T | None:
         """The answer of the venue; `None` where it refuses, is silent or makes no sense, which costs a pause."""
@@ -43,10 +53,10 @@ class Tries:
             self.trouble(what, error)
             return None
 
-    def without_ledger(self, error: LedgerUnavailable) -> None:
-        """Go on without it; what it does not know yet keeps this round from being the last."""
-        self.ledger_is_there = False
-        self.trouble("the ledger", error)
+    def without_ledger(self, error: LedgerError | StorageError, what: str = "the ledger") -> None:
+        """Go on without it, or without the journal; what it does not know yet keeps this round from being the last."""
+        self.may_be_last = False
+        self.trouble(what, error)
 
     def trouble(self, what: str, error: Exception) -> bool:
         """Write it down; false."""
@@ -69,27 +79,30 @@ class EmergencyOrders:
         self._book = book
 
     async def call_back_entries(self) -> bool:
-        """Ask the venue to cancel every entry that may rest there; what is not due yet is not sent any more."""
+        """Ask the venue to cancel every entry that may rest there; what is not due yet is not sent any more.
+
+        What the ledger does not take of it waits for another round: nothing that is held does.
+        """
         goes_well = True
         for record in self._unfinished(stops=False):
-            intent = record.intent
-            if record.state is OrderState.INTENT and intent.due_ms > self._clock.now_ms():
-                self._executor.abandon(intent, "not sent: the book is in the emergency protocol")
-                continue
-            if intent.reduce_only:
-                continue
             try:
-                report = await self._exchange.cancel(intent)
+                await self._call_back(record)
             except VenueError as error:
-                goes_well = self._tries.trouble(f"cancelling {intent.client_id}", error)
-                continue
-            if report is not None:
-                self._ledger.advance_order(report)
-                self._log.step(f"{intent.symbol}: the entry {intent.client_id} is {report.state.value}")
+                goes_well = self._tries.trouble(f"cancelling {record.intent.client_id}", error)
+            except LedgerUnavailable as error:
+                self._tries.without_ledger(error)
         return goes_well
 
+    async def _call_back(self, record: OrderRecord) -> None:
+        intent = record.intent
+        if record.state is OrderState.INTENT and intent.due_ms > self._clock.now_ms():
+            self._executor.abandon(intent, "not sent: the book is in the emergency protocol")
+        elif not intent.reduce_only and (report := await self._exchange.cancel(intent)) is not None:
+            self._ledger.advance_order(report)
+            self._log.step(f"{intent.symbol}: the entry {intent.client_id} is {report.state.value}")
+
     async def settle_entries(self) -> bool:
-        """Whether nothing but stops can still reach the venue."""
+        """Whether nothing but stops can still reach the venue. Raises `LedgerUnavailable`, `LeaseLost`."""
         settled = True
         for record in self._unfinished(stops=False):
             settled = await self._settle(record) and settled
@@ -106,18 +119,41 @@ class EmergencyOrders:
         return True
 
     async def cancel_stops(self) -> bool:
-        """Whether no stop of the book rests any more."""
+        """Whether no stop of the book rests any more. Raises `LedgerUnavailable`, `LeaseLost`."""
         cancelled = True
         for record in self._unfinished(stops=True):
             if record.state is not OrderState.OPEN:
                 cancelled = await self._settle(record) and cancelled
                 continue
-            ended = await self._tries.asked(f"cancelling the stop {record.intent.client_id}", self._executor.cancel(record))
+            ended = await self._tries.asked(f"cancelling the stop {record.intent.client_id}", self._cancelled(record))
             if ended is None or not ended.state.is_final:
                 cancelled = False
                 continue
             self._log.step(f"{record.intent.symbol}: the stop {record.intent.client_id} is {ended.state.value}")
         return cancelled
+
+    async def cancel_left_over(self, client_id: str) -> bool:
+        """Whether an order that rests although all are thought to have ended was the ledger's, and is cancelled now."""
+        record = self._ledger.order(client_id)
+        if record is None:
+            return False
+        self._log.step(f"{record.intent.symbol}: {client_id} is {record.state.value} and rests all the same: it is cancelled")
+        await self._tries.asked(f"cancelling {client_id}", self._executor.cancel(record))
+        return True
+
+    async def _cancelled(self, stop: OrderRecord) -> OrderRecord:
+        """A stop after its cancellation. Raises what the venue answers, unless it does not list the stop any more."""
+        intent = stop.intent
+        try:
+            return await self._executor.cancel(stop)
+        except (DataError, VenueRejected) as error:
+            if any(report.client_id == intent.client_id for report, _ in await self._exchange.open_orders()):
+                raise
+            # Nothing is held and it does not rest: whatever the venue means, it has nothing left to do.
+            reason = f"not listed among what rests ({error})"
+            return self._ledger.advance_order(
+                OrderReport(intent.client_id, intent.symbol, OrderState.CANCELLED, stop.filled, reason=reason)
+            )
 
     def _unfinished(self, *, stops: bool) -> list[OrderRecord]:
         """Unfinished orders, stops or all others; none while the ledger is away, which `_finish` finds out."""

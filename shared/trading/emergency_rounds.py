@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from decimal import Decimal
 
-from shared.domain.errors import LeaseLost, LedgerError, LedgerUnavailable
+from shared.domain.errors import LeaseLost, LedgerError, LedgerUnavailable, StorageError
 from shared.domain.ids import book_tag
 from shared.domain.money import ZERO, SymbolRules
 from shared.domain.orders import Account
@@ -22,6 +22,9 @@ from shared.trading.execution import Executor
 from shared.trading.holdings import Holdings
 from shared.trading.proven_rules import proven_rules
 
+UNSEEN_S = 5.0
+"""How long the account may not answer before what the book holds is closed by its own executions alone: reduce-only, and no
+more than that. The book is not called flat before the account has been seen"""
 LAG_S = 10.0
 """How long a position may differ from the executions that are known of it before it is taken for somebody else's"""
 
@@ -52,6 +55,8 @@ class EmergencyRounds:
         self._symbols = tuple(symbols)
         self._rules: dict[str, SymbolRules] = {}
         self._differs_ms: dict[str, int] = {}
+        self._unseen_ms: int | None = None
+        """since when the account has not been seen"""
         self._tries = Tries(log)
         self._orders = EmergencyOrders(exchange, ledger, clock, executor, log, self._tries, book)
 
@@ -70,31 +75,44 @@ class EmergencyRounds:
         self._tries.begin()
         self._take_over_journal()
         goes_well = await self._orders.call_back_entries()
-        account = await self._tries.asked("the account", self._exchange.account())
-        if account is None:
+        account = await self._account()
+        if account is None and not self._unseen_for_long():
             return False
         flat = True
         for symbol in self._all_symbols():
             is_flat, went_well = await self._flatten(symbol, account)
             flat, goes_well = flat and is_flat, goes_well and went_well
         settled = await self._orders.settle_entries()
-        if not (flat and settled and goes_well):
-            return goes_well and settled
+        if account is None or not (flat and settled and goes_well):
+            return account is not None and goes_well and settled
         # What was settled may have been filled meanwhile: only a second look says flat.
-        account = await self._tries.asked("the account", self._exchange.account())
+        account = await self._account()
         if account is None:
             return False
         for symbol in self._all_symbols():
             left = _left(await self._holdings.held(symbol, self._tries), account.position(symbol))
             if left and not self._is_dust(symbol, left):
                 return True
-        return self._tries.ledger_is_there and await self._orders.cancel_stops() and await self._finish(account)
+        return self._tries.may_be_last and await self._orders.cancel_stops() and await self._finish(account)
+
+    async def _account(self) -> Account | None:
+        account = await self._tries.asked("the account", self._exchange.account())
+        if account is not None:
+            self._unseen_ms = None
+        elif self._unseen_ms is None:
+            self._unseen_ms = self._clock.now_ms()
+        return account
+
+    def _unseen_for_long(self) -> bool:
+        """Whether the account has been silent for so long that what the book holds by its own executions is closed."""
+        return self._unseen_ms is not None and self._clock.now_ms() - self._unseen_ms >= UNSEEN_S * 1000
 
     # --- positions ---------------------------------------------------------------------------------------------------------
 
-    async def _flatten(self, symbol: str, account: Account) -> tuple[bool, bool]:
+    async def _flatten(self, symbol: str, account: Account | None) -> tuple[bool, bool]:
         """Whether nothing of the book is left in a symbol, and whether that went well."""
-        held, there = await self._holdings.held(symbol, self._tries), account.position(symbol)
+        held = await self._holdings.held(symbol, self._tries)
+        there = held if account is None else account.position(symbol)
         left = _left(held, there)
         if left == 0:
             return self._is_explained(symbol, held, there), True
@@ -105,7 +123,7 @@ class EmergencyRounds:
             self._log.step(f"{symbol}: {left} is below what the venue accepts and stays as dust")
             return True, True
         try:
-            fate = await self._tries.asked(f"closing {symbol}", self._exits.close(self._log.record.id, left, account, rules))
+            fate = await self._tries.asked(f"closing {symbol}", self._exits.close(self._log.record.id, left, rules))
         except LeaseLost:
             raise
         except LedgerError as error:  # one symbol does not hold up the others
@@ -153,6 +171,8 @@ class EmergencyRounds:
         for report, _ in resting:
             if not report.client_id.startswith(book_tag(self._book)):
                 self._log.step(f"{report.symbol}: the order {report.client_id} is not this book's and is left alone")
+            elif await self._orders.cancel_left_over(report.client_id):
+                return True  # whether anything else rests is seen in the next round
         closed = self._exits.closed(self._log.record.id, self._all_symbols())
         return self._log.finish("the book is flat and nothing of it rests", account.wallet, account.equity, closed)
 
@@ -170,8 +190,10 @@ class EmergencyRounds:
     def _take_over_journal(self) -> None:
         try:
             taken = self._exits.take_over()
-        except LedgerUnavailable as error:
-            self._tries.without_ledger(error)
+        except LeaseLost:
+            raise
+        except (LedgerError, StorageError) as error:  # what it may hold is sent already: nothing waits for it
+            self._tries.without_ledger(error, "exits of an earlier process")
             return
         if taken:
             self._log.step(f"{taken} journalled exits are in the ledger now")

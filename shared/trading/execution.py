@@ -16,6 +16,7 @@ from decimal import Decimal
 from shared.domain.errors import (
     ClockRefused,
     NotApproved,
+    NotNow,
     OutcomeUnknown,
     RateLimited,
     VenueRejected,
@@ -32,6 +33,7 @@ from shared.risk.pace import OrderPace
 from shared.trading.doubts import Doubts
 from shared.trading.execution_params import ExecutionParams as ExecutionParams
 from shared.trading.inquiry import LONGEST_PAUSE_S, Answer, Inquiries
+from shared.trading.legs import is_decided
 
 Approve = Callable[[OrderIntent], ApprovedOrder]
 """Risk control for one intent, with the account as it is now; raises `NotApproved`."""
@@ -75,6 +77,8 @@ class Executor:
         """by client id: what this process has tried to send and what certainly did not reach the venue"""
         self._begun: set[str] = set()
         """client ids of orders that were on their way when something failed: the ledger does not know yet"""
+        self._doubted: set[str] = set()
+        """client ids of stops that the venue does not list among what rests, and that it has not told of when it was asked"""
         self.doubts = Doubts()
         self.crossed: set[str] = set()
         """client ids of stops that were refused because the market had crossed their price already"""
@@ -122,6 +126,33 @@ class Executor:
         """Whether this process has begun to send an order that the ledger still takes for one that was not sent."""
         return client_id in self._begun
 
+    def is_doubted(self, client_id: str) -> bool:
+        """Whether the venue has said, once and nothing else since, that a stop does not rest: it need not be gone."""
+        return client_id in self._doubted or self._inquiries.denied(client_id)
+
+    def trust(self, client_id: str) -> None:
+        """The venue lists a stop: it rests."""
+        self._forget(client_id)
+
+    def is_too_late(self, record: OrderRecord) -> bool:
+        """Whether an order that only reduces, and whose fate is open, can change nothing any more that it has not changed."""
+        unproven = record.state in (OrderState.INTENT, OrderState.UNKNOWN)
+        return unproven and record.intent.reduce_only and self._inquiries.is_too_late(record.intent.client_id)
+
+    async def confirm(self, stop: OrderRecord, *, unlisted: bool) -> OrderRecord:
+        """Find out what became of a stop that is taken for resting; `unlisted`: the venue has not listed it with what rests.
+
+        Raises `VenueUnreachable` where the venue says nothing of it in either way.
+        """
+        settled = await self.settle(stop, None, patience_s=self._params.answer_patience_s)
+        client_id = stop.intent.client_id
+        if not self._inquiries.is_open(client_id) or self.is_doubted(client_id):
+            return settled
+        if not unlisted:
+            raise VenueUnreachable(f"the venue says in no way whether the stop {client_id} rests")
+        self._doubted.add(client_id)
+        return settled
+
     async def settle(self, record: OrderRecord, approve: Approve | None, *, patience_s: float | None = None) -> OrderRecord:
         """Find out what became of an unfinished order.
 
@@ -140,20 +171,20 @@ class Executor:
         if isinstance(found, OrderReport):
             self._forget(intent.client_id)
             return self._advanced(found)
-        if found is Answer.UNANSWERED:
+        if found is Answer.UNANSWERED and not _is_resting_stop(record):  # a stop is replaced where it cannot be confirmed
             self._freeze(intent)
         if found not in (Answer.MISSING, Answer.DENIED):
             return record
         if record.state is OrderState.OPEN:
-            self._inquiries.forget(intent.client_id)
+            self._forget(intent.client_id)
             return self._ledger.advance_order(_report(intent, OrderState.CANCELLED, "the venue no longer knows the order"))
         if approve is None:
             return record
         try:
             order = approve(intent)
         except NotApproved as error:
-            if found is Answer.DENIED:
-                return record  # it may still arrive
+            if found is Answer.DENIED or isinstance(error, NotNow):
+                return record  # it may still arrive, or go out
             return self.abandon(intent, f"never reached the venue; {error}")
         if unsent is not None and self._clock.now_ms() < unsent.next_ms:
             return record
@@ -169,7 +200,9 @@ class Executor:
         return record
 
     async def cancel(self, record: OrderRecord) -> OrderRecord:
-        """Cancel a resting order; an unreachable venue leaves it for the next settlement."""
+        """Cancel a resting order; it stays where the venue is unreachable, or may yet take an earlier sending of it."""
+        if self._inquiries.is_doubled(record.intent.client_id):
+            return record
         try:
             report = await self._exchange.cancel(record.intent)
         except (VenueUnreachable, OutcomeUnknown, RateLimited) as error:
@@ -177,6 +210,7 @@ class Executor:
             return record
         if report is None:
             report = _report(record.intent, OrderState.CANCELLED, "the venue no longer knows the order")
+        self._forget(report.client_id)
         return self._ledger.advance_order(report)
 
     def _advanced(self, report: OrderReport) -> OrderRecord:
@@ -188,6 +222,7 @@ class Executor:
     def _forget(self, client_id: str) -> None:
         """The fate of an order is known, or it is on its way again."""
         self._unsent.pop(client_id, None)
+        self._doubted.discard(client_id)
         self._inquiries.forget(client_id)
 
     def _not_sent(self, intent: OrderIntent, error: VenueUnreachable | RateLimited) -> None:
@@ -211,9 +246,11 @@ class Executor:
         self, intent: OrderIntent, price: Decimal | None, mid: Decimal | None, sent_ms: int, *, answered: bool
     ) -> None:
         """Record what the order met; a stop is judged by its own price, and by no quote of the time when it was placed."""
-        if price is None or intent.stop_price is not None:
+        if intent.stop_price is not None:
             price = intent.stop_price
-        if price is None and (decision := self._ledger.decision(intent.decision_id)) is not None:
+        elif not is_decided(intent.leg):
+            price = mid  # an exit is decided when it is sent, whatever bar its id names
+        elif price is None and (decision := self._ledger.decision(intent.decision_id)) is not None:
             price = to_decimal(decision.price)
         if price is not None:
             answered_ms = self._clock.now_ms() if answered else None
@@ -236,6 +273,10 @@ class Executor:
 
     def _log(self, level: str, message: str) -> None:
         self._ledger.log(self._book, "execution", level, message, self._clock.now_ms())
+
+
+def _is_resting_stop(record: OrderRecord) -> bool:
+    return record.intent.kind is OrderKind.STOP and record.state is OrderState.OPEN
 
 
 def _report(intent: OrderIntent, state: OrderState, reason: str) -> OrderReport:

@@ -47,6 +47,7 @@ class Guardian:
             exits=ports.exits,
             params=spec.params.execution,
             own=session.reconciler.own,
+            executor=session.executor,
         )
 
     @property
@@ -54,6 +55,11 @@ class Guardian:
         """The halt for which positions are closed, if one is in force."""
         halts = (*self._in_force, *self._unwritten)
         return next((halt for halt in halts if halt.kind.flattens and halt.symbol is None), None)
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether a halt of the whole book keeps it from new risk and closes nothing."""
+        return any(halt.kind is HaltKind.FROZEN and halt.symbol is None for halt in (*self._in_force, *self._unwritten))
 
     @property
     def reason(self) -> str:

@@ -7,10 +7,15 @@ same trouble again makes the next attempt wait longer. Failures that nobody expl
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Any
 
 from shared.trading.trader_params import TraderParams
+
+LASTING_S = 300.0
+"""A trouble that lasts for longer is a person's business"""
 
 
 class TraderState(StrEnum):
@@ -36,6 +41,12 @@ class Trouble:
     attempts: int
     retry_ms: int
     """instant before which it is not tried again"""
+    tried_ms: int
+    """when it was tried last: a clock that shows less was set back, and its pause is over"""
+
+    def pauses(self, now_ms: int) -> bool:
+        """Whether it is not to be tried yet."""
+        return self.tried_ms <= now_ms < self.retry_ms
 
 
 class Health:
@@ -45,24 +56,46 @@ class Health:
         self._params = params
         self._troubles: dict[str, Trouble] = {}
         self._failures: deque[int] = deque()
+        self._since: dict[str, int] = {}
+        """by source: since when it was not well, by the word of an earlier process"""
+
+    @property
+    def memory(self) -> dict[str, Any]:
+        """What the next process has to know to go on counting: JSON."""
+        since = {source: trouble.since_ms for source, trouble in self._troubles.items()}
+        return {"troubles_since_ms": since, "failures_ms": list(self._failures)}
+
+    def go_on(self, memory: Mapping[str, Any]) -> None:
+        """Count on from where an earlier process has left (its `memory`): what is not well again, was not well meanwhile."""
+        self._since = dict(memory.get("troubles_since_ms", {}))
+        self._failures = deque(sorted([*memory.get("failures_ms", []), *self._failures]))
+        for source, trouble in self._troubles.items():
+            self._troubles[source] = replace(trouble, since_ms=self._since.pop(source, trouble.since_ms))
 
     def ail(
         self, source: str, reason: str, now_ms: int, retry_after_s: float | None = None, longest_s: float | None = None
     ) -> bool:
         """`source` is not well; whether that is news.
 
-        The next attempt waits for a doubled pause (at most `longest_s`, default `backoff_max_s`), or for `retry_after_s`.
+        The next attempt waits for a doubled pause (at most `longest_s`, default `backoff_max_s`), or for `retry_after_s`. Who
+        meets the trouble before that does not put the attempt off: else one work could keep another from ever being tried.
         """
-        known = self._troubles.get(source)
+        known, asked_ms = self._troubles.get(source), now_ms + round(1000 * (retry_after_s or 0.0))
+        if known is not None and known.pauses(now_ms):
+            self._troubles[source] = replace(known, reason=reason, retry_ms=max(known.retry_ms, asked_ms))
+            return False
         attempts = known.attempts + 1 if known else 1
         longest = self._params.backoff_max_s if longest_s is None else min(longest_s, self._params.backoff_max_s)
         pause = min(longest, self._params.backoff_s * 2.0 ** min(attempts - 1, 30))
-        retry_ms = now_ms + round(1000 * max(pause, retry_after_s or 0.0))
-        self._troubles[source] = Trouble(reason, known.since_ms if known else now_ms, attempts, retry_ms)
-        return known is None
+        retry_ms = max(asked_ms, now_ms + round(1000 * pause))
+        is_new = known is None and source not in self._since
+        since_ms = known.since_ms if known else self._since.pop(source, now_ms)
+        self._troubles[source] = Trouble(reason, since_ms, attempts, retry_ms, now_ms)
+        return is_new
 
     def recover(self, source: str) -> bool:
         """`source` is well; whether that is news."""
+        self._since.pop(source, None)
         return self._troubles.pop(source, None) is not None
 
     def ails(self, source: str) -> bool:
@@ -72,12 +105,16 @@ class Health:
     def due(self, source: str, now_ms: int) -> bool:
         """Whether `source` may be tried: it is well, or its pause is over."""
         trouble = self._troubles.get(source)
-        return trouble is None or now_ms >= trouble.retry_ms
+        return trouble is None or not trouble.pauses(now_ms)
 
     def lasting_s(self, source: str, now_ms: int) -> float:
         """How long `source` has not been well; 0 where it is."""
         trouble = self._troubles.get(source)
         return 0.0 if trouble is None else (now_ms - trouble.since_ms) / 1000
+
+    def lasting(self, now_ms: int) -> dict[str, str]:
+        """Troubles that a person has to know of, by source."""
+        return {source: text for source, text in self.reasons.items() if self.lasting_s(source, now_ms) >= LASTING_S}
 
     @property
     def reason(self) -> str:
@@ -90,14 +127,15 @@ class Health:
         return {source: f"{source}: {trouble.reason}" for source, trouble in self._troubles.items()}
 
     def failed(self, now_ms: int) -> bool:
-        """Count a failure; whether there were too many within the window. The count then starts again."""
+        """Count a failure; whether there were too many within the window. Whoever acts on it calls `forget_failures`."""
         self._failures.append(now_ms)
         while self._failures and now_ms - self._failures[0] > self._params.operational_window_s * 1000:
             self._failures.popleft()
-        if len(self._failures) < self._params.operational_failures:
-            return False
+        return len(self._failures) >= self._params.operational_failures
+
+    def forget_failures(self) -> None:
+        """The count starts again."""
         self._failures.clear()
-        return True
 
     @property
     def failures(self) -> int:

@@ -3,10 +3,11 @@
 An order is missing only once the venue has said "does not exist" twice with a grace period between, in which an order that is
 still under way has become too old for the venue to take; what only closes may be under way for longer. A protective stop may be
 sent again after the first denial: the venue takes an id once while it rests, so a late first one makes the second a duplicate,
-and a position should not wait. Whoever asks may run out
-of patience; the next one goes on with what is known and does not start again. The bound is the age of the question, which a
-restart knows; it counts only while the venue answers other questions. After it an order is asked about once each time, without
-waiting: what cannot be answered must not hold up other orders.
+and a position should not wait; until the first is dead the stop is not cancelled, or the venue would take it anew.
+
+Whoever asks may run out of patience; the next one goes on with what is known and does not start again. The bound is the age of
+the question, which a restart knows; it counts only while the venue answers other questions. After it an order is asked about
+once each time, without waiting: what cannot be answered must not hold up other orders.
 """
 
 from __future__ import annotations
@@ -43,6 +44,8 @@ class _Inquiry:
     since_ms: int
     dead_ms: int
     """from when on the venue takes it no more, if it is still under way"""
+    rests: bool
+    """whether the venue had it"""
     may_go_again: bool = False
     """whether it may be sent again under its id while it may still be under way"""
     attempts: int = 0
@@ -62,9 +65,14 @@ class Inquiries:
         self._open: dict[str, _Inquiry] = {}
         self._approved_ms: dict[str, int] = {}
         """by client id: when what this process has sent was approved, which is the time that it was signed with"""
+        self._doubled_ms: dict[str, int] = {}
+        """by client id of a stop that was sent again: until when the venue may still take its first sending"""
 
     def sent(self, client_id: str, approved_ms: int | None) -> None:
         """An order goes out (again): what was denied before says nothing about it."""
+        before = self._open.get(client_id)
+        if before is not None and before.may_go_again and self._clock.now_ms() < before.dead_ms:
+            self._doubled_ms[client_id] = before.dead_ms
         self.forget(client_id)
         if approved_ms is not None:
             self._approved_ms[client_id] = approved_ms
@@ -79,8 +87,11 @@ class Inquiries:
         began_ms, waited_s = self._clock.now_ms(), 0.0
         since_ms = began_ms if since_ms is None else since_ms
         dead_ms = began_ms if rests else self._dead_ms(intent, began_ms)
-        again = intent.kind is OrderKind.STOP and not rests
-        inquiry = self._open.setdefault(intent.client_id, _Inquiry(self._params.query_backoff_s, since_ms, dead_ms, again))
+        inquiry = self._open.get(intent.client_id)
+        if inquiry is None or (rests and not inquiry.rests):  # what was denied before it was there says nothing
+            again = intent.kind is OrderKind.STOP and not rests
+            inquiry = _Inquiry(self._params.query_backoff_s, since_ms, dead_ms, rests, again)
+            self._open[intent.client_id] = inquiry
         while True:
             wait_s = (inquiry.next_ms - self._clock.now_ms()) / 1000
             if wait_s > 0:
@@ -104,6 +115,24 @@ class Inquiries:
         """The question is answered, by whomever, or was drawn: the next one begins anew."""
         self._open.pop(client_id, None)
         self._approved_ms.pop(client_id, None)
+
+    def is_open(self, client_id: str) -> bool:
+        """Whether an order was asked about and the venue has not told of it."""
+        return client_id in self._open
+
+    def denied(self, client_id: str) -> bool:
+        """Whether the venue has said once that it does not know an order that it had, and nothing since."""
+        inquiry = self._open.get(client_id)
+        return inquiry is not None and inquiry.rests and inquiry.denials > 0
+
+    def is_doubled(self, client_id: str) -> bool:
+        """Whether an earlier sending may still arrive: the venue would take it as soon as the later one rests no more."""
+        return self._clock.now_ms() < self._doubled_ms.get(client_id, 0)
+
+    def is_too_late(self, client_id: str) -> bool:
+        """Whether the venue can no longer take an order that was asked about: what it has done with it, it has done by now."""
+        inquiry = self._open.get(client_id)
+        return inquiry is not None and not inquiry.rests and self._clock.now_ms() >= inquiry.dead_ms
 
     def _dead_ms(self, intent: OrderIntent, asked_ms: int) -> int:
         """From when on the venue takes an order no more; one that another process sent was sent before it is asked about."""

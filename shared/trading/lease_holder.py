@@ -40,8 +40,8 @@ class LeaseHolder:
         if not force and self._left_ms() > self._ttl_ms / 2:
             return  # every commit is checked against the lease's token anyway
         asked_s, lease = asyncio.get_running_loop().time(), self.current
-        renewed = self._ledger.acquire_lease(lease.book, lease.holder, self._ttl_ms, self._clock.now_ms())
-        if renewed is None or renewed.token != lease.token:
+        renewed = self._ledger.renew_lease(lease, self._ttl_ms, self._clock.now_ms())
+        if renewed is None:
             raise LeaseLost(f"another process has taken over the book {lease.book}; this one stops")
         self.current, self._asked_s = renewed, asked_s
 

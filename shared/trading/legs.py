@@ -17,10 +17,18 @@ from shared.domain.ids import client_order_id
 from shared.domain.money import ZERO, SymbolRules
 from shared.domain.orders import OrderIntent, OrderKind, OrderRecord, OrderState, Side
 from shared.trading.execution_params import ExecutionParams
-from shared.trading.twap import slices
+from shared.trading.twap import SLICE, slices
 
 MARKET, STOP, EXIT, TRIM, REST = "market", "stop", "exit", "trim", "rest-"
 """First parts of leg names"""
+
+
+def is_decided(leg: str) -> bool:
+    """Whether a leg carries out its decision: the market order, its slices and their remainders.
+
+    Stops, exits, trims and the exits of an emergency bear a decision's id, but follow from what happened later.
+    """
+    return leg.startswith((MARKET, SLICE, REST))
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ from shared.trading.tape import Tape
 from shared.trading.trader_params import TraderParams
 from shared.trading.watchdog import Watchdog
 
-START = "start"
+START, DECISIONS = "start", "decisions"
 
 
 class LiveDesk:
@@ -68,7 +68,12 @@ class LiveDesk:
             return TraderState.STOPPING
         if self._guardian.emergency is not None:
             return TraderState.HALTED
-        return TraderState.DEGRADED if self._health.reason else TraderState.TRADING
+        return TraderState.DEGRADED if self._health.reason or self._undecided else TraderState.TRADING
+
+    @property
+    def _undecided(self) -> str:
+        """Why the last bar was decided for no symbol; empty where it was."""
+        return self._attempts.errands.reasons.get(DECISIONS, "")
 
     async def begin(self) -> None:
         """Before the first letter; see `Beginning`. Raises what it was refused with."""
@@ -121,6 +126,7 @@ class LiveDesk:
         if self._ending and not (self._safety.unfinished or self._safety.waiting):
             self.may_end = True
             return
+        self._attempts.tell_lasting()
         if self._every("heartbeat", self._params.heartbeat_s):
             await self._beat()
         # Before the streams are looked at: where that fails, a step may still take positions off.
@@ -160,6 +166,8 @@ class LiveDesk:
         before = self._stepper.steps
         if await step:
             self.wants_more = True
+        if len(self._session.board.unanswered) == len(self._session.symbols):
+            self._attempts.in_doubt = True  # the venue was away, whatever the streams say
         report = self._stepper.last
         if self._stepper.steps == before or report is None:
             return
@@ -167,6 +175,10 @@ class LiveDesk:
         self._guardian.stepped()
         self._stepped_ms = report.bar_close_ms
         self.wants_more = True
+        if report.problems and not report.decisions:  # held back by nothing: what comes late is decided all the same
+            self._attempts.errands.ail(DECISIONS, f"nothing is decided: {report.problems[0]}", self._clock.now_ms())
+        elif report.decisions:
+            self._attempts.errands.recover(DECISIONS)
 
     async def _check_step(self) -> None:
         """After a step, off its path: the account by REST where something is held (a dead user stream is silent), and more."""
@@ -233,7 +245,7 @@ class LiveDesk:
         last = self._stepper.last
         state: dict[str, Any] = {
             "state": self.state.value,
-            "reason": self._ending or self._guardian.reason or self._health.reason,
+            "reason": self._ending or self._guardian.reason or self._health.reason or self._undecided,
             "interval": self._spec.interval.value,
             "symbols": self._session.symbols,
             "last_bar_ms": self._stepper.bars.done_ms,
@@ -244,6 +256,7 @@ class LiveDesk:
             "reconnects": self._watchdog.reconnects,
             "failures": self._health.failures,
             "errands": self._attempts.errands.reason,
+            "lasting": list(self._attempts.lasting.values()),
         }
         beat_ms = self._ports.lease_clock.now_ms()  # a process lives in real time, whatever time its venue has
         beat = Heartbeat(self._spec.book, "trader", self._spec.holder, beat_ms, state)
@@ -255,7 +268,7 @@ class LiveDesk:
     def _every(self, what: str, seconds: float) -> bool:
         """Whether `what` is due; if so it is due again `seconds` later."""
         now_ms = self._clock.now_ms()
-        if now_ms < self._due.get(what, 0):
+        if now_ms < self._due.get(what, 0) <= now_ms + seconds * 1000:  # one farther ahead is of a clock that was set back
             return False
         self._due[what] = now_ms + round(seconds * 1000)
         return True

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 
-from shared.domain.errors import NotApproved
+from shared.domain.errors import NotApproved, NotNow
 from shared.domain.interval import DAY_MS
 from shared.domain.money import ZERO, SymbolRules, to_decimal
 from shared.domain.orders import Account, Fill, OrderIntent, OrderKind, OrderRecord, OrderState
@@ -74,6 +74,8 @@ class OrderDesk:
         self._guard, self._trimmer = Guard(bench, params.execution), Trimmer(bench)
         self.held_back = ""
         """why nothing that opens or increases is sent, whatever was decided; empty where it may be"""
+        self.is_ending = False
+        """whether that is for good, as far as this process goes"""
         self.superseded_ms = max((decision.bar_close_ms for decision in ledger.decisions(name, limit=1)), default=0)
         """close of the newest bar that was decided: slices of older decisions are not sent any more"""
         self.unwritten: list[Halt] = []
@@ -174,8 +176,15 @@ class OrderDesk:
 
     def protective(self, intent: OrderIntent) -> ApprovedOrder:
         """Risk control for a stop or an exit, which pass every halt. Raises `NotApproved`, or `LeaseLost`."""
+        if intent.leg.startswith(EXIT) and self._is_followed(intent):
+            raise NotApproved(f"another exit was sent after {intent.client_id}")
         price = self._price(intent.symbol)
         return self.approved(intent, Move(intent.symbol, (intent,), self._equity(), price, intent.created_ms))
+
+    def _is_followed(self, intent: OrderIntent) -> bool:
+        """Whether an exit has a younger one: it was given up, and what is left was ordered anew."""
+        legs = self._ledger.orders(self._name, decision_id=intent.decision_id)
+        return any(leg.intent.leg.startswith(EXIT) and leg.intent.created_ms > intent.created_ms for leg in legs)
 
     def approved(self, intent: OrderIntent, move: Move) -> ApprovedOrder:
         """Risk control for one intent, with the book as it is now. Raises `NotApproved`, or `LeaseLost`."""
@@ -189,9 +198,10 @@ class OrderDesk:
             raise NotApproved(f"a newer bar is decided than that of {intent.client_id}")
         after = held + intent.quantity * intent.side.sign
         if intent.symbol in self._reconciler.unread and not intent.reduce_only:  # what it leads to is not known
-            raise NotApproved(f"{intent.symbol}: no new risk is taken now (its executions cannot be read)")
+            raise NotNow(f"{intent.symbol}: no new risk is taken now (its executions cannot be read)")
         if self.held_back and not intent.reduce_only and not (held * after >= 0 and abs(after) < abs(held)):
-            raise NotApproved(f"{intent.symbol}: no new risk is taken now ({self.held_back})")
+            refusal = NotApproved if self.is_ending else NotNow
+            raise refusal(f"{intent.symbol}: no new risk is taken now ({self.held_back})")
         minute, day = self._executor.pace.recent(now_ms)
         context = OrderContext(
             rules=self.rules[intent.symbol],
@@ -219,8 +229,8 @@ class OrderDesk:
         """Risk control for an order that never arrived. Raises `NotApproved`, or `LeaseLost`."""
         return self.protective(intent) if intent.leg.startswith((EXIT, TRIM)) else self.approved(intent, self._move(intent))
 
-    async def settle(self, account: Account, *, resting: bool) -> None:
-        """Establish the fate of every unfinished order; one that never arrived is sent again while it is fresh."""
+    async def settle(self, account: Account) -> None:
+        """Establish the fate of every unfinished order but resting stops; what never arrived is sent again while fresh."""
         prices = {position.symbol: position.mark_price for position in account.positions}
 
         def again(intent: OrderIntent) -> ApprovedOrder:
@@ -232,7 +242,7 @@ class OrderDesk:
             return self.approved(intent, Move(intent.symbol, (intent,), account.equity, price, decision.bar_close_ms))
 
         try:
-            await self._reconciler.settle_orders(again, resting=resting)
+            await self._reconciler.settle_orders(again)
         finally:
             self._book.changed()
 

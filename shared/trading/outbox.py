@@ -21,6 +21,9 @@ MOST_ATTEMPTS = 10
 BUS_IS_AWAY = 2
 """Subjects whose event was refused, and none taken, after which a pass ends."""
 
+WIDER = 10
+"""How many times as many events are looked at where the first ones are refused."""
+
 Key = tuple[str, str]
 """book and subject"""
 
@@ -35,6 +38,11 @@ async def relay(ledger: Ledger, bus: Bus, clock: Clock, limit: int = 100) -> int
     try:
         waiting = ledger.unpublished_events(limit)
         await one_pass.publish(waiting)
+        if one_pass.refused and not one_pass.taken and len(waiting) == limit:
+            waiting = ledger.unpublished_events(
+                WIDER * limit
+            )  # behind a long queue of one subject the others are not to be seen
+            await one_pass.publish(waiting)
         if one_pass.refused:
             await one_pass.judge(waiting, clock.now_ms())
     finally:

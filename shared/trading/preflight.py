@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from shared.domain.errors import ReconciliationError, UsageError
+from shared.domain.errors import ModelError, ReconciliationError, UsageError
 from shared.domain.interval import HOUR_MS, format_ms
 from shared.domain.orders import Account
+from shared.regime.store import model_valid_at
 from shared.trading.rl_models import policies_of
 from shared.trading.session_types import LivePorts, SessionSpec
 
@@ -18,6 +19,7 @@ from shared.trading.session_types import LivePorts, SessionSpec
 async def check_start(ports: LivePorts, spec: SessionSpec) -> None:
     """Raise what a start is refused with: the `VenueError` tree, `UsageError`, `ReconciliationError`, `ModelError`."""
     policies_of(ports.models, spec.universe, spec.interval, spec.params)
+    _check_regime_models(ports, spec)
     await ports.exchange.server_time_ms()
     symbols = [asset.symbol for asset in spec.universe]
     rules = await ports.exchange.rules(symbols)
@@ -38,6 +40,17 @@ async def check_start(ports: LivePorts, spec: SessionSpec) -> None:
     dearest = max(rules.values(), key=lambda rule: rule.min_notional)
     if not held:
         _check_balance(account, dearest.min_notional, dearest.symbol, spec)
+
+
+def _check_regime_models(ports: LivePorts, spec: SessionSpec) -> None:
+    """Refuse a stored model that would be in force and cannot be read."""
+    for asset in spec.universe:
+        try:
+            model_valid_at(ports.models, asset, spec.interval, ports.clock.now_ms(), spec.params.regime.fit_version)
+        except ModelError as error:
+            raise ModelError(
+                f"a regime model cannot be used: {error}; delete that file and the bot fits the model anew"
+            ) from error
 
 
 def _check_balance(account: Account, least: Decimal, symbol: str, spec: SessionSpec) -> None:

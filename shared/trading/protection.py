@@ -4,8 +4,9 @@
                      └─ not confirmed within the deadline, or its price is crossed already -> what is uncovered is closed
 
 The new stop comes first and the old one is cancelled afterwards, so that no moment is unprotected; a stop is reduce-only, so
-two of them cannot turn the position. A stop that the venue cancelled, refused or lost starts the deadline again. What is needed
-to go on after a kill is in the ledger: the price in the decision, every leg's name and id, the time of the fill in its order.
+two of them cannot turn the position. A stop that the venue cancelled, refused or lost starts the deadline again; one that it
+says it does not know counts for nothing from the first time on, and another one is placed. What is needed to go on after a kill
+is in the ledger: the price in the decision, every leg's name and id, the time of the fill in its order.
 Source: design/failures.md.
 """
 
@@ -14,13 +15,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 
-from shared.domain.errors import NotApproved
+from shared.domain.errors import NotApproved, VenueError
 from shared.domain.orders import OrderIntent, OrderKind, OrderRecord, OrderState
 from shared.domain.records import Halt
 from shared.risk.approval import ApprovedOrder
 from shared.trading.execution_params import ExecutionParams
 from shared.trading.legs import EXIT, STOP, closing_stops, leg_order, next_leg, open_exits, stop_order
-from shared.trading.origin import find_origin, newest_decision, uncovered_since_ms
+from shared.trading.origin import Origin, find_origin, newest_decision, uncovered_since_ms
 from shared.trading.workbench import Workbench
 
 LONGEST_PAUSE_S = 30.0
@@ -33,6 +34,8 @@ class _Bare:
 
     since_ms: int
     pause_s: float
+    origin: Origin | None
+    """where it came from, until that was asked whether more of it was filled than is booked"""
     next_ms: int = 0
 
 
@@ -68,6 +71,8 @@ class Guard:
         if await self._covered(symbol, size):
             return True
         bare = self._bare.get(symbol) or self._begun(symbol, held, fresh=planned is not None)
+        if bare.origin is not None and await self._booked_late(symbol, bare):
+            return False  # something else is held: the next pass looks at it
         if self._bench.clock.now_ms() < bare.next_ms:
             return False
         hopeless = await self._place_stop(symbol, size, planned)
@@ -88,10 +93,22 @@ class Guard:
     def _begun(self, symbol: str, held: Decimal, *, fresh: bool) -> _Bare:
         """The deadline of a position that was just found bare: from its fill, or from the end of the stop that it had."""
         now_ms = self._bench.clock.now_ms()
-        origin = None if fresh else find_origin(self._bench.ledger, self._bench.name, symbol, held)
+        doubtful = any(not self._rests(stop) for stop in self._bench.book.open_stops(symbol))
+        origin = None if fresh or doubtful else find_origin(self._bench.ledger, self._bench.name, symbol, held)
         since_ms = now_ms if origin is None else min(uncovered_since_ms(origin), now_ms)
-        bare = self._bare[symbol] = _Bare(since_ms, self._params.query_backoff_s)
+        bare = self._bare[symbol] = _Bare(since_ms, self._params.query_backoff_s, origin)
         return bare
+
+    async def _booked_late(self, symbol: str, bare: _Bare) -> bool:
+        """Book what an order is known to have filled beyond its executions, a stop say: what it was bare of may be gone."""
+        bench, origin, bare.origin = self._bench, bare.origin, None
+        for leg in origin.legs if origin is not None else ():
+            known = bench.ledger.fills(bench.name, client_id=leg.intent.client_id) if leg.filled > 0 else []
+            if leg.filled > sum((fill.quantity for fill in known), Decimal(0)):
+                booked = await bench.reconciler.book_fills(symbol)
+                bench.book.changed()
+                return bool(booked)
+        return False
 
     async def _covered(self, symbol: str, size: Decimal) -> bool:
         """Whether a stop of the position's size rests at the venue; if so the other ones are cancelled.
@@ -102,7 +119,7 @@ class Guard:
         full = [
             stop
             for stop in closing_stops(self._bench.book.unfinished(), symbol, size)
-            if stop.state is OrderState.OPEN and (_left(stop) == abs(size) or (stop.filled > 0 and _left(stop) >= abs(size)))
+            if self._rests(stop) and (_left(stop) == abs(size) or (stop.filled > 0 and _left(stop) >= abs(size)))
         ]
         if not full:
             return False
@@ -165,11 +182,7 @@ class Guard:
 
     async def _close(self, symbol: str, size: Decimal, hopeless: bool) -> None:
         """Close what no stop covers, reduce-only, and take no new risk in the symbol for a while."""
-        exits = open_exits(self._bench.book.unfinished(), symbol)
-        for record in exits:
-            settled = await self._bench.executor.settle(record, self._bench.approve, patience_s=0.0)
-            await self._bench.reconciler.book_fills_of(settled)
-        if exits:
+        if await self._is_being_closed(symbol):
             return  # the next pass sees what is left
         uncovered = await self._uncovered(symbol, size)
         origin = find_origin(self._bench.ledger, self._bench.name, symbol, size)
@@ -183,6 +196,25 @@ class Guard:
         self._bench.commit(intent)
         await self._bench.reconciler.book_fills_of(await self._bench.send(intent))
 
+    async def _is_being_closed(self, symbol: str) -> bool:
+        """Whether an exit is at work or was. One that nobody answers for, and that is too late by now, is not waited for.
+
+        What it has done the executions tell. Another one only reduces: it cannot turn what the first has closed after all.
+        """
+        bench = self._bench
+        exits = open_exits(bench.book.unfinished(), symbol)
+        settled = [await bench.executor.settle(record, bench.approve, patience_s=0.0) for record in exits]
+        for record in settled:
+            await bench.reconciler.book_fills_of(record)
+        if not settled or not all(map(bench.executor.is_too_late, settled)):
+            return bool(settled)
+        try:
+            await bench.reconciler.book_fills(symbol)
+        except VenueError as error:  # a position that may be bare does not wait for what only says how much is left of it
+            bench.log("warning", f"{symbol}: another exit is sent without knowing what the last one has done: {error}")
+        bench.book.changed()
+        return False
+
     async def _uncovered(self, symbol: str, size: Decimal) -> Decimal:
         """What no stop covers, signed base units; the venue is asked whether those that are known do rest there still."""
         bench = self._bench
@@ -195,9 +227,13 @@ class Guard:
         left = bench.rules()[symbol].quantity(bench.book.held(symbol))
         if left * size <= 0:
             return Decimal(0)  # another position than the one that was looked at: the next pass looks at it
-        resting = [stop for stop in closing_stops(bench.book.unfinished(), symbol, left) if stop.state is OrderState.OPEN]
+        resting = [stop for stop in closing_stops(bench.book.unfinished(), symbol, left) if self._rests(stop)]
         covered = sum((_left(stop) for stop in resting), Decimal(0))
         return bench.rules()[symbol].quantity(max(abs(left) - covered, Decimal(0))).copy_sign(left)
+
+    def _rests(self, stop: OrderRecord) -> bool:
+        """Whether a stop is believed to rest at the venue."""
+        return stop.state is OrderState.OPEN and not self._bench.executor.is_doubted(stop.intent.client_id)
 
     def _pause(self, symbol: str, reason: str) -> None:
         """No new risk in the symbol for a while, and a person is told; once while such a pause is in force."""

@@ -8,21 +8,23 @@ counts: of two answers the later one may be the older. Source: design/failures.m
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Awaitable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from shared.domain.errors import DataError, VenueRejected
+from shared.domain.errors import DataError, VenueError, VenueRejected
 from shared.domain.ids import book_tag
 from shared.domain.interval import DAY_MS
 from shared.domain.money import ZERO
 from shared.domain.orders import Account, Fill, OrderKind, OrderRecord, OrderReport, OrderState
 from shared.domain.records import Halt
-from shared.ports import Clock, Exchange, Ledger
+from shared.ports import Clock, Exchange, ExitJournal, Ledger
 from shared.trading.excess_report import ExcessReport
 from shared.trading.execution import Approve, Executor
 from shared.trading.execution_params import ExecutionParams
 from shared.trading.own_position import OwnPosition, is_venue_made
+from shared.trading.side_by_side import side_by_side
 
 LOOK_AGAIN_S = 2.0
 """pause between the two looks that a difference has to be seen in before it counts"""
@@ -58,7 +60,10 @@ class Reconciler:
         book: str,
         since_ms: int,
         params: ExecutionParams | None = None,
+        exits: ExitJournal | None = None,
     ) -> None:
+        """`exits` holds orders of the book that are not in the ledger yet."""
+        self._exits = exits
         self._exchange = exchange
         self._ledger = ledger
         self._clock = clock
@@ -73,18 +78,47 @@ class Reconciler:
         """for when the ledger is away"""
         self.unread: dict[str, int] = {}
         """by symbol: since when (ms) what the venue says about it, and about no other one, cannot be read"""
+        self._unlisted: dict[str, int] = {}
+        """by symbol: since when (ms) its executions cannot be had, whatever keeps them back"""
         self.listening = False
         """whether a user stream is believed, which has to tell of every execution"""
         self.unheard: dict[tuple[str, str], int] = {}
         """(symbol, trade id) of executions that REST has told and the user stream has not, and since when (ms)"""
 
-    async def settle_orders(self, approve: Approve | None, *, resting: bool) -> None:
-        """Establish the fate of every unfinished order; of resting stops only where `resting` is set."""
+    async def confirm_stops(self, resting: Collection[str] | None) -> None:
+        """Establish the fate of the stops that the ledger takes for resting; raises where the venue says nothing of one.
+
+        `resting`: client ids of what the venue lists, which are asked for no more; `None` where it gives no list.
+        """
+        stops = [
+            record
+            for record in self._ledger.orders(self._book, unfinished=True)
+            if record.intent.kind is OrderKind.STOP and record.state is OrderState.OPEN
+        ]
+        questions = []
+        for stop in stops:
+            if resting is not None and stop.intent.client_id in resting:
+                self._executor.trust(stop.intent.client_id)
+            else:
+                questions.append(self.alone(stop.intent.symbol, self._confirm(stop, unlisted=resting is not None)))
+        await side_by_side(questions)
+
+    async def _confirm(self, stop: OrderRecord, *, unlisted: bool) -> None:
+        settled = await self._executor.confirm(stop, unlisted=unlisted)
+        if settled.filled > 0:
+            await self.book_fills(stop.intent.symbol)
+
+    async def settle_orders(self, approve: Approve | None) -> None:
+        """Establish the fate of every unfinished order but resting stops; the symbols side by side."""
+        by_symbol = defaultdict[str, list[OrderRecord]](list)
         for record in self._ledger.orders(self._book, unfinished=True):
-            is_resting_stop = record.intent.kind is OrderKind.STOP and record.state is OrderState.OPEN
-            if self.abandon_orphan(record) or self._is_waiting(record):
-                continue
-            if resting or not is_resting_stop:
+            if not (record.intent.kind is OrderKind.STOP and record.state is OrderState.OPEN):
+                by_symbol[record.intent.symbol].append(record)
+        await side_by_side(self._settle_symbol(records, approve) for records in by_symbol.values())
+
+    async def _settle_symbol(self, records: Sequence[OrderRecord], approve: Approve | None) -> None:
+        for record in records:
+            if not (self.abandon_orphan(record) or self._is_waiting(record)):
                 await self.alone(record.intent.symbol, self._settle_order(record, approve))
 
     async def _settle_order(self, record: OrderRecord, approve: Approve | None) -> None:
@@ -109,6 +143,16 @@ class Reconciler:
             since_ms = self.unread.setdefault(symbol, now_ms)
             if now_ms - since_ms >= self._params.query_bound_s * 1000:
                 self._halt(symbol, "what the venue says about it cannot be read", since_ms=since_ms)
+
+    @property
+    def untold(self) -> dict[str, int]:
+        """By symbol: since when (ms) the venue does not tell, or not readably, what was done in it."""
+        symbols = {*self._unlisted, *self.unread}
+        return {symbol: min(known[symbol] for known in (self._unlisted, self.unread) if symbol in known) for symbol in symbols}
+
+    def unread_since(self, earlier: Mapping[str, int]) -> None:
+        """Since when (ms) an earlier process could not read the symbols: one that cannot be read yet, never could meanwhile."""
+        self.unread |= {symbol: min(since_ms, earlier.get(symbol, since_ms)) for symbol, since_ms in self.unread.items()}
 
     def _is_waiting(self, record: OrderRecord) -> bool:
         """Whether it is a slice whose time has not come."""
@@ -154,20 +198,21 @@ class Reconciler:
         return foreign
 
     async def book_fills_of(self, record: OrderRecord) -> list[Fill]:
-        """Bring the executions of an order into the ledger, asking again while the venue lists fewer than it has filled."""
+        """Bring the executions of an order into the ledger, asking again while the venue lists fewer than it has filled.
+
+        Where a stream has told all of them nobody is asked.
+        """
         intent, pause_s = record.intent, self._params.query_backoff_s
         booked: list[Fill] = []
-        for attempt in range(FILL_LOOKS):
-            if record.filled == 0:
+        for attempt in range(FILL_LOOKS if record.filled > 0 else 0):
+            if _total(self._ledger.fills(self._book, client_id=intent.client_id)) >= record.filled:
                 break
+            if attempt > 0:
+                await self._clock.sleep(pause_s)
+                pause_s *= 2
             booked += await self.book_fills(intent.symbol)
-            if sum((fill.quantity for fill in booked if fill.client_id == intent.client_id), ZERO) >= record.filled:
+            if _total(fill for fill in booked if fill.client_id == intent.client_id) >= record.filled:
                 break
-            known = self._ledger.fills(self._book, client_id=intent.client_id)  # a stream may have told some of them
-            if sum((fill.quantity for fill in known), ZERO) >= record.filled or attempt == FILL_LOOKS - 1:
-                break
-            await self._clock.sleep(pause_s)
-            pause_s *= 2
         return booked
 
     async def book_fills(self, symbol: str) -> list[Fill]:
@@ -177,12 +222,17 @@ class Reconciler:
             # What a stream has told may have gaps before it: the first question of a process looks back further.
             known = self._ledger.fills(self._book, symbol=symbol)
             since = max(self._since_ms, known[-1].time_ms - LOOK_BACK_MS) if known else self._since_ms
-        fills = await self._exchange.fills(symbol, since)
+        try:
+            fills = await self._exchange.fills(symbol, since)
+        except (DataError, VenueError):
+            self._unlisted.setdefault(symbol, self._clock.now_ms())
+            raise
         booked = self.booked(symbol, fills)
         if self.listening:
             self.unheard |= {(symbol, fill.trade_id): self._clock.now_ms() for fill in booked}
         self._complete_ms[symbol] = max([since, *(fill.time_ms for fill in fills)])
         self.unread.pop(symbol, None)
+        self._unlisted.pop(symbol, None)
         return booked
 
     def booked(self, symbol: str, fills: Sequence[Fill]) -> list[Fill]:
@@ -206,6 +256,37 @@ class Reconciler:
                 self._halt(symbol, reason, since_ms=fill.time_ms)
         return booked
 
+    async def told_of_unknown(self, report: OrderReport, fill: Fill | None) -> list[Fill]:
+        """The stream tells of an order that the ledger does not know; the executions that were booked.
+
+        It may be what a stop of ours has become, so nobody is taken for a stranger before the venue was asked what rests and
+        what was executed. What it does not answer now the next reconciliation asks.
+        """
+        try:
+            if fill is None:
+                if report.state is OrderState.OPEN and not self._is_frozen(report.symbol):
+                    await self.find_foreign_orders()
+                return []
+            if self._unfinished_stops(report.symbol):
+                return await self._book_all(report.symbol)
+        except (DataError, VenueError) as error:
+            told = f"{report.symbol}: it is not known yet whose order {report.client_id} is: {error}"
+            self._ledger.log(self._book, "reconciliation", "warning", told, self._clock.now_ms())
+            return []
+        known = {known.trade_id for known in self._ledger.fills(self._book, symbol=report.symbol)}
+        return [] if fill.trade_id in known else self.booked(report.symbol, [fill])
+
+    def _is_frozen(self, symbol: str) -> bool:
+        halts = self._ledger.halts(self._book, self._clock.now_ms())
+        return any(halt.symbol == symbol and halt.until_ms is None for halt in halts)
+
+    def _unfinished_stops(self, symbol: str) -> list[OrderRecord]:
+        return [
+            record
+            for record in self._ledger.orders(self._book, unfinished=True)
+            if record.intent.symbol == symbol and record.intent.kind is OrderKind.STOP
+        ]
+
     def listen(self, *, trusted: bool) -> None:
         """Whether the user stream is believed from now on; what it missed before is known by reconciliation."""
         if trusted != self.listening:
@@ -226,14 +307,26 @@ class Reconciler:
         since = known[-1].time_ms if known else self._since_ms
         return self._ledger.add_funding(self._book, await self._exchange.funding_paid(since))
 
-    async def find_foreign_orders(self) -> list[str]:
-        """Freeze the symbol of every resting order that this book did not place; returns their client ids."""
-        foreign = []
-        for report, _ in await self._exchange.open_orders():
-            if self._ledger.order(report.client_id) is None:
-                foreign.append(report.client_id)
-                self.found_foreign(report)
-        return foreign
+    async def find_foreign_orders(self) -> set[str]:
+        """Freeze the symbol of every resting order that this book did not place; returns the client ids of all that rest.
+
+        One of its own that the ledger takes for ended is cancelled: it would close another position than the one that it is of.
+        """
+        resting = [report for report, _ in await self._exchange.open_orders()]
+        for report in resting:
+            record = self._ledger.order(report.client_id)
+            if record is None:
+                if not self._is_journalled(report.client_id):
+                    self.found_foreign(report)
+            elif record.state.is_final:
+                told = f"{report.symbol}: {report.client_id} is {record.state.value} and rests all the same: it is cancelled"
+                self._ledger.log(self._book, "reconciliation", "warning", told, self._clock.now_ms())
+                await self._executor.cancel(record)
+        return {report.client_id for report in resting}
+
+    def _is_journalled(self, client_id: str) -> bool:
+        """Whether an order is an exit that was sent while the ledger was away and is not taken over yet."""
+        return self._exits is not None and any(intent.client_id == client_id for intent in self._exits.pending())
 
     def found_foreign(self, report: OrderReport) -> None:
         """Freeze the symbol of an order that rests at the venue and is not this book's."""
@@ -245,19 +338,18 @@ class Reconciler:
     async def _differences(self, symbols: Sequence[str], account: Account) -> list[Difference]:
         """Positions that differ from `account` after everything that the venue lists was booked.
 
-        Where executions could not be read there may be some that have cancelled each other out: they are asked for as well.
+        Where executions could not be had there may be some that have cancelled each other out: they are asked for as well.
         """
         differing = [symbol for symbol in symbols if self._difference(symbol, account) is not None]
-        for symbol in dict.fromkeys((*differing, *self.unread)):
-            await self.alone(symbol, self._book_all(symbol))
+        asked = dict.fromkeys((*differing, *self.untold))
+        await side_by_side([self.alone(symbol, self._book_all(symbol)) for symbol in asked])
         left = [self._difference(symbol, account) for symbol in differing if symbol not in self.unread]
         return [difference for difference in left if difference is not None]
 
-    async def _book_all(self, symbol: str) -> None:
-        for record in self._ledger.orders(self._book, unfinished=True):
-            if record.intent.symbol == symbol and record.intent.kind is OrderKind.STOP:
-                await self._executor.settle(record, None, patience_s=self._params.answer_patience_s)
-        await self.book_fills(symbol)
+    async def _book_all(self, symbol: str) -> list[Fill]:
+        for stop in self._unfinished_stops(symbol):
+            await self._executor.settle(stop, None, patience_s=self._params.answer_patience_s)
+        return await self.book_fills(symbol)
 
     def _difference(self, symbol: str, account: Account) -> Difference | None:
         ledger, venue = self._held(symbol), account.position(symbol)
@@ -277,3 +369,7 @@ class Reconciler:
 
     def _is_halted(self, symbol: str, reason: str, now_ms: int) -> bool:
         return any(halt.symbol == symbol and halt.reason == reason for halt in self._ledger.halts(self._book, now_ms))
+
+
+def _total(fills: Iterable[Fill]) -> Decimal:
+    return sum((fill.quantity for fill in fills), ZERO)

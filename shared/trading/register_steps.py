@@ -1,8 +1,8 @@
 """What happened to the position of a symbol between two decisions, in the words of reference document 4.
 
 The position is folded from the executions (`orders.Position`), so that the register and the ledger cannot disagree. A step has
-the executions from the bar close before (exclusive) up to its own, and those of its own orders but for its stop: a stop that
-filled between two bars shows in the row of the later one.
+the executions from the bar close before (exclusive) up to its own, and those of the orders that carry it out: a stop or an exit
+that filled between two bars shows in the row of the later one.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from typing import Any
 from shared.domain.decision import Decision
 from shared.domain.interval import Interval
 from shared.domain.money import ZERO, to_decimal
-from shared.domain.orders import Fill, OrderKind, OrderRecord, OrderState, Position
+from shared.domain.orders import Fill, OrderRecord, OrderState, Position
+from shared.trading.legs import is_decided
 
 UNSENT = (OrderState.REJECTED, OrderState.ABANDONED, OrderState.EXPIRED)
 
@@ -71,7 +72,7 @@ def steps(
     held, done = Held(Position(decisions[0].asset.symbol)) if decisions else Held(Position("")), 0
     for place, decision in enumerate(decisions):
         placed = tuple(by_decision.get(decision.id, ()))
-        own = {record.intent.client_id for record in placed if record.intent.kind is not OrderKind.STOP}
+        own = {record.intent.client_id for record in placed if is_decided(record.intent.leg)}
         first = done
         while done < len(fills) and (fills[done].time_ms < decision.bar_close_ms or fills[done].client_id in own):
             done += 1
@@ -152,7 +153,7 @@ def _folded(held: Held, fills: Sequence[Fill], decision: Decision) -> tuple[Held
 
 def _of_orders(step: Step) -> list[Fill]:
     """Executions of the step's own orders: their slippage is measured from the decided price."""
-    own = {record.intent.client_id for record in step.orders if record.intent.kind is not OrderKind.STOP}
+    own = {record.intent.client_id for record in step.orders if is_decided(record.intent.leg)}
     return [fill for fill in step.fills if fill.client_id in own]
 
 
@@ -172,8 +173,8 @@ def _name(step: Step) -> str:
 
 
 def _outcome(step: Step) -> str | None:
-    """Of the step's orders; `stop` where only the venue acted."""
-    orders = [record for record in step.orders if record.intent.kind is not OrderKind.STOP]
+    """Of the step's orders; `stop` where only a stop or an exit between two bars was executed."""
+    orders = [record for record in step.orders if is_decided(record.intent.leg)]
     if not orders:
         return "stop" if step.fills else None
     if all(record.state is OrderState.FILLED for record in orders):

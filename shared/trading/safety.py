@@ -8,19 +8,18 @@ waits for a reconciliation, a bar or a question that only serves the record.
 
 from __future__ import annotations
 
-import asyncio
-
-from shared.domain.errors import LeaseLost, LedgerUnavailable
+from shared.domain.errors import LedgerUnavailable
 from shared.domain.interval import HOUR_MS, format_ms
 from shared.domain.records import HaltKind
-from shared.trading.attempts import LEDGER, VENUE, Attempts
+from shared.trading.attempts import LEDGER, VENUE, Attempts, Work
 from shared.trading.guardian import Guardian
 from shared.trading.session import LivePorts, Session, SessionSpec
+from shared.trading.side_by_side import side_by_side
 from shared.trading.tape import Tape
 from shared.trading.trader_params import TraderParams
 
-LONGEST_UNREAD_MS = 60_000
-"""between two looks at what is bare while what the venue says about a symbol cannot be read"""
+LONGEST_UNTOLD_MS = 60_000
+"""between two looks at what is bare while the venue does not tell what a symbol has done"""
 EMERGENCY, EXITS, DOUBTS = "emergency", "exits without the ledger", "account"
 
 
@@ -35,7 +34,7 @@ class Safety:
         self._session = session
         self._attempts = attempts
         self._deadline_s = spec.params.execution.stop_deadline_s
-        self._next_bare_ms = self._next_pause_ms = 0
+        self._next_bare_ms = 0
         self._unwritten_ms: dict[str, int] = {}
         """by symbol: since when the ledger has kept it from being protected"""
         self._restless: set[str] = set()
@@ -69,13 +68,19 @@ class Safety:
         await self._attempts.when_due(EMERGENCY, self.guardian.run_emergency, longest_s=self._deadline_s / 2)
 
     async def after_message(self, symbol: str, client_id: str) -> None:
-        """An order of `symbol` has moved: remainders are ordered, stops follow the position. Raises as `look`."""
+        """An order of `symbol` has moved: remainders are ordered, stops follow the position. Raises as `look`.
+
+        What others do in a symbol that is not traded here is left alone.
+        """
+        if symbol not in self._session.symbols:
+            return
 
         async def follow() -> None:
+            self._restless.add(symbol)  # where this fails, the next look tries it again, whatever is held by then
             await self._session.follow_up.finished(client_id)
             await self._session.follow_up.tend([symbol])
 
-        await self._attempts.attempt(_protection(symbol), follow, longest_s=self._deadline_s / 2)
+        await self._alone(symbol, follow)
 
     @property
     def bare(self) -> tuple[str, ...]:
@@ -88,8 +93,8 @@ class Safety:
         found = [f"{symbol} is held without its full stop" for symbol in self.bare]
         # Past the deadline what is bare of it was closed, or that has failed, which is urgent by itself.
         lately_ms = self._clock.now_ms() - round(self._deadline_s * 1500)
-        unread = self._session.reconciler.unread.items()
-        found += [f"what the venue says about {symbol} cannot be read" for symbol, since_ms in unread if since_ms > lately_ms]
+        untold = self._session.reconciler.untold.items()
+        found += [f"what was done in {symbol} is not known" for symbol, since_ms in untold if since_ms > lately_ms]
         if not self.guardian.is_closed:
             found.append(f"the emergency is not over ({self.guardian.reason})")
         urgent = (LEDGER, EMERGENCY, EXITS, DOUBTS, *map(_protection, self._session.symbols))
@@ -98,8 +103,8 @@ class Safety:
 
     @property
     def waiting(self) -> bool:
-        """Whether a symbol has something left to do: a slice, an order whose fate is open."""
-        return bool(self._restless)
+        """Whether a symbol has something left to do that can be done: a slice, an order whose fate is open."""
+        return bool(self._restless - self._session.reconciler.unread.keys())
 
     async def _look_at_halts(self) -> None:
         self.guardian.look()
@@ -109,14 +114,14 @@ class Safety:
             self._attempts.in_doubt = True  # what the streams said meanwhile is not in it
 
     async def _without_ledger(self) -> None:
-        """What has no stop waits neither for the ledger, or a table of it, nor until what a symbol has done can be read."""
+        """What has no stop waits neither for the ledger, or a table of it, nor until the venue tells what a symbol has done."""
         now_ms = self._clock.now_ms()
         away_ms = now_ms - round(self._attempts.health.lasting_s(LEDGER, now_ms) * 1000)
-        unread = self._session.reconciler.unread.values()
-        since_ms = min([away_ms, *self._unwritten_ms.values(), *unread])
+        untold = self._session.reconciler.untold.values()
+        since_ms = min([away_ms, *self._unwritten_ms.values(), *untold])
         if now_ms - since_ms < self._deadline_s * 1000 or now_ms < self._next_bare_ms:
             return
-        longest_ms = LONGEST_UNREAD_MS if unread else 0
+        longest_ms = LONGEST_UNTOLD_MS if untold else 0
         self._next_bare_ms = now_ms + max(round(self._deadline_s * 500), min((now_ms - since_ms) // 2, longest_ms))
         outage = f"ledger-{since_ms}"
 
@@ -137,10 +142,7 @@ class Safety:
             return
         touched.update(self.bare, self._restless)
         symbols = [symbol for symbol in self._session.symbols if symbol in touched]
-        ended = await asyncio.gather(*map(self._protect_one, symbols), return_exceptions=True)
-        failed = [outcome for outcome in ended if isinstance(outcome, BaseException)]
-        for error in sorted(failed, key=lambda error: isinstance(error, LeaseLost)):
-            raise error  # a bug before the loss of the lease
+        await side_by_side(map(self._protect_one, symbols))
 
     async def _protect_one(self, symbol: str) -> None:
         async def tend() -> None:
@@ -154,11 +156,25 @@ class Safety:
             if at_rest:
                 self._restless.discard(symbol)
 
-        await self._attempts.when_due(_protection(symbol), tend, longest_s=self._deadline_s / 2)
+        if self._attempts.due(_protection(symbol)):
+            await self._alone(symbol, tend)
+
+    async def _alone(self, symbol: str, work: Work) -> None:
+        """Work for one symbol. What cannot be read about it holds no other one back, and is not asked again at once."""
+        name, longest_s, errands = _protection(symbol), self._deadline_s / 2, self._attempts.errands
+        reconciler = self._session.reconciler
+        if not await self._attempts.attempt(name, lambda: reconciler.alone(symbol, work()), longest_s=longest_s):
+            return
+        if symbol in reconciler.unread:
+            errands.ail(name, "what the venue says cannot be read", self._clock.now_ms(), longest_s=longest_s)
+        else:
+            errands.recover(name)
 
     def _count_failures(self) -> None:
         """Too many failures that nobody explains halt the book and close its positions."""
         reason, self._attempts.too_many = self._attempts.too_many, ""
+        if reason:
+            self._attempts.health.forget_failures()
         if reason and self.guardian.emergency is None:
             bound = f"{self._params.operational_failures} failures within {self._params.operational_window_s:.0f} s"
             halt = f"{bound}, the last one: {reason}"
@@ -169,9 +185,9 @@ class Safety:
         """Pause and tell a person where the venue has been away for too long."""
         params, now_ms = self._params, self._clock.now_ms()
         lasting_s = self._attempts.health.lasting_s(VENUE, now_ms)
-        if lasting_s <= params.outage_pause_s or now_ms < self._next_pause_ms:
+        if lasting_s <= params.outage_pause_s or self.guardian.is_frozen:
             return
-        self._next_pause_ms = until_ms = now_ms + round(params.outage_pause_hours * HOUR_MS)
+        until_ms = now_ms + round(params.outage_pause_hours * HOUR_MS)
         reason = f"the venue has been away for {lasting_s:.0f} s"
         self.guardian.halt(HaltKind.FROZEN, reason, until_ms)
         self._attempts.say("error", f"{reason}: no new risk until {format_ms(until_ms)}")

@@ -12,12 +12,13 @@ from __future__ import annotations
 
 from contextlib import suppress
 from decimal import Decimal
+from typing import Any
 
 from shared.domain.errors import BusUnavailable, LeaseLost, LedgerUnavailable, NotAtRest, NotEnoughData, OstError
 from shared.domain.interval import format_ms
 from shared.domain.records import Heartbeat
 from shared.trading.analyst import Analyst
-from shared.trading.attempts import Attempts
+from shared.trading.attempts import VENUE, Attempts
 from shared.trading.beginning import Beginning
 from shared.trading.health import TraderState
 from shared.trading.outbox import relay
@@ -60,6 +61,8 @@ async def run_once(
         except LeaseLost:
             raise
         except OstError as error:  # what was sent before it is looked after first
+            if refused is None and not isinstance(error, NotEnoughData):  # which is asked for again, and no failure
+                await request.count(error)
             refused = refused or error
         await request.rested(mark=False)
         if refused is not None:
@@ -90,6 +93,7 @@ class _Request:
         self._session = session
         self._attempts = Attempts(ports.ledger, ports.clock, spec.book, params, "schedule")
         self._stepper: Stepper | None = None
+        self._remembers = False
         tape = Tape(ports.clock, round(params.quote_fresh_s * 1000))
         self.safety = Safety(ports, spec, params, session, tape, self._attempts)
         self._beginning = Beginning(session, self.safety.guardian)
@@ -101,11 +105,39 @@ class _Request:
         try:
             request = cls(ports, spec, params, session)
             await request._beginning.first()
+            if session.reconciler.unread:
+                request._remember()
+            if request.refused is not None:
+                await request.count(request.refused)
         except BaseException:
             with suppress(LedgerUnavailable):  # it runs out by itself
                 await session.close()
             raise
         return request
+
+    async def count(self, error: OstError) -> None:
+        """What a request is refused with is a failure, as a trader would count it: over all requests. Raises `LeaseLost`."""
+        self._remember()
+        last_ms = max(self._attempts.health.memory["failures_ms"], default=0)
+        if self._ports.clock.now_ms() - last_ms < self._params.backoff_max_s * 1000:
+            self._attempts.ail(VENUE, str(error))  # whoever asks again at once makes no more failures of one
+            return
+
+        async def refused() -> None:
+            raise error
+
+        await self._attempts.attempt(VENUE, refused)
+
+    def _remember(self) -> None:
+        """Go on counting where the last request has left, once; asked only where there is something to count."""
+        if self._remembers:
+            return
+        self._remembers = True
+        with suppress(LedgerUnavailable):
+            beats = [beat for beat in self._ports.ledger.heartbeats(self._spec.book) if beat.holder == HOLDER]
+            for beat in beats:
+                self._attempts.health.go_on(beat.state.get("memory", {}))
+                self._session.reconciler.unread_since(beat.state.get("unread", {}))
 
     @property
     def refused(self) -> OstError | None:
@@ -208,7 +240,15 @@ class _Request:
         """Say how the book was left, for whoever asks whether the service is ready."""
         halted = self.safety.guardian.emergency is not None
         state = TraderState.HALTED if halted else TraderState.DEGRADED if left else TraderState.TRADING
-        words = {"state": state.value, "reason": left or self.safety.guardian.reason, "bare": list(self.safety.bare)}
+        words: dict[str, Any] = {
+            "state": state.value,
+            "reason": left or self.safety.guardian.reason,
+            "bare": list(self.safety.bare),
+        }
+        unread = self._session.reconciler.unread
+        if self._attempts.health.reason or self._attempts.health.failures or unread:
+            self._remember()
+        words |= {"lasting": list(self._attempts.lasting.values()), "memory": self._attempts.health.memory, "unread": unread}
         beat_ms = self._ports.lease_clock.now_ms()
         with suppress(LedgerUnavailable):  # told by what is left
             self._ports.ledger.beat(Heartbeat(self._spec.book, "schedule", HOLDER, beat_ms, words))

@@ -17,7 +17,7 @@ from dataclasses import replace
 from shared.domain.errors import LedgerError, LedgerUnavailable, OstError, UsageError
 from shared.domain.interval import Interval
 from shared.domain.money import ZERO, SymbolRules
-from shared.domain.orders import Fill, OrderState
+from shared.domain.orders import Fill
 from shared.domain.records import EquityPoint, Lease
 from shared.domain.stream import AccountMessage, BarMessage, OrderMessage
 from shared.trading.analyst import Analyst
@@ -163,6 +163,7 @@ class Session:
     def end(self, reason: str) -> None:
         """Nothing that opens or increases is sent from now on, not even what was decided before. Stops and exits go on."""
         self._ending = self.desk.held_back = f"the trader stops: {reason}"
+        self.desk.is_ending = True
 
     def receive(self, bar: BarMessage) -> str:
         """A bar of the stream; what is wrong with it, empty where nothing is. The next step takes it."""
@@ -180,13 +181,14 @@ class Session:
         record = ledger.order(report.client_id)
         booked: list[Fill] = []
         try:
-            if record is not None:
+            if record is None:
+                booked = await self.reconciler.told_of_unknown(report, message.fill)
+            else:
                 ledger.advance_order(report)
-            elif report.state is OrderState.OPEN:
-                self.reconciler.found_foreign(report)
+                if message.fill is not None:
+                    booked = self.reconciler.booked(message.fill.symbol, [message.fill])
             if message.fill is not None:
-                self.reconciler.heard(message.fill)
-                booked = self.reconciler.booked(message.fill.symbol, [message.fill])
+                self.reconciler.heard(message.fill)  # last: by REST it would count as one that the stream has not told
         finally:
             self.book.changed()
         return booked
@@ -233,6 +235,10 @@ class Session:
         await self._settlement.reconcile(full=full)
         if full:
             self.reconciled_ms = began_ms
+
+    async def confirm_stops(self) -> None:
+        """Ask whether the stops do rest that are taken for resting. Raises the `VenueError` tree, what the ledger raises."""
+        await self._settlement.confirm_stops()
 
     @property
     def unsettled(self) -> dict[str, str]:

@@ -21,7 +21,7 @@ from shared.trading.lease_holder import LeaseHolder
 from shared.trading.marking import Marks
 from shared.trading.order_desk import OrderDesk
 from shared.trading.reconciliation import Reconciler
-from shared.trading.session_types import Ports, Quote, SessionSpec
+from shared.trading.session_types import LivePorts, Ports, Quote, SessionSpec
 from shared.trading.settlement import Settlement
 
 
@@ -42,7 +42,16 @@ class SessionParts:
         self.marks = Marks(ledger, clock, book, params.risk)
         self.exchange = FencedExchange(ports.exchange, holder.check)
         self.executor = Executor(self.exchange, ledger, clock, book, params.execution, quote, lambda: holder.current)
-        self.reconciler = Reconciler(self.exchange, ledger, clock, self.executor, book, since_ms, params.execution)
+        self.reconciler = Reconciler(
+            self.exchange,
+            ledger,
+            clock,
+            self.executor,
+            book,
+            since_ms,
+            params.execution,
+            ports.exits if isinstance(ports, LivePorts) else None,
+        )
         self.desk = self._order_desk(ports)
         self.follow_up = FollowUp(
             ledger=ledger,

@@ -17,7 +17,7 @@ from shared.trading.session import Session, SessionSpec, StepReport
 from shared.trading.trader_params import TraderParams
 
 OnStep = Callable[[StepReport], None]
-Say = Callable[[str, str], None]
+Say = Callable[[str, str], object]
 """(level, message) to the book's log"""
 
 
@@ -105,15 +105,18 @@ class Stepper:
     async def _is_there(self, due_ms: int, newest_ms: int) -> bool:
         """Fetch a bar; whether it is to be stepped now.
 
-        The newest one waits where the venue has nothing of it: there is nothing to mark or to decide. An older one is a gap
-        then; but where the venue has not answered it may be there, and nothing is lost by waiting: it is only recorded. For
-        a few of its symbols it waits a while, so that one that is never answered for does not stop the others.
+        The newest one waits where the venue has nothing of it: there is nothing to mark or to decide. An older one, by the
+        venue's clock, is a gap then; but where the venue has not answered it may be there, and nothing is lost by waiting: it
+        is only recorded. For a few of its symbols it waits a while, so that one that is never answered for does not stop the
+        others.
         """
         await self._fetch(due_ms)
         board = self._session.board
         lacking = board.lacking(due_ms)
         if len(lacking) == len(self._session.symbols):
-            return due_ms < newest_ms and board.unanswered.isdisjoint(lacking)
+            if due_ms >= newest_ms or not board.unanswered.isdisjoint(lacking):
+                return False
+            return await self._session.exchange.server_time_ms() >= due_ms  # our clock may be ahead: no gap, but yet to come
         return due_ms == newest_ms or board.unanswered.isdisjoint(lacking) or not self.bars.is_patient
 
     async def _fetch(self, due_ms: int) -> None:

@@ -5,6 +5,7 @@ The return of a bar is divided by the notional that was held when it opened, aft
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable
 
 import numpy as np
@@ -17,7 +18,7 @@ class TrackRecord:
     """Per-bar returns of one unit of exposure, from consecutive equity rows; bars without a position do not count."""
 
     def __init__(self, points: Iterable[EquityPoint]) -> None:
-        self._returns: list[float] = []
+        self._returns = array("d")  # a list of years would be converted at every bar
         self._last: EquityPoint | None = None
         for point in points:
             self.add(point)
@@ -35,4 +36,4 @@ class TrackRecord:
 
     def returns(self) -> FloatArray:
         """Shape (n,): profit of each bar divided by the notional that was held at its open."""
-        return np.asarray(self._returns, dtype=np.float64)
+        return np.array(self._returns)

@@ -21,6 +21,8 @@ class TraderParams:
     """silence of the market stream after which the venue is asked whether it is quiet or the stream is dead"""
     reconcile_s: float = 300.0
     """distance of full reconciliations"""
+    stops_s: float = 30.0
+    """distance of the looks at what rests while the streams are believed: one lost message must not hide the end of a stop"""
     rules_refresh_s: float = 3600.0
     """distance of the questions for ticks, steps and states of the symbols"""
     heartbeat_s: float = 3.0

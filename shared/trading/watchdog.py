@@ -21,7 +21,9 @@ from shared.trading.tape import Tape
 from shared.trading.trader_params import TraderParams
 
 STREAMS = (Source.MARKET, Source.USER)
-REST = "reconciliation"
+REST, STOPS = "reconciliation", "stops"
+BAR_CLOSES_MS = 3_000
+"""before a bar's close no look is begun that its step would have to wait for"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,8 @@ class Watchdog:
         self._dumb: frozenset[Channel] = frozenset()
         """channels that were replaced because they were dead, and have said nothing since"""
         self.resync_needed = False
+        self._stops_ms = 0
+        """when it was asked last whether the stops rest, beside reconciliations"""
         self.reconnects = 0
         for source in STREAMS:
             self._health.ail(source.value, "not connected yet", self._clock.now_ms())
@@ -113,6 +117,7 @@ class Watchdog:
         if not (self.resync_needed or is_due):
             if self._session.unsettled:
                 await self._attempts.errand(REST, self._settle_rest)
+            await self._look_at_stops(now_ms)
             return
         self.resync_needed = False
         try:
@@ -122,6 +127,15 @@ class Watchdog:
             raise
         self._health.recover(VENUE)
         self._believe()
+
+    async def _look_at_stops(self, now_ms: int) -> None:
+        """The end of a stop is one message: whether all of them rest is asked now and then, but not while a bar closes."""
+        looked_ms, interval_ms = max(self._stops_ms, self._session.reconciled_ms), self._session.interval.ms
+        if now_ms - looked_ms < self._params.stops_s * 1000 or not self._session.book.open_stops():
+            return
+        if interval_ms - now_ms % interval_ms > BAR_CLOSES_MS:
+            self._stops_ms = now_ms
+            await self._attempts.errand(STOPS, self._session.confirm_stops)
 
     async def _settle_rest(self) -> None:
         await self._session.settle_rest()

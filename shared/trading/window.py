@@ -6,7 +6,9 @@ stays a gap.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Self
 
 import numpy as np
@@ -42,11 +44,18 @@ class MarketWindow:
     @property
     def close_ms(self) -> int | None:
         """Close of the newest bar; `None` where there is none."""
-        return int(self.candles.close_time[-1]) if len(self.candles) else None
+        return int(self.candles.open_time[-1]) + self.candles.interval.ms if len(self.candles) else None
 
     def extended(self, candles: Candles, funding: Series, open_interest: Series) -> Self:
         """This window and what is newer."""
-        joined = self.candles.followed_by(candles)[-self.max_bars :]
+        return self._with(self.candles.followed_by(candles), funding, open_interest)
+
+    def with_bars(self, rows: Sequence[Sequence[float]]) -> Self:
+        """This window and newer bars, as `Candles.followed_by_rows` takes them."""
+        return self._with(self.candles.followed_by_rows(rows), empty_series(), empty_series())
+
+    def _with(self, candles: Candles, funding: Series, open_interest: Series) -> Self:
+        joined = candles[-self.max_bars :]
         oldest = int(joined.open_time[0]) if len(joined) else 0
         return replace(
             self,
@@ -80,12 +89,12 @@ async def with_open_interest(window: MarketWindow, market: MarketData, now_ms: i
 
 def series_due(window: MarketWindow, series: Series, now_ms: int) -> bool:
     """Whether a new value can be there: one spacing after the last one; once a day where there is none yet."""
-    times = series[0][-4:]
+    times: list[int] = series[0][-4:].tolist()
     if window.close_ms is None:
         return True
     if len(times) < 2:
         return now_ms // DAY_MS > window.close_ms // DAY_MS
-    return now_ms >= int(times[-1] + np.diff(times).min())
+    return now_ms >= times[-1] + min(after - before for before, after in pairwise(times))
 
 
 def _since(series: Series, otherwise: int) -> int:

@@ -24,7 +24,7 @@ from shared.adapters.local.bucket import FolderBucket
 from shared.adapters.local.paper_clock import PaperClock
 from shared.adapters.sql import open_ledger
 from shared.cli import wiring
-from shared.cli.live_run import settle_memory
+from shared.cli.live_run import settle_memory, tidied
 from shared.config.load import load
 from shared.config.settings import Settings
 from shared.data.generated import generate_market, write_market
@@ -103,7 +103,7 @@ async def traded(settings: Settings, wire: Wire, start_ms: int, bars: int) -> li
     universe = settings.universe.universe
     spec = SessionSpec("b", "bench", universe, Interval.H1, settings.system, settings.run.leverage, "bench")
     steps: asyncio.Queue[int] = asyncio.Queue()
-    trader = Trader(ports, spec, settings.trader, on_step=lambda report: steps.put_nowait(report.bar_close_ms))
+    trader = Trader(ports, spec, settings.trader, on_step=tidied(lambda report: steps.put_nowait(report.bar_close_ms)))
     settle_memory()
     running = asyncio.create_task(trader.run())
     seen = []

@@ -66,7 +66,14 @@ PARAMS = SystemParams(
     risk=RiskParams(kelly_minimum_bars=60, pause_drawdowns=(0.02, 0.04, 0.06), max_drawdown=0.5),
 )
 SELDOM = TraderParams(
-    tick_s=1200.0, silence_s=1e9, reconcile_s=1e9, rules_refresh_s=1e9, heartbeat_s=1e6, quote_fresh_s=1e9, bar_patience_s=60.0
+    tick_s=1200.0,
+    silence_s=1e9,
+    reconcile_s=1e9,
+    stops_s=1e9,
+    rules_refresh_s=1e9,
+    heartbeat_s=1e6,
+    quote_fresh_s=1e9,
+    bar_patience_s=60.0,
 )
 
 

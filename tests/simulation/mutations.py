@@ -18,13 +18,14 @@ from cloudrun.simulation.scenarios import SCENARIOS
 from cloudrun.simulation.spec import BOOK
 from shared.adapters.exchange import CcxtExchange, connection, trading
 from shared.adapters.exchange.budget import RequestBudget
+from shared.adapters.sql.breaker import Slowness
 from shared.domain.errors import LedgerUnavailable, NotApproved, NotEnoughData, OutcomeUnknown, VenueUnreachable
 from shared.domain.interval import MINUTE_MS
 from shared.domain.orders import OrderRecord
 from shared.domain.stream import StreamState
 from shared.risk import approval
 from shared.risk.approval import ApprovedOrder
-from shared.trading import deciding, live_desk, order_desk, own_position, reconciliation, schedule
+from shared.trading import bar_queue, deciding, live_desk, order_desk, own_position, reconciliation, schedule
 from shared.trading.analyst import SystemAnalyst
 from shared.trading.attempts import LEDGER
 from shared.trading.bar_queue import BarQueue
@@ -32,11 +33,13 @@ from shared.trading.bare_exits import BareExits
 from shared.trading.board import MarketBoard
 from shared.trading.book import BookState
 from shared.trading.emergency_exits import EmergencyExits
+from shared.trading.emergency_orders import Tries
 from shared.trading.emergency_rounds import EmergencyRounds
 from shared.trading.execution import Executor
 from shared.trading.execution_params import ExecutionParams
 from shared.trading.follow_up import FollowUp
 from shared.trading.guardian import Guardian
+from shared.trading.health import Trouble
 from shared.trading.inquiry import Answer, Inquiries
 from shared.trading.lease_holder import LeaseHolder
 from shared.trading.order_desk import OrderDesk
@@ -131,6 +134,14 @@ def _first_part_only(booked: Any) -> Any:
     return first
 
 
+def _paused_by_any_clock() -> Callable[[Patch], None]:
+    def apply(patch: Patch) -> None:
+        patch.setattr(bar_queue, "_is_pause", lambda until_ms, now_ms: now_ms < until_ms)
+        patch.setattr(Trouble, "pauses", lambda self, now_ms: now_ms < self.retry_ms)
+
+    return apply
+
+
 def _planned_only(protect: Any) -> Any:
     """Stops are placed with their entry and never looked at again."""
 
@@ -156,7 +167,7 @@ def _raising(error: Exception) -> Callable[[Any], Any]:
 def _together(_: Any) -> Any:
     """One part of a reconciliation that fails takes everything with it."""
 
-    async def settle_parts(self: Settlement, parts: Sequence[str]) -> None:
+    async def settle_parts(self: Settlement, parts: Sequence[str], _: str = "") -> None:
         work = {"funding": self._reconciler.book_funding, "foreign orders": self._reconciler.find_foreign_orders}
         for part in parts:
             await work.get(part, self._balance.settle)()
@@ -391,6 +402,8 @@ _ONE: dict[str, Mutation] = {
     "stop-outcome-unknown": Mutation("the guard after the entry", replaced(Guard, "protect", _planned_only), range(1, 9)),
     "stop-refused": Mutation("the exit at the deadline", answering(Guard, "_close")),
     "stop-cancelled-by-venue": Mutation("the guard after the entry", replaced(Guard, "protect", _planned_only)),
+    "stop-gone-unheard": Mutation("the doubt", answering(Executor, "is_doubted", False)),
+    "exit-unanswered": Mutation("the exit after the first", answering(Executor, "is_too_late", False)),
     "income-down": Mutation("parts that fail by themselves", replaced(Settlement, "_settle_parts", _together)),
     "requests-far-apart": Mutation("the end at rest", answering(schedule._Request, "rested")),
     "killed-between-slices": Mutation("the slices that wait", answering(BookState, "waiting_slices", [])),
@@ -415,6 +428,9 @@ _ONE: dict[str, Mutation] = {
     "one-stale-mark": Mutation("marks by REST", answering(Guardian, "refresh_marks")),
     "clock-skew": Mutation("the venue's time", answering(connection.Connection, "_resynchronise")),
     "clock-far-off": Mutation("the limit", answering(connection.Connection, "_skew_excess", False)),
+    "clock-wrong-for-seconds": Mutation(
+        "the end of a pause that a wrong clock began", _paused_by_any_clock(), (1, 2, 3, 4, 5, 6)
+    ),
     "maintenance": Mutation("the watchdog's reconciliation", answering(Watchdog, "resync")),
     "long-maintenance": Mutation("the pause", answering(Safety, "_pause_after_outage")),
     "no-network": Mutation("the watchdog's reconciliation", answering(Watchdog, "resync")),
@@ -446,6 +462,7 @@ _ONE: dict[str, Mutation] = {
     ),
     "ledger-down": Mutation("exits without the ledger", answering(BareExits, "close", []), range(1, 9)),
     "ledger-hangs": Mutation("exits without the ledger", answering(BareExits, "close", []), range(1, 9)),
+    "ledger-slow": Mutation("the count of slow answers", answering(Slowness, "is_too_much", False), range(1, 9)),
     "ledger-refuses-writes": Mutation(
         "that only a change proves its return",
         all_of(replaced(Safety, "_look_at_halts", _believing), replaced(Safety, "__init__", _forgetting)),
@@ -455,7 +472,7 @@ _ONE: dict[str, Mutation] = {
     "emergency-without-ledger": Mutation(
         "the exit journal", replaced(EmergencyExits, "_close_without_ledger", _raising(LedgerUnavailable("away")))
     ),
-    "ledger-flaky": Mutation("that a step is done again", replaced(BarQueue, "postpone", _skipping)),
+    "ledger-flaky": Mutation("that a step is done again", replaced(BarQueue, "postpone", _skipping), (7, 8, 9)),
     "funding": Mutation("the funding entries", answering(Reconciler, "book_funding", 0)),
     "fees-in-another-currency": Mutation("the fee's currency", replaced(Reconciler, "booked", _without_fee)),
     "foreign-order": Mutation("the questions for foreign orders", answering(Reconciler, "find_foreign_orders", []), (3, 2)),
@@ -481,6 +498,18 @@ _MORE: tuple[tuple[str, Mutation], ...] = (
             "that journalled exits are taken over",
             all_of(answering(EmergencyRounds, "_take_over_journal"), answering(Guardian, "take_over_exits")),
         ),
+    ),
+    (
+        "emergency-without-ledger",
+        Mutation(
+            "that it goes on where the ledger takes nothing",
+            replaced(Tries, "without_ledger", _raising(LedgerUnavailable("full"))),
+            (1, 3),
+        ),
+    ),
+    (
+        "emergency-by-hand",
+        Mutation("that it goes on without the account", answering(EmergencyRounds, "_unseen_for_long", False), (1, 3)),
     ),
     ("terminated", Mutation("the end", answering(Trader, "stop"))),
     (

@@ -82,6 +82,18 @@ def _far_off(seed: int, rng: np.random.Generator) -> WorldSpec:
     return calm_world(seed, rng, FaultPlan(jumps=((70.0, by_ms),)))
 
 
+def _wrong_for_seconds(seed: int, rng: np.random.Generator) -> WorldSpec:
+    at_s, by_ms = float(rng.uniform(65.0, 110.0)), int(rng.choice([-3_600_000, 3_600_000]))
+    return calm_world(seed, rng, FaultPlan(jumps=((at_s, by_ms), (at_s + 10.0, -by_ms))))
+
+
+def _right_again(world: World) -> Iterator[str]:
+    if world.clock.error_ms:
+        yield "the clock was never set back"
+    yield from undecided(world)
+    yield from idle(world, 240.0)
+
+
 def _nothing_placed(world: World) -> Iterator[str]:
     account, since_ms = world.venue.desk.engine.core.account, world.spec.start_ms + 75_000
     triggered = {algo.order_id for algo in account.algos.values()}
@@ -196,5 +208,12 @@ SCENARIOS = (
         "the venue refuses the first request, nothing is placed any more, a person is told",
         _far_off,
         _nothing_placed,
+    ),
+    Scenario(
+        "clock-wrong-for-seconds",
+        "The machine's clock is an hour wrong, and right again ten seconds later",
+        "no bar that is yet to come is taken for a gap, no pause lasts until the hour is over: every bar is decided",
+        _wrong_for_seconds,
+        _right_again,
     ),
 )

@@ -64,6 +64,14 @@ def _waited(world: World) -> Iterator[str]:
     yield from undecided(world)
 
 
+def _done_meanwhile(world: World) -> Iterator[str]:
+    """What it answers in time is traded on; nothing is bare for long, and afterwards all is booked."""
+    yield from struck(world)
+    yield from _closed_what_was_bare(world)
+    yield from unbooked(world)
+    yield from undecided(world)
+
+
 def _closed_what_was_bare(world: World) -> Iterator[str]:
     """No position was bare for long, and none that had its stop was closed."""
     if world.watch.needless:
@@ -121,18 +129,22 @@ def _ours_only(world: World) -> Iterator[str]:
     yield from unbooked(world)
 
 
-async def _refuse_while_held(world: World) -> None:
-    """In every other seed a stop is gone right after its successor can be written down no more."""
-    rng, account = np.random.default_rng([world.spec.seed, 43]), world.venue.desk.engine.core.account
-    if world.spec.seed % 2 == 0:
-        return
-    await asyncio.sleep(float(rng.choice([58.0, 118.0])))
-    if not await quickly(lambda: bool(account.open_algos) and not is_flat(world), 130.0):
-        return
-    now_s = world.loop.time()
-    world.faults.take_away(Window(Part.LEDGER_WRITES, now_s, now_s + float(rng.uniform(60.0, 120.0))))
-    await asyncio.sleep(float(rng.uniform(0.0, 2.0)))
-    cancel_stops(world)
+def _while_held(part: Part) -> Act:
+    """In every other seed a stop is gone right after its successor can be written down no more, or only slowly."""
+
+    async def act(world: World) -> None:
+        rng, account = np.random.default_rng([world.spec.seed, 43]), world.venue.desk.engine.core.account
+        if world.spec.seed % 2 == 0:
+            return
+        await asyncio.sleep(float(rng.choice([58.0, 118.0])))
+        if not await quickly(lambda: bool(account.open_algos) and not is_flat(world), 130.0):
+            return
+        now_s = world.loop.time()
+        world.faults.take_away(Window(part, now_s, now_s + float(rng.uniform(60.0, 120.0))))
+        await asyncio.sleep(float(rng.uniform(0.0, 2.0)))
+        cancel_stops(world)
+
+    return act
 
 
 def _flaky(seed: int, rng: np.random.Generator) -> WorldSpec:
@@ -146,21 +158,28 @@ def _done_again(world: World) -> Iterator[str]:
 
 
 def _holding(seed: int, rng: np.random.Generator) -> WorldSpec:
-    return replace(calm_world(seed, rng), bars=6)
+    return at_pace(replace(calm_world(seed, rng), bars=6))
 
 
 async def _halt_without_ledger(world: World) -> None:
-    """A person halts the book; the ledger goes away as soon as the emergency has begun, before its first exit."""
-    rng = np.random.default_rng([world.spec.seed, 41])
+    """A person halts the book; the ledger goes away as soon as the emergency has begun, before its first exit.
+
+    In every other seed it refuses writes from the instant on in which an entry is executed: what became of it is not known.
+    """
+    rng, account = np.random.default_rng([world.spec.seed, 41]), world.venue.desk.engine.core.account
     await asyncio.sleep(float(rng.uniform(65.0, 110.0)))
     if not await world.until(lambda: not is_flat(world), 200.0):
         world.story.violate("nothing was held that an emergency could close")
         return
+    reads_on, before = bool(world.spec.seed % 2), len(account.trades)
+    if reads_on:  # where none comes it refuses writes all the same
+        await quickly(lambda: len(account.trades) > before and not is_flat(world), 65.0)
     world.ledger.set_halt(Halt(BOOK, "a person asked for it", world.clock.now_ms(), None, kind=HaltKind.MANUAL))
-    await quickly(lambda: bool(world.ledger.emergencies(BOOK)), 20.0)
+    if not reads_on:
+        await quickly(lambda: bool(world.ledger.emergencies(BOOK)), 20.0)
     now_s = world.loop.time()
     world.story.tell("the ledger goes away")
-    world.faults.take_away(Window(Part.LEDGER, now_s, now_s + 45.0))
+    world.faults.take_away(Window(Part.LEDGER_WRITES if reads_on else Part.LEDGER, now_s, now_s + 45.0))
     if not await world.until(lambda: is_flat(world), FLAT_S):
         world.story.violate(f"positions are left {FLAT_S:.0f} s after an emergency without a ledger")
 
@@ -197,12 +216,20 @@ SCENARIOS = (
         (_after_a_fill(Part.LEDGER_HANGS),),
     ),
     Scenario(
+        "ledger-slow",
+        "Every answer of the ledger takes a part of a second",
+        "as ledger-down: slow answers in a row count as its absence, and the process is free for stops and exits",
+        _away(Part.LEDGER_SLOW),
+        _done_meanwhile,
+        (_while_held(Part.LEDGER_SLOW),),
+    ),
+    Scenario(
         "ledger-refuses-writes",
         "The ledger answers every question and refuses every change (disk full, a standby)",
         "as ledger-down: what it answers does not count as its return; what is bare is closed within the deadline",
         _away(Part.LEDGER_WRITES, _rarely),
         _waited,
-        (_refuse_while_held,),
+        (_while_held(Part.LEDGER_WRITES),),
     ),
     Scenario(
         "ledger-down-whose-position",
@@ -214,7 +241,7 @@ SCENARIOS = (
     ),
     Scenario(
         "emergency-without-ledger",
-        "The ledger goes away in the middle of an emergency",
+        "The ledger goes away in the middle of an emergency, or takes nothing any more while an entry is executed",
         "exits are journalled before they are sent; flat within 30 s; taken over, booked and recorded afterwards",
         _holding,
         _journalled,

@@ -12,7 +12,18 @@ from cloudrun.simulation.analyst import Habits
 from cloudrun.simulation.faults import Effect, FaultPlan, Part, Window
 from cloudrun.simulation.scenarios.account import closed_by_venue
 from cloudrun.simulation.scenarios.base import Scenario, calm_world
-from cloudrun.simulation.scenarios.checks import ACCOUNT, ORDER, RULES, asked, hit, last_opinion_s, order, struck, untold
+from cloudrun.simulation.scenarios.checks import (
+    ACCOUNT,
+    ORDER,
+    RULES,
+    asked,
+    hit,
+    is_flat,
+    last_opinion_s,
+    order,
+    struck,
+    untold,
+)
 from cloudrun.simulation.scenarios.orders import hitting, posted
 from cloudrun.simulation.spec import BOOK, WorldSpec
 from cloudrun.simulation.world import World
@@ -63,7 +74,8 @@ def _nothing_to_reduce(seed: int, rng: np.random.Generator) -> WorldSpec:
 
 async def _gone_unheard(world: World) -> None:
     await asyncio.sleep(last_opinion_s(world) - float(np.random.default_rng([world.spec.seed, 32]).uniform(5.0, 40.0)))
-    closed_by_venue(world, "autoclose-1751328000001")
+    if not is_flat(world):  # its own stop may have been executed, as unheard
+        closed_by_venue(world, "autoclose-1751328000001")
     await asyncio.sleep(last_opinion_s(world) + ASKED_AGAIN_S - world.loop.time())
     symbol, account = world.spec.symbols[0], world.venue.desk.engine.core.account
     known = world.ledger.positions(BOOK).get(symbol)

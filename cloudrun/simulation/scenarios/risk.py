@@ -12,8 +12,8 @@ from cloudrun.simulation.analyst import Habits
 from cloudrun.simulation.chances import random_plan
 from cloudrun.simulation.faults import Effect, FaultPlan, Rates, Rule
 from cloudrun.simulation.market import MarketShape
-from cloudrun.simulation.scenarios.base import CALM, Scenario, calm_world
-from cloudrun.simulation.scenarios.checks import halts, is_flat, opened, unbooked, untold
+from cloudrun.simulation.scenarios.base import CALM, Scenario, at_pace, calm_world
+from cloudrun.simulation.scenarios.checks import ACCOUNT, halts, is_flat, opened, unbooked, untold
 from cloudrun.simulation.spec import BOOK, WorldSpec
 from cloudrun.simulation.world import World
 from shared.domain.interval import Interval
@@ -86,14 +86,18 @@ def _closed(world: World, kind: HaltKind) -> Iterator[str]:
 
 
 async def _by_hand(world: World) -> None:
-    """A person asks for the emergency protocol."""
+    """A person asks for the emergency protocol; in every other seed the venue does not tell of the account meanwhile."""
     await asyncio.sleep(float(np.random.default_rng([world.spec.seed, 24]).uniform(62.0, 200.0)))
     asked_s = world.loop.time()
     world.story.tell("a person asks for the emergency")
     world.ledger.set_halt(Halt(BOOK, "a person asked for it", world.clock.now_ms(), None, kind=HaltKind.MANUAL))
+    mend = world.faults.fail(ACCOUNT, Effect.GATEWAY) if world.spec.seed % 2 else None
     if not await world.until(lambda: is_flat(world), BY_HAND_S):
         world.story.violate(f"positions are left {BY_HAND_S:.0f} s after an emergency by hand")
     world.story.tell(f"flat after {world.loop.time() - asked_s:.1f} s")
+    if mend is not None:
+        await asyncio.sleep(10.0)
+        mend()
 
 
 def _manual(world: World) -> Iterator[str]:
@@ -164,8 +168,8 @@ SCENARIOS = (
     Scenario(
         "emergency-by-hand",
         "A person asks for the emergency protocol",
-        "flat within 30 s, then the stops are cancelled; halted until a person resumes: nothing opens",
-        lambda s, r: calm_world(s, r),
+        "flat within 30 s, also without the account's answer, then the stops are cancelled; halted until a person resumes",
+        lambda s, r: at_pace(calm_world(s, r)),
         _manual,
         (_by_hand,),
     ),

@@ -150,7 +150,7 @@ def _rotated(world: World) -> Iterator[str]:
     yield from unbooked(world)
     yield from idle(world, 2 * world.spec.rotate_after_s)
     snapshots = len(asked(world, RESTING_ORDERS, 30.0))
-    allowed = world.spec.end_s / world.spec.trader.reconcile_s + len(opened(world, 0.0))
+    allowed = world.spec.end_s / world.spec.trader.stops_s + len(opened(world, 0.0))
     if snapshots > allowed:
         yield f"everything was reconciled {snapshots} times in a world in which nothing failed"
 

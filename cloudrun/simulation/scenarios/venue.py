@@ -65,12 +65,16 @@ def _degraded(world: World) -> Iterator[str]:
 
 
 def _reconciled(world: World) -> Iterator[str]:
-    """On return: everything is reconciled, missed bars are recorded, trading goes on."""
-    end_s = world.spec.plan.windows[0].end_s
+    """On return: everything is reconciled, missed bars are recorded, trading goes on.
+
+    A trader need not have noticed an outage that was too short for a stream to count as silent.
+    """
+    window = world.spec.plan.windows[0]
+    end_s, noticed = window.end_s, window.end_s - window.start_s > world.spec.trader.silence_s
     snapshots = asked(world, RESTING_ORDERS, end_s, end_s + BACK_S)
     if not snapshots:
         yield f"nothing was reconciled within {BACK_S:.0f} s of the return at {end_s:.0f} s"
-    elif early := opened(world, end_s, snapshots[0].at_s):
+    elif noticed and (early := opened(world, end_s, snapshots[0].at_s)):
         yield f"{early[0].client_id} was to open something before anything was reconciled"
     yield from undecided(world)
     yield from idle(world, end_s)
@@ -93,7 +97,7 @@ def _paused(world: World) -> Iterator[str]:
 def _banned(seed: int, rng: np.random.Generator) -> WorldSpec:
     effect = Effect.BANNED if rng.random() < 0.5 else Effect.THROTTLED
     rule = Rule("GET /fapi", effect, skip=int(rng.integers(8, 40)), times=2)
-    return replace(calm_world(seed, rng, FaultPlan(rules=(rule,))), bars=7)
+    return _unpaused(replace(calm_world(seed, rng, FaultPlan(rules=(rule,))), bars=7))
 
 
 def _goes_on(world: World) -> Iterator[str]:

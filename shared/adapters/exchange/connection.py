@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import numpy as np
@@ -111,8 +112,9 @@ class Connection:
             if error.code not in TIME_REFUSED:
                 raise
             refusal = str(error)
-        await self._resynchronise()
-        raise ClockRefused(f"{refusal}; nothing was done, and the venue's time was taken")
+        with suppress(RateLimited):  # while it wants to be left alone, its time has to wait too
+            await self._resynchronise()
+        raise ClockRefused(f"{refusal}; nothing was done")
 
     async def now_ms(self) -> int:
         """The venue's clock, which also corrects the time that requests are signed with."""
@@ -185,7 +187,8 @@ class Connection:
         return await self._request(endpoint, parameters, changes=False)
 
     async def _resynchronise(self) -> None:
-        """Measure the venue's clock. Raises `VenueRejected` where ours is too far from it to trade."""
+        """Measure the venue's clock. Raises `VenueRejected` where ours is too far off to trade, `RateLimited` in a block."""
+        self.budget.refuse_while_blocked()
         try:
             async with asyncio.timeout(self._params.read_limit_s):
                 await self._take_time()

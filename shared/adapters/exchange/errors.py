@@ -48,7 +48,10 @@ _KINDS: Mapping[int, type[VenueRejected]] = {
     # Filters, precision, and the limits of price and size: our copy of the exchange info is out of date.
     **dict.fromkeys((-1013, -1111, -4002, -4003, -4004, -4005, -4013, -4014, -4023, -4029, -4030, -4164), RulesBroken),
 }
-_BUSY = frozenset({-1003, -1008, -1015})
+_BUSY = -1003
+"""Too many requests of this address: everything waits."""
+_NOT_TAKEN = frozenset({-1008, -1015})
+"""Overload, or too many orders of this account: that request was not executed, and no other has to wait for it."""
 _OUTCOME_UNKNOWN = frozenset({-1000, -1001, -1006, -1007})
 _BANNED_UNTIL = re.compile(r"banned until (\d{13})")
 _NEVER_CONNECTED = (
@@ -115,14 +118,16 @@ def translate(error: Exception, reply: HttpReply, action: str, *, changes: bool,
 
 
 def _from_status(answer: Answer, action: str, now_ms: int) -> VenueError | None:
-    """Answers by which nothing was done, whatever was asked: blocked region or address, too many requests."""
+    """Answers by which nothing was done, whatever was asked: blocked region or address, too many requests, overload."""
     if answer.status == 451:
         return AccessBlocked(
             f"{action}: the venue does not serve this region (HTTP 451); use an allowed region or another venue"
         )
     if answer.status == 403 and answer.code is None:
         return AccessBlocked(f"{action}: the venue's firewall refuses this address (HTTP 403); wait some minutes")
-    if answer.status not in (418, 429) and answer.code not in _BUSY:
+    if answer.code in _NOT_TAKEN:
+        return VenueUnreachable(f"{action}: the venue did not take the request: {answer}; it may be sent again")
+    if answer.status not in (418, 429) and answer.code != _BUSY:
         return None
     wait_s = answer.retry_after_s
     banned = _BANNED_UNTIL.search(answer.message)

@@ -35,6 +35,8 @@ class CcxtMarketData:
     async def candles(self, symbol: str, interval: Interval, start_ms: int, end_ms: int) -> Candles:
         """Closed bars that open in [start_ms, end_ms)."""
         start_ms = interval.ceil(start_ms)
+        if start_ms >= end_ms:
+            return Candles.empty(interval)  # where only funding is due, the venue's time is not asked on the way to a decision
         end_ms = min(end_ms, interval.floor(await self._connection.now_up_to_ms(interval.ceil(end_ms))))
         rows: list[list[float]] = []
         while start_ms < end_ms:

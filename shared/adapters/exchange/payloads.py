@@ -7,8 +7,8 @@ that lacks what it must hold.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import ContextDecorator
 from decimal import Decimal
 from typing import Any
 
@@ -43,13 +43,24 @@ WALLET_CURRENCY = "USDT"
 _PRICE_DIGITS = Decimal("1e-8")
 
 
-@contextmanager
-def well_formed(what: str) -> Iterator[None]:
-    """Turn the errors of reading JSON that is not as documented into `MalformedData`."""
-    try:
-        yield
-    except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
-        raise MalformedData(f"{what}: the venue's answer is not as documented ({type(error).__name__}: {error})") from error
+def well_formed(what: str) -> _WellFormed:
+    """Turn the errors of reading JSON that is not as documented into `MalformedData`: for a block, or around a function."""
+    return _WellFormed(what)
+
+
+class _WellFormed(ContextDecorator):
+    """Without a state of its own, so that one serves all calls of a function: every message of a stream comes through here."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, LookupError | TypeError | ValueError | ArithmeticError | AttributeError):
+            told = f"{self._what}: the venue's answer is not as documented ({type(error).__name__}: {error})"
+            raise MalformedData(told) from error
 
 
 def decimal_text(value: Decimal) -> str:

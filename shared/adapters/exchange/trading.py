@@ -29,7 +29,7 @@ from shared.adapters.exchange.endpoints import (
 from shared.adapters.exchange.errors import DUPLICATE_ORDER, UNKNOWN_ORDER
 from shared.adapters.exchange.history import AccountHistory
 from shared.adapters.exchange.setup import prepare_account
-from shared.domain.errors import MalformedData, OutcomeUnknown, UsageError, VenueRejected
+from shared.domain.errors import MalformedData, OutcomeUnknown, UsageError, VenueError, VenueRejected
 from shared.domain.money import ZERO, SymbolRules
 from shared.domain.orders import Account, Fill, OrderIntent, OrderKind, OrderReport, OrderState
 from shared.domain.records import FundingPayment
@@ -104,9 +104,14 @@ class CcxtExchange:
         return report
 
     async def cancel(self, intent: OrderIntent) -> OrderReport | None:
-        """Cancel by client id; an order that is no longer open is looked up."""
+        """Cancel by client id; an order that is no longer open is looked up.
+
+        It bears the time of the call, as an order that of its approval: from a process that slept on the way the venue does not
+        take it any more.
+        """
         is_stop = intent.kind is OrderKind.STOP
         parameters = {"clientAlgoId": intent.client_id} if is_stop else {"origClientOrderId": intent.client_id}
+        parameters["timestamp"] = str(self._connection.estimated_now_ms())
         try:
             answer = await self._connection.change(
                 CANCEL_STOP if is_stop else CANCEL_ORDER,
@@ -146,7 +151,10 @@ class CcxtExchange:
 
     async def _existing(self, intent: OrderIntent, refusal: VenueRejected) -> OrderReport:
         """The order that already has the intent's client id."""
-        report = await self.find(intent)
+        try:
+            report = await self.find(intent)
+        except VenueError as error:  # the id is taken: whatever the look-up says, the order may rest there
+            raise OutcomeUnknown(f"{intent.client_id}: the venue calls the client id a duplicate, and {error}") from error
         if report is not None:
             return report
         if refusal.code == -4015:  # the id itself was refused, not its repetition

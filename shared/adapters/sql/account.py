@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict
 
 from sqlalchemy import BindParameter, Connection, bindparam, func, select
 
 from shared.adapters.sql.live_models import PeakRow
 from shared.adapters.sql.models import EquityRow, FundingRow
-from shared.adapters.sql.statements import insert_missing, insert_or_replace, table
+from shared.adapters.sql.statements import insert_missing, insert_or_replace, kept, table, values_of
 from shared.domain.records import EquityPoint, FundingPayment
 
 _EQUITY = table(EquityRow)
@@ -18,15 +17,20 @@ _PEAKS = table(PeakRow)
 _BOOK: BindParameter[str] = bindparam("book_key")
 _FORGOTTEN = select(func.max(_PEAKS.c.forgotten_ms)).where(_PEAKS.c.book == _BOOK)
 _POINT_COLUMNS = (_EQUITY.c.time_ms, _EQUITY.c.equity, _EQUITY.c.wallet, _EQUITY.c.peak, _EQUITY.c.exposure)
-_POINTS = (
+_POINTS = kept(
     select(*_POINT_COLUMNS)
     .where(_EQUITY.c.book == _BOOK, _EQUITY.c.time_ms >= bindparam("since_ms"))
     .order_by(_EQUITY.c.time_ms)
     .limit(bindparam("most"))
 )
+_PAYMENTS = kept(
+    select(_FUNDING.c.id, _FUNDING.c.symbol, _FUNDING.c.amount, _FUNDING.c.time_ms)
+    .where(_FUNDING.c.book == _BOOK)
+    .order_by(_FUNDING.c.time_ms, _FUNDING.c.symbol, _FUNDING.c.id)
+)
 _PAGE_ROWS = 10_000
 """Points that one statement fetches: years of them take longer than a trader's patience for one answer"""
-_NEWEST = (
+_NEWEST = kept(
     select(*_POINT_COLUMNS, _FORGOTTEN.scalar_subquery())
     .where(_EQUITY.c.book == _BOOK)
     .order_by(_EQUITY.c.time_ms.desc())
@@ -36,7 +40,7 @@ _NEWEST = (
 
 def record_equity(connection: Connection, book: str, point: EquityPoint) -> None:
     """Store a point; the same instant again replaces it."""
-    insert_or_replace(connection, EquityRow, [{"book": book, **asdict(point)}])
+    insert_or_replace(connection, EquityRow, [{"book": book, **values_of(point)}])
 
 
 def equity(connection: Connection, book: str, since_ms: int) -> list[EquityPoint]:
@@ -77,6 +81,4 @@ def add_funding(connection: Connection, book: str, payments: Iterable[FundingPay
 
 def funding(connection: Connection, book: str) -> list[FundingPayment]:
     """Funding entries, oldest first."""
-    query = select(_FUNDING.c.id, _FUNDING.c.symbol, _FUNDING.c.amount, _FUNDING.c.time_ms).where(_FUNDING.c.book == book)
-    rows = connection.execute(query.order_by(_FUNDING.c.time_ms, _FUNDING.c.symbol, _FUNDING.c.id))
-    return [FundingPayment(*row) for row in rows]
+    return [FundingPayment(*row) for row in connection.execute(_PAYMENTS, {"book_key": book})]

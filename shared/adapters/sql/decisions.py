@@ -7,14 +7,27 @@ decision is there already, the lease is lost) is an error of one of its statemen
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import fields
 from typing import Any
 
-from sqlalchemy import Connection, Float, Insert, RowMapping, bindparam, cast, exists, func, insert, not_, select
+from sqlalchemy import (
+    BindParameter,
+    Connection,
+    Float,
+    Insert,
+    RowMapping,
+    Select,
+    bindparam,
+    cast,
+    exists,
+    func,
+    insert,
+    not_,
+    select,
+)
 
 from shared.adapters.sql import account, halts, leases, orders
 from shared.adapters.sql.models import SETS_STOP, DecisionRow, IntentRow, OrderRow
-from shared.adapters.sql.statements import insert_all, insert_missing, row_by_id, table, unread
+from shared.adapters.sql.statements import insert_all, insert_missing, insert_unread, kept, row_by_id, table, values_of
 from shared.domain.asset import Asset
 from shared.domain.decision import Action, Approval, Decision, Vote
 from shared.domain.errors import UsageError
@@ -24,9 +37,11 @@ from shared.domain.records import EquityPoint, Halt, Lease
 from shared.domain.regime import Regime, RegimeProbabilities
 
 _TABLE = table(DecisionRow)
-# `dataclasses.asdict` copies deeply, which took a tenth of a commit.
-_VOTE = tuple(field.name for field in fields(Vote))
-_APPROVAL = tuple(field.name for field in fields(Approval))
+_BOOK: BindParameter[str] = bindparam("book_key")
+_SYMBOL: BindParameter[str] = bindparam("symbol_key")
+_DECISION: BindParameter[str] = bindparam("decision_key")
+_IS_THERE = kept(select(_TABLE.c.id).where(_TABLE.c.id == _DECISION))
+_INTENTS_SO_FAR = kept(select(func.count()).where(orders.INTENTS.c.decision_id == _DECISION))
 
 
 def commit(
@@ -43,7 +58,7 @@ def commit(
         wrong = " ".join(strangers) or f"the lease of book {lease.book}"
         raise UsageError(f"decision {decision.id} of book {decision.book} was given what belongs to another one: {wrong}")
     row = {**_row(decision), "held_token": lease.token, "held_book": lease.book, "held_by": lease.holder}
-    connection.execute(unread(_COMMITTING), row)
+    insert_unread(connection, _COMMITTING, [row])
     insert_all(connection, IntentRow, [orders.intent_row(intent, n) for n, intent in enumerate(intents)])
     insert_all(connection, OrderRow, [orders.new_order_row(intent) for intent in intents])
     if point is not None:
@@ -54,7 +69,7 @@ def commit(
 def is_there(connection: Connection, decision: Decision, lease: Lease) -> bool:
     """Whether a decision could not be committed because it is there already. Raises `LeaseLost` where that was the reason."""
     leases.check(connection, lease)
-    return connection.execute(select(_TABLE.c.id).where(_TABLE.c.id == decision.id)).one_or_none() is not None
+    return connection.execute(_IS_THERE, {"decision_key": decision.id}).one_or_none() is not None
 
 
 def add_intents(connection: Connection, intents: Sequence[OrderIntent], lease: Lease) -> list[OrderIntent]:
@@ -77,15 +92,37 @@ def find(connection: Connection, decision_id: str) -> Decision | None:
 
 def listed(connection: Connection, book: str, symbol: str | None, since_ms: int, limit: int | None) -> list[Decision]:
     """Decisions of a book from `since_ms` on, oldest first; with `limit` the newest ones."""
-    query = select(_TABLE).where(_TABLE.c.book == book, _TABLE.c.bar_close_ms >= since_ms)
-    if symbol is not None:
-        query = query.where(_TABLE.c.symbol == symbol)
-    newest_first = query.order_by(_TABLE.c.bar_close_ms.desc(), _TABLE.c.symbol.desc(), _TABLE.c.id.desc()).limit(limit)
-    return [_decision(row) for row in reversed(connection.execute(newest_first).mappings().all())]
+    newest_first = _LISTED[symbol is not None, limit is not None]
+    values = {"book_key": book, "symbol_key": symbol, "since_ms": since_ms, "most": limit}
+    return [_decision(row) for row in reversed(connection.execute(newest_first, values).mappings().all())]
 
 
 def origin(connection: Connection, book: str, symbol: str, *, is_long: bool) -> Decision | None:
     """The newest decision whose stop lies on the losing side of a position, with an order of its own that was filled."""
+    row = connection.execute(_ORIGINS[is_long], {"book_key": book, "symbol_key": symbol}).mappings().one_or_none()
+    return None if row is None else _decision(row)
+
+
+def _add_intent(connection: Connection, intent: OrderIntent) -> bool:
+    place = connection.execute(_INTENTS_SO_FAR, {"decision_key": intent.decision_id}).scalar_one()
+    if not insert_missing(connection, IntentRow, orders.intent_row(intent, place)):
+        return False
+    insert_all(connection, OrderRow, [orders.new_order_row(intent)])
+    return True
+
+
+def _listing(*, of_symbol: bool, limited: bool) -> Select[Any]:
+    query = select(_TABLE).where(_TABLE.c.book == _BOOK, _TABLE.c.bar_close_ms >= bindparam("since_ms"))
+    if of_symbol:
+        query = query.where(_TABLE.c.symbol == _SYMBOL)
+    query = query.order_by(_TABLE.c.bar_close_ms.desc(), _TABLE.c.symbol.desc(), _TABLE.c.id.desc())
+    return kept(query.limit(bindparam("most")) if limited else query)
+
+
+_LISTED = {(of, some): _listing(of_symbol=of, limited=some) for of in (False, True) for some in (False, True)}
+
+
+def _origin(*, is_long: bool) -> Select[Any]:
     below = _TABLE.c.stop_price < _TABLE.c.price
     filled = exists().where(
         orders.INTENTS.c.decision_id == _TABLE.c.id,
@@ -93,23 +130,15 @@ def origin(connection: Connection, book: str, symbol: str, *, is_long: bool) -> 
         orders.ORDERS.c.client_id == orders.INTENTS.c.client_id,
         cast(orders.ORDERS.c.filled, Float) > 0,  # its sign, which an amount in text has as well
     )
-    query = (
+    return kept(
         select(_TABLE)
-        .where(_TABLE.c.book == book, _TABLE.c.symbol == symbol, SETS_STOP, below if is_long else not_(below), filled)
+        .where(_TABLE.c.book == _BOOK, _TABLE.c.symbol == _SYMBOL, SETS_STOP, below if is_long else not_(below), filled)
         .order_by(_TABLE.c.bar_close_ms.desc(), _TABLE.c.id.desc())
         .limit(1)
     )
-    row = connection.execute(query).mappings().one_or_none()
-    return None if row is None else _decision(row)
 
 
-def _add_intent(connection: Connection, intent: OrderIntent) -> bool:
-    places = select(func.count()).where(orders.INTENTS.c.decision_id == intent.decision_id)
-    place = connection.execute(places).scalar_one()
-    if not insert_missing(connection, IntentRow, orders.intent_row(intent, place)):
-        return False
-    insert_all(connection, OrderRow, [orders.new_order_row(intent)])
-    return True
+_ORIGINS = {is_long: _origin(is_long=is_long) for is_long in (False, True)}
 
 
 def _made_committing() -> Insert:
@@ -142,7 +171,7 @@ def _row(decision: Decision) -> dict[str, Any]:
         **decision.probabilities.as_dict(),
         "regime": decision.regime.value,
         "alphas": decision.alphas,
-        "votes": [{name: getattr(vote, name) for name in _VOTE} for vote in decision.votes],
+        "votes": [values_of(vote) for vote in decision.votes],
         "score": decision.score,
         "price": decision.price,
         "target_fraction": decision.target_fraction,
@@ -151,7 +180,7 @@ def _row(decision: Decision) -> dict[str, Any]:
         "stop_price": decision.stop_price,
         "features": decision.features,
         "reasons": decision.reasons,
-        "approvals": [{name: getattr(approval, name) for name in _APPROVAL} for approval in decision.approvals],
+        "approvals": [values_of(approval) for approval in decision.approvals],
         "order_ids": decision.order_ids,
         "decided_ms": decision.decided_ms,
     }

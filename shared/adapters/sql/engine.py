@@ -22,6 +22,7 @@ from sqlalchemy.exc import ArgumentError
 
 from shared.adapters.sql import postgres
 from shared.adapters.sql.breaker import Breaker
+from shared.adapters.sql.direct import AtHand, Reading, Writing
 from shared.adapters.sql.errors import is_away, translated
 from shared.adapters.sql.types import dump_json
 from shared.domain.errors import ConfigError, LedgerUnavailable
@@ -52,7 +53,7 @@ CLOUD_SQL = "cloudsql://"
 
 _WAL_RETRY_S = 0.02
 _BREAKER_OPTION = "ost_breaker"
-_SYNCHRONOUS = "ost_synchronous"
+_AT_HAND_OPTION = "ost_at_hand"
 
 
 def ledger_url(text: str) -> URL:
@@ -96,7 +97,20 @@ def close_engine(engine: Engine) -> None:
     breaker = _breaker(engine)
     if breaker is not None:
         breaker.close()
+    _let_go(engine)
+
+
+def _let_go(engine: Engine) -> None:
+    """Close the connections that nobody uses now."""
+    at_hand = _at_hand(engine)
+    if at_hand is not None:
+        at_hand.close()
     engine.dispose()
+
+
+def _at_hand(engine: Engine) -> AtHand | None:
+    at_hand: AtHand | None = engine.get_execution_options().get(_AT_HAND_OPTION)
+    return at_hand
 
 
 def _breaker(engine: Engine) -> Breaker | None:
@@ -106,7 +120,7 @@ def _breaker(engine: Engine) -> Breaker | None:
 
 def _probe(engine: Engine) -> None:
     """Ask the ledger what a trader would ask: a transaction. Connections that failed once are not trusted any more."""
-    engine.dispose()
+    _let_go(engine)
     with _translated(engine), _transaction(engine, durable=False) as connection:
         connection.exec_driver_sql("SELECT 1")
 
@@ -119,12 +133,14 @@ def label(engine: Engine) -> str:
 @contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
     """A connection that only reads: each statement sees what is committed by then. Raises `LedgerUnavailable`."""
-    with _errors(engine), engine.connect() as connection:
-        if engine.dialect.name == "postgresql":
-            with _without_transaction(connection):
-                yield connection
+    with _errors(engine):
+        at_hand = _at_hand(engine)
+        if at_hand is not None:
+            with Reading(at_hand) as direct:
+                yield direct
         else:
-            yield connection
+            with engine.connect() as connection, _without_transaction(connection):
+                yield connection
 
 
 @contextmanager
@@ -147,7 +163,7 @@ def snapshot(engine: Engine) -> Iterator[Connection]:
             yield connection
         else:
             with connection.begin():
-                _execute(connection, "BEGIN")
+                connection.exec_driver_sql("BEGIN")
                 yield connection
 
 
@@ -162,25 +178,26 @@ def writing(engine: Engine, *, durable: bool = True) -> Iterator[Connection]:
         yield connection
 
 
+def _transaction(engine: Engine, *, durable: bool) -> AbstractContextManager[Connection]:
+    at_hand = _at_hand(engine)
+    return _postgres_transaction(engine, durable) if at_hand is None else Writing(at_hand, "FULL" if durable else "NORMAL")
+
+
 @contextmanager
-def _transaction(engine: Engine, *, durable: bool) -> Iterator[Connection]:
+def _postgres_transaction(engine: Engine, durable: bool) -> Iterator[Connection]:
     with engine.connect() as connection, connection.begin():  # of which the server hears with the first statement
-        if engine.dialect.name == "postgresql":
-            driver: Any = connection.connection.dbapi_connection
-            driver.is_relaxed = not durable
-        else:
-            _synchronise(connection, "FULL" if durable else "NORMAL")
-            _execute(connection, "BEGIN IMMEDIATE")
+        driver: Any = connection.connection.dbapi_connection
+        driver.is_relaxed = not durable
         yield connection
 
 
-@contextmanager
-def _errors(engine: Engine) -> Iterator[None]:
+def _errors(engine: Engine) -> AbstractContextManager[None]:
     breaker = _breaker(engine)
-    if breaker is None:
-        with _translated(engine):
-            yield
-        return
+    return _translated(engine) if breaker is None else _through(breaker, engine)
+
+
+@contextmanager
+def _through(breaker: Breaker, engine: Engine) -> Iterator[None]:
     with breaker.passing(), _translated(engine):
         yield
 
@@ -201,6 +218,7 @@ def _sqlite_engine(url: URL, patience: Patience) -> Engine:
             ) from None
     engine = create_engine(url, json_serializer=dump_json, connect_args={"timeout": patience.statement_s})
     event.listen(engine, "connect", partial(_prepare_sqlite, patience))
+    engine.update_execution_options(**{_AT_HAND_OPTION: AtHand(engine)})
     return engine
 
 
@@ -218,19 +236,6 @@ def _prepare_sqlite(patience: Patience, connection: sqlite3.Connection, _record:
             time.sleep(_WAL_RETRY_S)
         else:
             return
-
-
-def _synchronise(connection: Connection, level: str) -> None:
-    """How far a commit goes: into the operating system's hands (NORMAL) or onto the disk (FULL)."""
-    if connection.info.get(_SYNCHRONOUS) != level:
-        _execute(connection, f"PRAGMA synchronous={level}")
-        connection.info[_SYNCHRONOUS] = level
-
-
-def _execute(connection: Connection, statement: str) -> None:
-    """A statement of SQLite without the costs of SQLAlchemy."""
-    driver: Any = connection.connection.dbapi_connection
-    driver.execute(statement).close()
 
 
 def _postgres_engine(url: URL, patience: Patience, reach: Callable[[], Any] | None) -> Engine:

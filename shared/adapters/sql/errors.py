@@ -7,8 +7,8 @@ timeout is the builtin TimeoutError. So the code decides and never the class.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 from sqlalchemy.exc import DBAPIError, IntegrityError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -77,7 +77,8 @@ def translate(error: Exception, label: str) -> Exception:
     if isinstance(error, PoolTimeout | TimeoutError):
         return LedgerUnavailable(f"the ledger {label} does not answer in time; check that the server is up and reachable")
     code = sqlstate(error)
-    if code is not None and code.startswith(_CONSTRAINT_CLASS):
+    is_constraint = getattr(error, "sqlite_errorname", "").startswith("SQLITE_CONSTRAINT")
+    if is_constraint or (code is not None and code.startswith(_CONSTRAINT_CLASS)):
         return LedgerError(f"the ledger {label} refuses a row that breaks its rules: {_detail(error)}")
     advice = _advice(error, code)
     if advice is None:
@@ -85,17 +86,24 @@ def translate(error: Exception, label: str) -> Exception:
     return LedgerUnavailable(f"the ledger {label} cannot be used ({_detail(error)}): {advice}")
 
 
-@contextmanager
-def translated(label: Callable[[], str], driver_error: type[Exception]) -> Iterator[None]:
+def translated(label: Callable[[], str], driver_error: type[Exception]) -> AbstractContextManager[None]:
     """Turn every database error of the block into the project's errors; `driver_error` is the driver's base class."""
-    try:
-        yield
-    except (DBAPIError, driver_error, PoolTimeout, TimeoutError, ConnectionError) as error:
-        raise translate(error, label()) from error
-    except StatementError as error:  # a value that a column type refused: its own error says it better
-        if isinstance(error.orig, OstError | TypeError):
+    return _Translation(label, driver_error)
+
+
+class _Translation(AbstractContextManager[None]):
+    def __init__(self, label: Callable[[], str], driver_error: type[Exception]) -> None:
+        self._label = label
+        self._driver_error = driver_error
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if error is None:
+            return
+        if isinstance(error, DBAPIError | self._driver_error | PoolTimeout | TimeoutError | ConnectionError):
+            raise translate(error, self._label()) from error
+        # A value that a column type refused: its own error says it better.
+        if isinstance(error, StatementError) and isinstance(error.orig, OstError | TypeError):
             raise error.orig from error
-        raise
 
 
 def _original(error: Exception) -> BaseException | None:

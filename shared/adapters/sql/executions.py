@@ -7,15 +7,15 @@ folded fill makes the symbol's position and trades be rebuilt, so the result nev
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict
+from functools import cache
 from typing import Any
 
-from sqlalchemy import BindParameter, Connection, RowMapping, bindparam, delete, or_, select
+from sqlalchemy import BindParameter, Connection, RowMapping, Select, bindparam, delete, or_, select
 
 from shared.adapters.sql import orders, outbox
 from shared.adapters.sql.models import FillRow, PositionRow, TradeRow
 from shared.adapters.sql.round_trips import Holding, RoundTrip, fill_key, fold, order_key
-from shared.adapters.sql.statements import insert_missing, insert_or_replace, table
+from shared.adapters.sql.statements import insert_missing, insert_or_replace, kept, table, values_of
 from shared.domain.events import trade_executed
 from shared.domain.money import ZERO
 from shared.domain.orders import Fill, Position, Side
@@ -26,9 +26,11 @@ _POSITIONS = table(PositionRow)
 _TRADES = table(TradeRow)
 _BOOK: BindParameter[str] = bindparam("book_key")
 _SYMBOL: BindParameter[str] = bindparam("symbol_key")
-_OF_BOOK = select(_POSITIONS).where(_POSITIONS.c.book == _BOOK).order_by(_POSITIONS.c.symbol)
-_LOCKED_POSITION = select(_POSITIONS).where(_POSITIONS.c.book == _BOOK, _POSITIONS.c.symbol == _SYMBOL).with_for_update()
-_OPEN_TRIP = select(_TRADES).where(_TRADES.c.book == _BOOK, _TRADES.c.symbol == _SYMBOL, _TRADES.c.closed_ms.is_(None))
+_OF_BOOK = kept(select(_POSITIONS).where(_POSITIONS.c.book == _BOOK).order_by(_POSITIONS.c.symbol))
+_OF_SYMBOL = select(_POSITIONS).where(_POSITIONS.c.book == _BOOK, _POSITIONS.c.symbol == _SYMBOL)
+_LOCKED_POSITION = kept(_OF_SYMBOL.with_for_update())
+_CLIENT_ID: BindParameter[str] = bindparam("client_id_key")
+_OPEN_TRIP = kept(select(_TRADES).where(_TRADES.c.book == _BOOK, _TRADES.c.symbol == _SYMBOL, _TRADES.c.closed_ms.is_(None)))
 
 
 def add(connection: Connection, book: str, fills: Iterable[Fill]) -> list[Fill]:
@@ -47,16 +49,23 @@ def add(connection: Connection, book: str, fills: Iterable[Fill]) -> list[Fill]:
 
 def listed(connection: Connection, book: str, symbol: str | None, client_id: str | None, since_ms: int = 0) -> list[Fill]:
     """Fills from `since_ms` on, oldest first. `client_id` also finds those that the venue booked under the order's other id."""
-    query = select(_FILLS).where(_FILLS.c.book == book)
-    if symbol is not None:
-        query = query.where(_FILLS.c.symbol == symbol)
-    if since_ms:
-        query = query.where(_FILLS.c.time_ms >= since_ms)
-    if client_id is not None:
-        other = select(orders.ORDERS.c.fill_client_id).where(orders.ORDERS.c.client_id == client_id).scalar_subquery()
-        query = query.where(or_(_FILLS.c.client_id == client_id, _FILLS.c.client_id == other))
-    fills = [_fill(row) for row in connection.execute(query).mappings()]
+    query = _listing(symbol is not None, client_id is not None, bool(since_ms))
+    values = {"book_key": book, "symbol_key": symbol, "client_id_key": client_id, "since_ms": since_ms}
+    fills = [_fill(row) for row in connection.execute(query, values).mappings()]
     return sorted(fills, key=lambda fill: (fill.time_ms, fill.symbol, fill_key(fill)))
+
+
+@cache
+def _listing(of_symbol: bool, of_order: bool, newer: bool) -> Select[Any]:
+    query = select(_FILLS).where(_FILLS.c.book == _BOOK)
+    if of_symbol:
+        query = query.where(_FILLS.c.symbol == _SYMBOL)
+    if newer:
+        query = query.where(_FILLS.c.time_ms >= bindparam("since_ms"))
+    if of_order:
+        other = select(orders.ORDERS.c.fill_client_id).where(orders.ORDERS.c.client_id == _CLIENT_ID).scalar_subquery()
+        query = query.where(or_(_FILLS.c.client_id == _CLIENT_ID, _FILLS.c.client_id == other))
+    return kept(query)
 
 
 def positions(connection: Connection, book: str) -> dict[str, Position]:
@@ -98,7 +107,7 @@ def _add_to_symbol(connection: Connection, book: str, symbol: str, fills: Iterab
         holding, closed = refolded(connection, book, symbol)
         connection.execute(delete(_TRADES).where(_TRADES.c.book == book, _TRADES.c.symbol == symbol))
     trips = [*closed, holding.trip] if holding.trip else closed
-    insert_or_replace(connection, TradeRow, [{"book": book, **asdict(trip)} for trip in trips])
+    insert_or_replace(connection, TradeRow, [{"book": book, **values_of(trip)} for trip in trips])
     insert_or_replace(connection, PositionRow, [_position_row(book, holding)])
     return new
 
@@ -120,7 +129,7 @@ def _open_trip(connection: Connection, book: str, symbol: str) -> RoundTrip | No
 
 def _position_row(book: str, holding: Holding) -> dict[str, Any]:
     last_time_ms, last_trade_id = holding.last
-    return {"book": book, **asdict(holding.position), "last_time_ms": last_time_ms, "last_trade_id": last_trade_id}
+    return {"book": book, **values_of(holding.position), "last_time_ms": last_time_ms, "last_trade_id": last_trade_id}
 
 
 def _holding(row: RowMapping, trip: RoundTrip | None) -> Holding:
@@ -152,7 +161,7 @@ def _trade(book: str, trip: RoundTrip, owners: dict[str, orders.Owner]) -> Trade
 
 
 def _fill_row(book: str, fill: Fill) -> dict[str, Any]:
-    values = asdict(fill)
+    values = values_of(fill)
     del values["foreign_fee"]  # in no book: who books the fill freezes its symbol
     return {"book": book, **values, "side": fill.side.value}
 

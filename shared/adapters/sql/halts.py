@@ -13,8 +13,7 @@ from sqlalchemy import Connection, bindparam, or_, select, update
 
 from shared.adapters.sql import outbox
 from shared.adapters.sql.models import HaltRow
-from shared.adapters.sql.postgres import ASKED
-from shared.adapters.sql.statements import insert_missing, table
+from shared.adapters.sql.statements import ask, insert_missing, kept, table
 from shared.domain.events import EventKind, halted
 from shared.domain.records import Halt, HaltKind
 
@@ -24,8 +23,7 @@ _IN_FORCE = (
     _HALTS.c.lifted_ms.is_(None),
     or_(_HALTS.c.until_ms.is_(None), _HALTS.c.until_ms > bindparam("now_ms")),
 )
-_NAMES = tuple(_HALTS.c.keys())
-_LISTED = select(_HALTS).where(*_IN_FORCE).order_by(_HALTS.c.since_ms, _HALTS.c.symbol, _HALTS.c.reason)
+_LISTED = kept(select(_HALTS).where(*_IN_FORCE).order_by(_HALTS.c.since_ms, _HALTS.c.symbol, _HALTS.c.reason))
 
 
 def put(connection: Connection, halt: Halt) -> None:
@@ -51,15 +49,8 @@ def in_force(connection: Connection, book: str, now_ms: int) -> list[Halt]:
 
 def in_force_at_commit(connection: Connection, book: str, now_ms: int) -> Callable[[], tuple[Halt, ...]]:
     """`in_force`, asked within a transaction without a round trip of its own where that can be: call it after the commit."""
-    answers: list[Any] = []
-    found = connection.execute(_LISTED, {"book_key": book, "now_ms": now_ms}, execution_options={ASKED: answers})
-    at_once: list[Mapping[Any, Any]] = list(found.mappings().all()) if found.returns_rows else []
-
-    def answered() -> tuple[Halt, ...]:
-        late = [dict(zip(_NAMES, row, strict=True)) for answer in answers for row in answer.rows]
-        return tuple(map(_halt, [*at_once, *late]))
-
-    return answered
+    answered = ask(connection, _LISTED, {"book_key": book, "now_ms": now_ms})
+    return lambda: tuple(map(_halt, answered()))
 
 
 def _halt(row: Mapping[Any, Any]) -> Halt:

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, bindparam, delete, select
 
 from shared.adapters.sql import journal, recalibrations, regimes
 from shared.adapters.sql.research_models import InboxRow
-from shared.adapters.sql.statements import insert_missing, table
+from shared.adapters.sql.statements import insert_missing, kept, table
 from shared.domain.records import Handled, LogEntry, Receipt, RegimeState
 from shared.domain.research import RecalibrationEvent
 
 _INBOX = table(InboxRow)
+_ONE = kept(select(_INBOX).where(_INBOX.c.consumer == bindparam("consumer_key"), _INBOX.c.event_id == bindparam("event_key")))
+_PRUNE = kept(delete(_INBOX).where(_INBOX.c.received_ms < bindparam("before_ms")))
 
 
 def add(connection: Connection, receipt: Receipt) -> bool:
@@ -33,14 +35,13 @@ def add(connection: Connection, receipt: Receipt) -> bool:
 
 def found(connection: Connection, consumer: str, event_id: str) -> Receipt | None:
     """The receipt of an event."""
-    query = select(_INBOX).where(_INBOX.c.consumer == consumer, _INBOX.c.event_id == event_id)
-    row = connection.execute(query).mappings().one_or_none()
+    row = connection.execute(_ONE, {"consumer_key": consumer, "event_key": event_id}).mappings().one_or_none()
     return None if row is None else Receipt(**{**row, "outcome": Handled(row["outcome"])})
 
 
 def prune(connection: Connection, before_ms: int) -> int:
     """Remove receipts of before `before_ms`; how many there were."""
-    return connection.execute(delete(_INBOX).where(_INBOX.c.received_ms < before_ms)).rowcount
+    return connection.execute(_PRUNE, {"before_ms": before_ms}).rowcount
 
 
 def apply_regime(connection: Connection, receipt: Receipt, book: str, state: RegimeState) -> Handled:

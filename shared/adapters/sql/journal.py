@@ -10,7 +10,7 @@ from sqlalchemy import Connection, select, update
 
 from shared.adapters.sql import outbox
 from shared.adapters.sql.models import BookRow, LogRow, QualityRow
-from shared.adapters.sql.statements import insert_all, insert_missing, insert_or_replace, table
+from shared.adapters.sql.statements import insert_all, insert_missing, insert_or_replace, kept, table
 from shared.adapters.sql.types import dump_json
 from shared.domain.asset import Asset
 from shared.domain.errors import LedgerError
@@ -20,6 +20,7 @@ from shared.domain.records import BookRecord
 
 _BOOKS = table(BookRow)
 _LOG = table(LogRow)
+_ALL_BOOKS = kept(select(_BOOKS).order_by(_BOOKS.c.created_ms, _BOOKS.c.book))
 
 
 def register_book(connection: Connection, book: str, created_ms: int, settings: Mapping[str, Any]) -> None:
@@ -29,8 +30,7 @@ def register_book(connection: Connection, book: str, created_ms: int, settings: 
 
 def books(connection: Connection) -> list[BookRecord]:
     """All books, oldest first."""
-    rows = connection.execute(select(_BOOKS).order_by(_BOOKS.c.created_ms, _BOOKS.c.book)).mappings()
-    return [BookRecord(**row) for row in rows]
+    return [BookRecord(**row) for row in connection.execute(_ALL_BOOKS).mappings()]
 
 
 def finish_book(connection: Connection, book: str, summary: Mapping[str, Any], now_ms: int) -> None:

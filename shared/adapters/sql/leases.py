@@ -9,18 +9,29 @@ Source: design/architecture.md § 6.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
 from sqlalchemy import BigInteger, Connection, bindparam, case, cast, func, literal, or_, select, update
-from sqlalchemy.sql.dml import ReturningInsert
+from sqlalchemy.sql.dml import ReturningInsert, ReturningUpdate
 
 from shared.adapters.sql.models import LeaseRow
-from shared.adapters.sql.statements import insert_into, table
+from shared.adapters.sql.statements import insert_into, kept, table, unread
 from shared.domain.errors import LeaseLost
 from shared.domain.records import Lease
 
 LEASES = table(LeaseRow)
+_RELEASE = unread(
+    update(LEASES)
+    .where(
+        LEASES.c.book == bindparam("key"),
+        LEASES.c.holder == bindparam("holder_now"),
+        LEASES.c.token == bindparam("token_now"),
+    )
+    .values(holder="", expires_ms=0)
+)
+_HELD = kept(select(LEASES.c.holder, LEASES.c.token).where(LEASES.c.book == bindparam("key")).with_for_update(read=True))
 
 
 def acquire(connection: Connection, book: str, holder: str, ttl_ms: int, now_ms: int) -> Lease | None:
@@ -30,26 +41,27 @@ def acquire(connection: Connection, book: str, holder: str, ttl_ms: int, now_ms:
     return None if taken is None else Lease(book, holder, taken.token, now_ms + ttl_ms)
 
 
+def renew(connection: Connection, lease: Lease, ttl_ms: int, now_ms: int) -> Lease | None:
+    """Renew a lease that is still ours; one that was given up or taken over, by whomever, is not taken again."""
+    row = {"key": lease.book, "holder_now": lease.holder, "token_now": lease.token, "ttl_ms": ttl_ms, "now_ms": now_ms}
+    renewed = connection.execute(_renewing(connection.dialect.name), row).one_or_none()
+    return None if renewed is None else replace(lease, expires_ms=now_ms + ttl_ms)
+
+
 def release(connection: Connection, lease: Lease) -> None:
     """Give it up: the row keeps its token and has no holder, so the released lease writes nothing more."""
-    connection.execute(
-        update(LeaseRow)
-        .where(LeaseRow.book == lease.book, LeaseRow.holder == lease.holder, LeaseRow.token == lease.token)
-        .values(holder="", expires_ms=0)
-    )
+    connection.execute(_RELEASE, {"key": lease.book, "holder_now": lease.holder, "token_now": lease.token})
 
 
 @cache
 def _acquiring(dialect: str) -> ReturningInsert[tuple[int]]:
     """One statement, so that no other process comes in between: a row is returned where the lease is ours now."""
-    now_ms: Any = bindparam("now_ms", type_=BigInteger)
-    if dialect == "postgresql":
-        now_ms = cast(func.extract("epoch", func.now()) * 1000, BigInteger)
+    now_ms = _now_ms(dialect)
     expires_ms = now_ms + bindparam("ttl_ms", type_=BigInteger)
     values = {"book": bindparam("key"), "holder": bindparam("holder_now"), "token": literal(1), "expires_ms": expires_ms}
     statement = insert_into(dialect, LeaseRow).values(values)
     given, is_ours = statement.excluded, LEASES.c.holder == statement.excluded.holder
-    return statement.on_conflict_do_update(
+    taking = statement.on_conflict_do_update(
         index_elements=["book"],
         set_={
             "holder": given.holder,
@@ -57,14 +69,31 @@ def _acquiring(dialect: str) -> ReturningInsert[tuple[int]]:
             "expires_ms": given.expires_ms,
         },
         where=or_(is_ours, LEASES.c.expires_ms <= now_ms),
-    ).returning(LEASES.c.token)
+    )
+    return kept(taking.returning(LEASES.c.token))
+
+
+@cache
+def _renewing(dialect: str) -> ReturningUpdate[tuple[int]]:
+    is_ours = (
+        LEASES.c.book == bindparam("key"),
+        LEASES.c.holder == bindparam("holder_now"),
+        LEASES.c.token == bindparam("token_now"),
+    )
+    expires_ms = _now_ms(dialect) + bindparam("ttl_ms", type_=BigInteger)
+    return update(LEASES).where(*is_ours).values(expires_ms=expires_ms).returning(LEASES.c.token)
+
+
+def _now_ms(dialect: str) -> Any:
+    """The one clock that says whether a lease has run out."""
+    if dialect == "postgresql":
+        return cast(func.extract("epoch", func.now()) * 1000, BigInteger)
+    return bindparam("now_ms", type_=BigInteger)
 
 
 def check(connection: Connection, lease: Lease) -> None:
     """Hold the lease's row to the end of the transaction, or raise `LeaseLost`."""
-    row = connection.execute(
-        select(LeaseRow.holder, LeaseRow.token).where(LeaseRow.book == lease.book).with_for_update(read=True)
-    ).one_or_none()
+    row = connection.execute(_HELD, {"key": lease.book}).one_or_none()
     if row is None or (row.holder, row.token) != (lease.holder, lease.token):
         now = f"{row.holder or 'nobody'} with token {row.token}" if row else "nobody"
         raise LeaseLost(

@@ -89,6 +89,11 @@ class SqlLedger(Ledger):
         with writing(self.engine) as connection:
             return leases.acquire(connection, book, holder, ttl_ms, now_ms)
 
+    def renew_lease(self, lease: Lease, ttl_ms: int, now_ms: int) -> Lease | None:
+        """Renew the lease where it is still ours; see the port."""
+        with writing(self.engine) as connection:
+            return leases.renew(connection, lease, ttl_ms, now_ms)
+
     def release_lease(self, lease: Lease) -> None:
         """Give the lease up; it writes nothing from then on."""
         with writing(self.engine) as connection:

@@ -4,36 +4,43 @@ the pauses that a venue has ordered.
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Insert, delete, func, select
+from sqlalchemy import BindParameter, Connection, Insert, bindparam, delete, func, select
 
 from shared.adapters.sql.live_models import ArrivalRow, EmergencyRow, HeartbeatRow, PauseRow
-from shared.adapters.sql.statements import insert_into, insert_or_replace, table, unread
+from shared.adapters.sql.statements import insert_into, insert_or_replace, kept, table, unread, values_of
 from shared.domain.records import Arrival, EmergencyRecord, HaltKind, Heartbeat
 
 _ARRIVALS = table(ArrivalRow)
 _EMERGENCIES = table(EmergencyRow)
 _HEARTBEATS = table(HeartbeatRow)
 _PAUSES = table(PauseRow)
+_BOOK: BindParameter[str] = bindparam("book_key")
+_ARRIVED = kept(
+    select(_ARRIVALS)
+    .where(_ARRIVALS.c.book == _BOOK, _ARRIVALS.c.sent_ms >= bindparam("since_ms"))
+    .order_by(_ARRIVALS.c.sent_ms, _ARRIVALS.c.client_id)
+)
+_UNTIL = kept(select(_PAUSES.c.until_ms).where(_PAUSES.c.venue == bindparam("venue_key")))
+_UNHEARD = kept(delete(_HEARTBEATS).where(_HEARTBEATS.c.book == _BOOK, _HEARTBEATS.c.time_ms < bindparam("before_ms")))
 
 
 def record_arrival(connection: Connection, arrival: Arrival) -> None:
     """Store an arrival; the same client id again only adds the time of the answer, where none is known yet."""
-    connection.execute(unread(_arriving(connection.dialect.name)), asdict(arrival))
+    connection.execute(unread(_arriving(connection.dialect.name)), values_of(arrival))
 
 
 def arrivals(connection: Connection, book: str, since_ms: int) -> list[Arrival]:
     """Arrivals from `since_ms` on, oldest first."""
-    query = select(_ARRIVALS).where(_ARRIVALS.c.book == book, _ARRIVALS.c.sent_ms >= since_ms)
-    return [Arrival(**row) for row in connection.execute(query.order_by(_ARRIVALS.c.sent_ms, _ARRIVALS.c.client_id)).mappings()]
+    rows = connection.execute(_ARRIVED, {"book_key": book, "since_ms": since_ms}).mappings()
+    return [Arrival(**row) for row in rows]
 
 
 def record_emergency(connection: Connection, emergency: EmergencyRecord) -> None:
     """Store a run; the same id again replaces it."""
-    insert_or_replace(connection, EmergencyRow, [{**asdict(emergency), "kind": emergency.kind.value}])
+    insert_or_replace(connection, EmergencyRow, [{**values_of(emergency), "kind": emergency.kind.value}])
 
 
 def emergencies(connection: Connection, book: str) -> list[EmergencyRecord]:
@@ -69,7 +76,7 @@ def heartbeats(connection: Connection, book: str) -> list[Heartbeat]:
 
 def forget_heartbeats(connection: Connection, book: str, before_ms: int) -> int:
     """Remove the heartbeats of processes of a book that were last heard before `before_ms`; how many there were."""
-    return connection.execute(delete(_HEARTBEATS).where(_HEARTBEATS.c.book == book, _HEARTBEATS.c.time_ms < before_ms)).rowcount
+    return connection.execute(_UNHEARD, {"book_key": book, "before_ms": before_ms}).rowcount
 
 
 def note_pause(connection: Connection, venue: str, until_ms: int) -> None:
@@ -79,7 +86,7 @@ def note_pause(connection: Connection, venue: str, until_ms: int) -> None:
 
 def pause_until_ms(connection: Connection, venue: str) -> int:
     """Until when a venue wants no requests; 0 where it never said so."""
-    return connection.execute(select(_PAUSES.c.until_ms).where(_PAUSES.c.venue == venue)).scalar() or 0
+    return connection.execute(_UNTIL, {"venue_key": venue}).scalar() or 0
 
 
 @cache

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import BindParameter, Connection, RowMapping, Select, bindparam, select, update
 
 from shared.adapters.sql.models import UNFINISHED, IntentRow, OrderRow
-from shared.adapters.sql.statements import table, unread
+from shared.adapters.sql.statements import kept, table, unread
 from shared.domain.errors import LedgerError
 from shared.domain.money import ZERO
 from shared.domain.orders import OrderIntent, OrderKind, OrderRecord, OrderReport, OrderState, Side
@@ -23,8 +23,8 @@ _RECORDS = select(INTENTS, *(column for column in ORDERS.c if column.name not in
     ORDERS, ORDERS.c.client_id == INTENTS.c.client_id
 )
 _KEY: BindParameter[str] = bindparam("key")
-_ONE = _RECORDS.where(INTENTS.c.client_id == _KEY)
-_LOCKED = _ONE.with_for_update(of=ORDERS)
+_ONE = kept(_RECORDS.where(INTENTS.c.client_id == _KEY))
+_LOCKED = kept(_ONE.with_for_update(of=ORDERS))
 _ADVANCE = unread(update(ORDERS).where(ORDERS.c.client_id == _KEY))
 
 
@@ -33,7 +33,7 @@ def _listing(*, unfinished: bool, of_decision: bool) -> Select[Any]:
     query = _RECORDS.where(ORDERS.c.book == _KEY, UNFINISHED) if unfinished else _RECORDS.where(INTENTS.c.book == _KEY)
     if of_decision:
         query = query.where(INTENTS.c.decision_id == bindparam("decision_key"))
-    return query.order_by(INTENTS.c.created_ms, INTENTS.c.decision_id, INTENTS.c.position)
+    return kept(query.order_by(INTENTS.c.created_ms, INTENTS.c.decision_id, INTENTS.c.position))
 
 
 _LISTED = {(some, of): _listing(unfinished=some, of_decision=of) for some in (False, True) for of in (False, True)}

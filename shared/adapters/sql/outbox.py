@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, bindparam, delete, select, update
+from sqlalchemy import BindParameter, Connection, RowMapping, bindparam, delete, select, update
 
 from shared.adapters.sql.live_models import UNPUBLISHED, OutboxRow
-from shared.adapters.sql.statements import insert_all_missing, table, unread
+from shared.adapters.sql.statements import insert_all_missing, kept, table, unread
 from shared.domain.events import Event, EventKind, failed
 
 SOURCE = "outbox"
@@ -22,12 +22,12 @@ SOURCE = "outbox"
 
 _OUTBOX = table(OutboxRow)
 _IN_TURN = _OUTBOX.c.set_aside_ms.is_(None)
-_WAITING = select(_OUTBOX).where(UNPUBLISHED, _IN_TURN).order_by(_OUTBOX.c.position).limit(bindparam("most"))
-_TAKEN = unread(
-    update(_OUTBOX)
-    .where(_OUTBOX.c.id.in_(bindparam("taken", expanding=True)), UNPUBLISHED)
-    .values(published_ms=bindparam("now_ms"))
-)
+_WAITING = kept(select(_OUTBOX).where(UNPUBLISHED, _IN_TURN).order_by(_OUTBOX.c.position).limit(bindparam("most")))
+_TAKEN = unread(update(_OUTBOX).where(_OUTBOX.c.id == bindparam("taken"), UNPUBLISHED).values(published_ms=bindparam("now_ms")))
+_BOOK: BindParameter[str] = bindparam("book_key")
+_RETRIED = update(_OUTBOX).where(UNPUBLISHED, _OUTBOX.c.set_aside_ms.is_not(None), _OUTBOX.c.book == _BOOK)
+_RETRY = kept(_RETRIED.values(set_aside_ms=None, attempts=0))
+_PRUNE = kept(delete(_OUTBOX).where(_OUTBOX.c.book == _BOOK, _OUTBOX.c.published_ms < bindparam("before_ms")))
 
 
 def add(connection: Connection, events: Iterable[Event]) -> None:
@@ -42,7 +42,9 @@ def waiting(connection: Connection, limit: int) -> list[Event]:
 
 def mark(connection: Connection, event_ids: Iterable[str], now_ms: int) -> None:
     """Note that the bus took them at `now_ms`; the first time stays."""
-    connection.execute(_TAKEN, {"taken": list(event_ids), "now_ms": now_ms})
+    rows = [{"taken": event_id, "now_ms": now_ms} for event_id in event_ids]
+    if rows:
+        connection.execute(_TAKEN, rows)
 
 
 def refused(connection: Connection, event_ids: Iterable[str]) -> dict[str, int]:
@@ -70,13 +72,12 @@ def aside(connection: Connection, book: str) -> list[Event]:
 
 def retry(connection: Connection, book: str) -> int:
     """Put the events of a book that are set aside back into the turn; how many there were."""
-    named = (UNPUBLISHED, _OUTBOX.c.set_aside_ms.is_not(None), _OUTBOX.c.book == book)
-    return connection.execute(update(_OUTBOX).where(*named).values(set_aside_ms=None, attempts=0)).rowcount
+    return connection.execute(_RETRY, {"book_key": book}).rowcount
 
 
 def prune(connection: Connection, book: str, before_ms: int) -> int:
     """Remove events of a book that were published before `before_ms`; how many there were."""
-    return connection.execute(delete(_OUTBOX).where(_OUTBOX.c.book == book, _OUTBOX.c.published_ms < before_ms)).rowcount
+    return connection.execute(_PRUNE, {"book_key": book, "before_ms": before_ms}).rowcount
 
 
 def _row(event: Event) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import select
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from socket import socket
 from typing import Any
@@ -24,9 +24,6 @@ DRIVER = "postgresql+ost_pg8000"
 
 DEFERRED = "ost_deferred"
 """Execution option of a statement whose outcome nobody reads: it may be sent together with the next one, or with COMMIT."""
-
-ASKED = "ost_asked"
-"""Execution option of a question that travels as a `DEFERRED` statement does: a list, whose last item has the `rows` then."""
 
 REACH = "ost_reach"
 """Connect argument: a function that returns a connected socket."""
@@ -95,18 +92,22 @@ class PatientDialect(PGDialect_pg8000):
             if context is not None and context.execution_options.get(DEFERRED):
                 cursor.defer(statement, [parameters])
                 return
-            if context is not None and ASKED in context.execution_options:
-                context.execution_options[ASKED].append(cursor.ask(statement, parameters))
-                return
             super().do_execute(cursor, statement, parameters, context)  # type: ignore[no-untyped-call]
 
     def do_executemany(self, cursor: Any, statement: Any, parameters: Any, context: Any = None) -> None:
-        """Run a statement for many rows, likewise."""
+        """Run a statement for many rows."""
         with self._network_errors():
-            if context is not None and context.execution_options.get(DEFERRED):
-                cursor.defer(statement, parameters)
-                return
             super().do_executemany(cursor, statement, parameters, context)  # type: ignore[no-untyped-call]
+
+    def defer(self, dbapi_connection: Any, statement: str, rows: Sequence[Sequence[Any]]) -> None:
+        """Let a statement travel with the next one, for each of `rows`."""
+        with self._network_errors():
+            dbapi_connection.cursor().defer(statement, rows)
+
+    def ask(self, dbapi_connection: Any, statement: str, row: Sequence[Any]) -> Any:
+        """Let a question travel with the next statement; what has its `rows` from then on."""
+        with self._network_errors():
+            return dbapi_connection.cursor().ask(statement, row)
 
     def do_commit(self, dbapi_connection: Any) -> None:
         """Commit."""

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, RowMapping, bindparam, select
 
 from shared.adapters.sql import outbox
 from shared.adapters.sql.models import RegimeRow
-from shared.adapters.sql.statements import insert_or_replace, table
+from shared.adapters.sql.statements import insert_or_replace, kept, table
 from shared.domain.asset import Asset
 from shared.domain.events import regime_changed
 from shared.domain.records import RegimeState
@@ -21,7 +21,8 @@ _OF_ASSET = select(_REGIMES).where(
     _REGIMES.c.venue == bindparam("venue_key"),
     _REGIMES.c.symbol == bindparam("symbol_key"),
 )
-_NEWEST = _OF_ASSET.order_by(_REGIMES.c.bar_close_ms.desc()).limit(1)
+_SINCE = kept(_OF_ASSET.where(_REGIMES.c.bar_close_ms >= bindparam("since_ms")).order_by(_REGIMES.c.bar_close_ms))
+_NEWEST = kept(_OF_ASSET.order_by(_REGIMES.c.bar_close_ms.desc()).limit(1))
 
 
 def record(connection: Connection, book: str, states: Iterable[RegimeState]) -> None:
@@ -45,9 +46,8 @@ def record(connection: Connection, book: str, states: Iterable[RegimeState]) -> 
 
 def listed(connection: Connection, book: str, asset: Asset, since_ms: int) -> list[RegimeState]:
     """States of an asset at or after `since_ms`, oldest first."""
-    key = {"book_key": book, "venue_key": asset.venue, "symbol_key": asset.symbol}
-    query = _OF_ASSET.where(_REGIMES.c.bar_close_ms >= since_ms).order_by(_REGIMES.c.bar_close_ms)
-    return [_state(row) for row in connection.execute(query, key).mappings()]
+    key = {"book_key": book, "venue_key": asset.venue, "symbol_key": asset.symbol, "since_ms": since_ms}
+    return [_state(row) for row in connection.execute(_SINCE, key).mappings()]
 
 
 def last(connection: Connection, book: str, asset: Asset) -> RegimeState | None:

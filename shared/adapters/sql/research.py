@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 
 from shared.adapters.sql import campaigns, champions, recalibrations
 from shared.adapters.sql import trials as trial_rows
-from shared.adapters.sql.engine import label, make_engine, reading, writing
+from shared.adapters.sql.engine import close_engine, label, make_engine, reading, writing
 from shared.adapters.sql.migrate import migrate as migrate_engine
 from shared.domain.asset import Asset
 from shared.domain.research import CampaignRecord, Champion, Pattern, RecalibrationEvent, TaskRecord, Trial
@@ -39,7 +39,7 @@ class SqlResearch(Research):
 
     def close(self) -> None:
         """Release connections."""
-        self.engine.dispose()
+        close_engine(self.engine)
 
     def record_trials(self, trials: Iterable[Trial]) -> int:
         """Store trials; return how many were new."""

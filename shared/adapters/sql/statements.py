@@ -4,20 +4,27 @@ keeps in two dialects), and the row whose id starts with what a person typed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import Connection, Insert, RowMapping, Table, UpdateBase, insert, inspect, select
+from sqlalchemy import Connection, Executable, Insert, RowMapping, Select, Table, UpdateBase, bindparam, insert, inspect, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from shared.adapters.sql.base import Base
-from shared.adapters.sql.postgres import DEFERRED
+from shared.adapters.sql.compiled import compiled
+from shared.adapters.sql.direct import KEPT
+from shared.adapters.sql.postgres import DEFERRED, PatientDialect
 from shared.domain.asset import Asset
 from shared.domain.errors import UsageError
 from shared.domain.interval import Interval
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 Row = Mapping[str, Any]
+Kept = TypeVar("Kept", bound=Executable)
 _Insert = postgresql.Insert | sqlite.Insert
 
 _SHOWN_CANDIDATES = 5
@@ -38,20 +45,17 @@ def insert_missing(connection: Connection, model: type[Base], row: Row) -> bool:
 
 def insert_all_missing(connection: Connection, model: type[Base], rows: Sequence[Row]) -> None:
     """Insert rows; those whose key is there change nothing."""
-    if rows:
-        connection.execute(unread(_inserting(connection.dialect.name, model)), [dict(row) for row in rows])
+    insert_unread(connection, _inserting(connection.dialect.name, model), rows)
 
 
 def insert_all(connection: Connection, model: type[Base], rows: Sequence[Row]) -> None:
     """Insert rows whose keys are not there."""
-    if rows:
-        connection.execute(unread(_plain(model)), [dict(row) for row in rows])
+    insert_unread(connection, _plain(model), rows)
 
 
 def insert_or_replace(connection: Connection, model: type[Base], rows: Sequence[Row]) -> None:
     """Insert rows; those whose key is there replace the old ones."""
-    if rows:
-        connection.execute(unread(_replacing(connection.dialect.name, model)), [dict(row) for row in rows])
+    insert_unread(connection, _replacing(connection.dialect.name, model), rows)
 
 
 def insert_into(dialect: str, model: type[Base]) -> _Insert:
@@ -59,10 +63,39 @@ def insert_into(dialect: str, model: type[Base]) -> _Insert:
     return postgresql.insert(table(model)) if dialect == "postgresql" else sqlite.insert(table(model))
 
 
+def insert_unread(connection: Connection, statement: Insert, rows: Sequence[Row]) -> None:
+    """Insert rows, all with the same columns; nobody reads the outcome, as with `unread`."""
+    dialect = connection.dialect
+    if isinstance(dialect, PatientDialect) and rows:
+        ready = compiled(unread(statement), dialect, tuple(rows[0]))
+        dialect.defer(connection.connection.dbapi_connection, ready.text, [ready.values(row) for row in rows])
+    elif rows:
+        connection.execute(unread(statement), list(rows))
+
+
+def ask(connection: Connection, statement: Select[Any], row: Row) -> Callable[[], Sequence[Mapping[Any, Any]]]:
+    """A question that needs no round trip of its own where that can be: what was answered, to be called after the commit.
+
+    Raises `TypeError` for one about numbers that are not whole.
+    """
+    dialect = connection.dialect
+    if not isinstance(dialect, PatientDialect):
+        found = connection.execute(statement, row).mappings().all()
+        return lambda: found
+    ready = compiled(statement, dialect, tuple(row))
+    asked = dialect.ask(connection.connection.dbapi_connection, ready.text, ready.values(row))
+    return lambda: [ready.mapping(answer) for answer in asked.rows]
+
+
+def kept(statement: Kept) -> Kept:
+    """The statement as one that is built once and run often (`shared/adapters/sql/direct.py`)."""
+    return statement.execution_options(**{KEPT: True})
+
+
 @cache
 def unread(statement: UpdateBase) -> UpdateBase:
-    """The statement as one whose outcome nobody reads: it travels with the next one, and with it its error."""
-    return (statement.inline() if isinstance(statement, Insert) else statement).execution_options(**{DEFERRED: True})
+    """The statement as one whose outcome nobody reads: it travels with the next one, and with it its error. It is kept."""
+    return kept(statement.inline() if isinstance(statement, Insert) else statement).execution_options(**{DEFERRED: True})
 
 
 def row_by_id(connection: Connection, model: type[Base], wanted: str, *, noun: str, listing: str) -> RowMapping | None:
@@ -71,7 +104,7 @@ def row_by_id(connection: Connection, model: type[Base], wanted: str, *, noun: s
     Raises `UsageError` for an empty id (naming the command `listing`) and for one that fits several rows (naming them).
     """
     found = table(model)
-    row = connection.execute(select(found).where(found.c.id == wanted)).mappings().one_or_none()
+    row = connection.execute(_by_id(model), {"id_key": wanted}).mappings().one_or_none()
     if row is not None:
         return row
     if not wanted:
@@ -98,10 +131,26 @@ def with_asset(row: RowMapping) -> dict[str, Any]:
     return values
 
 
+def values_of(record: DataclassInstance) -> dict[str, Any]:
+    """The fields of a dataclass by name, as they are; `dataclasses.asdict` copies them deeply, which takes its time."""
+    return {name: getattr(record, name) for name in _field_names(type(record))}
+
+
+@cache
+def _field_names(kind: type[DataclassInstance]) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind))
+
+
 # Building a statement takes as long as running it; there is one of each kind per table and database.
 @cache
 def _inserting(dialect: str, model: type[Base]) -> _Insert:
-    return insert_into(dialect, model).on_conflict_do_nothing()
+    return kept(insert_into(dialect, model).on_conflict_do_nothing())
+
+
+@cache
+def _by_id(model: type[Base]) -> Select[Any]:
+    found = table(model)
+    return kept(select(found).where(found.c.id == bindparam("id_key")))
 
 
 @cache

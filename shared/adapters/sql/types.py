@@ -69,7 +69,7 @@ def dump_json(value: Any) -> str:
     Decimals become strings and numpy scalars numbers. Raises `TypeError` for what has no JSON form.
     """
     try:
-        text = json.dumps(value, allow_nan=False, separators=(",", ":"), default=_plain)
+        text = _encode(value)
     except ValueError:
         return dump_json(_storable(value))
     return dump_json(_storable(value)) if "\\u0000" in text and _has_nul(value) else text
@@ -81,6 +81,10 @@ def _plain(value: Any) -> Any:
     if hasattr(value, "tolist"):  # numpy scalars and arrays
         return value.tolist()
     raise TypeError(f"{type(value).__name__} has no JSON form; store plain values")
+
+
+_encode = json.JSONEncoder(allow_nan=False, separators=(",", ":"), default=_plain).encode
+"""made once: `json.dumps` makes one for each value"""
 
 
 def _storable(value: Any) -> Any:

@@ -6,14 +6,12 @@ entry = 2 · mean of the surges over `surge_bars`, clipped to [-1, 1]
 
 from __future__ import annotations
 
-import numpy as np
-
 from shared.data.rolling import window_mean
 from shared.domain.candles import FloatArray
 from shared.domain.frame import Frame
 from shared.strategy.agents.base import Reading, TradingAgent
 from shared.strategy.params import StrategyParams
-from shared.strategy.series import in_atr, ramp
+from shared.strategy.series import clipped, in_atr, ramp
 
 _GAIN = 2.0
 """surges on half of the bars are a full signal"""
@@ -21,13 +19,13 @@ _GAIN = 2.0
 
 def _read(frame: Frame, params: StrategyParams) -> Reading:
     def compute() -> FloatArray:
-        return np.clip(_GAIN * window_mean(_surge(frame, params), params.surge_bars), -1.0, 1.0)
+        return clipped(_GAIN * window_mean(_surge(frame, params), params.surge_bars), -1.0, 1.0)
 
     return Reading(frame.derived(("surge", params.surge_volume, params.surge_bars), compute))
 
 
 def _surge(frame: Frame, params: StrategyParams) -> FloatArray:
-    body = np.clip(in_atr(frame["close"] - frame["open"], frame), -1.0, 1.0)
+    body = clipped(in_atr(frame["close"] - frame["open"], frame), -1.0, 1.0)
     return body * ramp(frame["volume_z"], params.surge_volume, params.surge_volume + 2.0)
 
 

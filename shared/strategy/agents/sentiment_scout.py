@@ -17,7 +17,7 @@ from shared.domain.candles import FloatArray
 from shared.domain.frame import Frame
 from shared.strategy.agents.base import Reading, TradingAgent
 from shared.strategy.params import StrategyParams
-from shared.strategy.series import or_zero, ramp, ratio
+from shared.strategy.series import clipped, or_zero, ramp, ratio
 
 _INTEREST_BARS = 24
 _INTEREST_GROWTH = 0.1
@@ -47,7 +47,7 @@ def _read(frame: Frame, params: StrategyParams) -> Reading:
 
 def _entry(frame: Frame, params: StrategyParams, z: FloatArray, growth: FloatArray) -> FloatArray:
     crowd = np.sign(z) * ramp(np.abs(z), params.funding_extreme, 2 * params.funding_extreme)
-    conviction = 0.75 + 0.25 * np.clip(or_zero(growth / _INTEREST_GROWTH), -1.0, 1.0)
+    conviction = 0.75 + 0.25 * clipped(or_zero(growth / _INTEREST_GROWTH), -1.0, 1.0)
     return np.asarray(-crowd * conviction)
 
 

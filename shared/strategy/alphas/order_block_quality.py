@@ -19,7 +19,7 @@ from shared.domain.candles import BoolArray, FloatArray, IntArray
 from shared.domain.frame import Frame
 from shared.speed import takes_twin
 from shared.strategy.params import StrategyParams
-from shared.strategy.series import STILL, bounded, highest, in_atr, or_zero
+from shared.strategy.series import STILL, bounded, clipped, highest, in_atr, or_zero
 
 _FULL_DISPLACEMENT_ATR = 4.0
 _REACH_ATR = 2.0
@@ -64,7 +64,7 @@ def find_order_blocks(frame: Frame, params: StrategyParams, *, bullish: bool) ->
     swing = _last_swing_high(side.high, params)
     displaced = np.flatnonzero((body >= params.displacement_atr) & (side.close > swing))
     opposite = np.flatnonzero(side.close < side.open)
-    volume = np.clip(0.5 + or_zero(frame["volume_z"][displaced]) / 6.0, 0.0, 1.0)
+    volume = clipped(0.5 + or_zero(frame["volume_z"][displaced]) / 6.0, 0.0, 1.0)
     strength = 0.5 * (np.minimum(body[displaced] / _FULL_DISPLACEMENT_ATR, 1.0) + volume)
     before = np.searchsorted(opposite, displaced) - 1
     blocks = []

@@ -138,6 +138,13 @@ def test_a_step_needs_the_token_where_there_is_one(tmp_path: Path, monkeypatch: 
     assert "does not answer" in answer.json["error"]
 
 
+@pytest.mark.parametrize("text", ["tomorrow", "-1", "1.5", "9" * 23])
+def test_an_instant_that_is_none_is_refused(tmp_path: Path, text: str) -> None:
+    client = create_app(settings(tmp_path, OST_BOT__MODE="schedule")).test_client()
+    answer = client.post("/step", query_string={"bar_close_ms": text})
+    assert (answer.status_code, answer.json["error"].split(";")[1]) == (400, " expected milliseconds since 1970")
+
+
 def test_outside_paper_mode_the_service_does_not_start_without_a_token(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -174,6 +181,12 @@ def test_it_is_not_ready_while_its_trader_holds_something_bare(client: FlaskClie
     ledger.beat(Heartbeat(BOOK, "trader", "host:1:a", SystemClock().now_ms(), words))
     assert client.get("/readyz").json["reason"] == "held without a full stop: BTCUSDT"
     assert f'ost_unprotected_positions{{book="{BOOK}",holder="host:1:a",role="trader"}} 1.0' in client.get("/metrics").text
+
+
+def test_it_is_not_ready_while_something_has_troubled_its_trader_for_minutes(client: FlaskClient, ledger: SqlLedger) -> None:
+    words = {"state": "degraded", "steps": 7, "bare": [], "lasting": ["start: the key is revoked"]}
+    ledger.beat(Heartbeat(BOOK, "trader", "host:1:a", SystemClock().now_ms(), words))
+    assert client.get("/readyz").json["reason"] == "start: the key is revoked"
 
 
 def test_in_schedule_mode_it_is_ready_as_the_last_request_has_left_it(tmp_path: Path, ledger: SqlLedger) -> None:

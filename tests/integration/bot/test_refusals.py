@@ -159,6 +159,13 @@ def test_a_policy_that_is_corrupt(ost: Run, exchange_now: str, tmp_path: Path) -
     refused(ost("live", environment=settings), "torn")
 
 
+def test_a_regime_model_that_is_corrupt(ost: Run, exchange_now: str, tmp_path: Path) -> None:
+    folder = tmp_path / "var" / "lake" / "models" / "regime" / "binanceusdm" / "BTCUSDT" / "1h"
+    folder.mkdir(parents=True)
+    (folder / "1740787200000-m-torn.json").write_bytes(b'{"half')
+    refused(ost("live", environment=testnet(exchange_now)), "1740787200000-m-torn.json", "delete that file")
+
+
 def test_a_ledger_that_cannot_be_reached(ost: Run, exchange_now: str) -> None:
     settings = testnet(exchange_now, OST_LEDGER__URL="postgresql+pg8000://somebody@127.0.0.1:9/ledger")
     refused(ost("live", environment=settings), "ledger", "127.0.0.1:9")

@@ -201,13 +201,15 @@ def test_unreadable_bars_are_named_and_the_others_are_decided(root: Path, ost: O
     assert "BTCUSDT" in result.stdout
 
 
-def test_a_broken_model_is_named_and_the_others_are_classified(root: Path, ost: Ost) -> None:
+def test_a_broken_model_is_named_and_fitted_anew(root: Path, ost: Ost) -> None:
     bucket = FolderBucket(root / "lake")
     for name in bucket.list("models/regime/binanceusdm/ETHUSDT"):
         bucket.write(name, b"{}")
     result = ost("classify", "--history-days", "10")
-    fails(result, 1, "binanceusdm:ETHUSDT: models/regime/")
+    fails(result, 1, "binanceusdm:ETHUSDT: a stored model cannot be used and was fitted anew: models/regime/")
     assert "BTCUSDT" in result.stdout
+    assert "ETHUSDT" in result.stdout
+    assert ost("classify", "--history-days", "10").exit_code == 0
 
 
 def test_a_book_that_another_process_writes_is_left_alone(root: Path, ost: Ost) -> None:

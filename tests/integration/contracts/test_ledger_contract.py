@@ -77,6 +77,25 @@ class TestLease:
         ledger.release_lease(lost)
         assert ledger.acquire_lease("b", "one", 1000, 2) is None
 
+    def test_a_lease_is_renewed_for_as_long_as_nobody_else_has_taken_it(self, ledger: Ledger) -> None:
+        mine = ledger.acquire_lease("b", "one", 0, 0)  # has run out
+        assert mine is not None
+        assert ledger.renew_lease(mine, 0, 5) == Lease("b", "one", 1, 5)
+        other = ledger.acquire_lease("b", "two", 60_000, 6)
+        assert other is not None
+        assert ledger.renew_lease(mine, 60_000, 7) is None
+        assert ledger.renew_lease(other, 60_000, 7) == Lease("b", "two", 2, 60_007)
+        assert ledger.acquire_lease("b", "three", 1000, 8) is None
+
+    def test_a_lost_lease_that_is_free_again_is_not_taken_by_renewing_it(self, ledger: Ledger) -> None:
+        mine = ledger.acquire_lease("b", "one", 60_000, 0)
+        assert mine is not None
+        ledger.release_lease(mine)
+        assert ledger.renew_lease(mine, 60_000, 1) is None
+        again = ledger.acquire_lease("b", "one", 60_000, 2)
+        assert again == Lease("b", "one", 2, 60_002)
+        assert ledger.renew_lease(mine, 60_000, 3) is None
+
 
 class TestDecisions:
     def test_a_decision_comes_back_as_it_was(self, ledger: Ledger, lease: Lease, make: Any) -> None:

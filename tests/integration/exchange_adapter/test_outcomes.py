@@ -203,6 +203,19 @@ async def test_an_order_is_signed_with_the_time_of_its_approval_on_the_venues_cl
     assert abs(int(venue.asked[-1].parameters["timestamp"]) - approved_ms - ahead_ms) < 2_000
 
 
+async def test_a_cancel_is_signed_with_the_time_of_its_call(venue, exchange, connection, clock, monkeypatch):
+    venue.replies["DELETE /fapi/v1/order"] = FILLED | {"status": "CANCELED"}
+    called_ms, change = clock.now_ms(), connection.change
+
+    async def held_up(*order, **options):
+        monkeypatch.setattr(clock, "now_ms", lambda: called_ms + 50_000)
+        return await change(*order, **options)
+
+    monkeypatch.setattr(connection, "change", held_up)
+    await exchange.cancel(ORDER.intent)
+    assert abs(int(venue.asked[-1].parameters["timestamp"]) - called_ms) < 10_000
+
+
 async def test_a_clock_too_far_off_does_not_trade_until_it_is_right_again(venue, exchange):
     venue.replies["POST /fapi/v1/order"] = FILLED
     venue.replies["GET /fapi/v1/time"] = lambda _: (200, {"serverTime": round(time.time() * 1000) - 60_000})

@@ -127,6 +127,14 @@ async def test_a_duplicate_client_id_is_success(venue, exchange, code):
     assert venue.asked[-1].parameters["origClientOrderId"] == "oabc-entry-1"
 
 
+@pytest.mark.parametrize("answer", [(502, {}), (429, {"code": -1003, "msg": "Too many requests."})])
+async def test_a_duplicate_that_cannot_be_looked_up_is_an_open_question(venue, exchange, answer):
+    venue.replies["POST /fapi/v1/order"] = (400, {"code": -4116, "msg": "ClientOrderId is duplicated."})
+    venue.replies["GET /fapi/v1/order"] = answer
+    with pytest.raises(OutcomeUnknown, match="duplicate"):
+        await exchange.send(approved(intent()))
+
+
 async def test_an_order_that_the_venue_does_not_know_is_none(venue, exchange):
     venue.replies["GET /fapi/v1/order"] = (400, {"code": -2013, "msg": "Order does not exist."})
     assert await exchange.find(intent()) is None

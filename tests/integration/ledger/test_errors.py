@@ -112,7 +112,7 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
 def test_a_full_disk_is_unavailable_and_harms_nothing(tmp_path: Path) -> None:
     ledger = open_ledger(f"sqlite:///{tmp_path / 'x.db'}")
     ledger.log("b", "test", "info", "before", 0)
-    with ledger.engine.connect() as connection:  # the pool has one connection: the next use gets this one
+    with reading(ledger.engine) as connection:  # which stays at hand: the next use gets this one
         pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
         connection.exec_driver_sql(f"PRAGMA max_page_count={pages + 2}")
     with pytest.raises(LedgerUnavailable, match="disk is full"):

@@ -160,6 +160,16 @@ async def test_after_a_number_of_attempts_it_is_set_aside_told_of_and_kept(ledge
     assert ledger.set_aside_events("b") == []
 
 
+async def test_a_long_queue_of_one_refused_subject_holds_no_other_up(ledger: SqlLedger, make: Any) -> None:
+    ledger.add_fills("b", [make.fill(n, "1") for n in range(1, 6)])
+    ledger.add_fills("b", [make.fill(9, "1", symbol="ETHUSDT")])
+    *queue, other = ledger.unpublished_events()
+    bus = Refusing(*queue)
+    with pytest.raises(BusUnavailable):
+        await relay(ledger, bus, VirtualClock(5), limit=5)
+    assert bus.taken == [other]
+
+
 async def test_while_the_bus_is_away_nothing_is_set_aside_and_few_events_are_tried(ledger: SqlLedger, make: Any) -> None:
     ledger.add_fills("b", [make.fill(n, "1", symbol=f"S{n}") for n in range(1, 6)])
     waiting, bus = ledger.unpublished_events(), Refusing(away=True)

@@ -114,6 +114,15 @@ def test_no_value_is_missing_after_the_warm_up(real_candles: Callable[..., Candl
             assert np.isfinite(frame[column][200:]).all(), (name, column)
 
 
+@pytest.mark.parametrize("newest", [1, 338, 1099, 1100, 5000])
+def test_the_newest_rows_alone_are_the_same_bits(walk: Callable[..., Candles], newest: int) -> None:
+    candles = awkward(walk, 3, 100.0, 0.001, 60, 30)[:1100]
+    whole, alone = curate(candles, PARAMS), curate(candles, PARAMS, newest=newest)
+    assert np.array_equal(alone.open_time, whole.open_time[-newest:])
+    for name in CURATED_COLUMNS:
+        assert np.array_equal(whole[name][-newest:], alone[name], equal_nan=True), name
+
+
 def test_a_flat_series_is_neutral() -> None:
     frame = curate(flat(300))
     assert (frame["rsi"][14:] == 50).all()

@@ -52,6 +52,12 @@ def test_joining_adds_only_what_is_newer() -> None:
     assert candles_hash(joined) == candles_hash(candles())
 
 
+def test_joining_rows_gives_the_same_bars_as_joining_candles() -> None:
+    joined = candles(ROWS[:4]).followed_by_rows([tuple(row) for row in ROWS[4:]])
+    assert candles_hash(joined) == candles_hash(candles())
+    assert joined.open_time.dtype == np.int64
+
+
 def test_joining_another_interval_is_refused() -> None:
     with pytest.raises(MalformedData, match="cannot join"):
         candles().followed_by(Candles.empty(Interval.D1))

@@ -14,7 +14,7 @@ from shared.domain.frame import Frame
 from shared.strategy.agents import AGENT_NAMES
 from shared.strategy.alphas import ALPHAS
 from shared.strategy.combiner import combine
-from shared.strategy.orchestrator import consensus
+from shared.strategy.orchestrator import consensus, opinion
 from shared.strategy.params import StrategyParams
 from shared.strategy.policy import target_position
 
@@ -104,17 +104,30 @@ def test_unknown_probabilities_mean_no_active_agent_and_no_score(trend: Callable
 
 
 def test_votes_carry_their_reasons(trend: Callable[..., Frame]) -> None:
-    frame = trend(0.004)
-    result = consensus(frame, np.tile([0.7, 0.2, 0.1], (len(frame), 1)), PARAMS)
-    votes = {vote.agent: vote for vote in result.votes_at(-1)}
+    said = opinion(trend(0.004), (0.7, 0.2, 0.1), PARAMS)
+    votes = {vote.agent: vote for vote in said.votes}
     assert tuple(votes) == AGENT_NAMES
     assert votes["trend_hunter"].active
     assert votes["trend_hunter"].reason.startswith("long +0.")
     assert votes["sentiment_scout"].reason == "takes no part: no funding data"
-    assert result.votes_at(len(frame) - 1) == result.votes_at(-1)
-    assert result.reasons_at(-1)["momentum"].startswith("trend up: ADX ")
-    assert sum(vote.score * vote.weight for vote in votes.values()) == pytest.approx(result.score[-1])
-    assert result.alphas_at(-1)["momentum"] == result.alphas["momentum"][-1]
+    assert said.reasons["momentum"].startswith("trend up: ADX ")
+    assert sum(vote.score * vote.weight for vote in votes.values()) == pytest.approx(said.score)
+
+
+def test_the_newest_opinion_is_the_last_row_of_the_consensus(
+    real_candles: Callable[..., Candles], probabilities_for: Callable[[Frame], np.ndarray]
+) -> None:
+    frame = curate(real_candles("binance_usdm/BTCUSDT/1h", slice(0, 8000)))  # March 2020 is in it
+    rows = probabilities_for(frame)
+    for bars in range(5, 8000, 97):
+        shorter = frame.rows(slice(max(0, bars - 700), bars))
+        known = rows[max(0, bars - 700) : bars]
+        whole, said = consensus(shorter, known, PARAMS), opinion(shorter, known[-1].tolist(), PARAMS)
+        assert said.score == whole.score[-1]
+        assert list(said.alphas.values()) == [scores[-1] for scores in whole.alphas.values()]
+        assert [vote.score for vote in said.votes] == whole.votes[-1].tolist()
+        assert [vote.active for vote in said.votes] == whole.active[-1].tolist()
+        assert [vote.weight for vote in said.votes] == whole.weights[-1].tolist()
 
 
 def test_probabilities_of_another_shape_are_refused(trend: Callable[..., Frame]) -> None:

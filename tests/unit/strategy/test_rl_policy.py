@@ -17,7 +17,7 @@ from shared.domain.frame import Frame
 from shared.domain.interval import Interval
 from shared.strategy.agents import AGENTS, agents_of
 from shared.strategy.agents.rl_agent import RL_AGENT, RL_COLUMN
-from shared.strategy.orchestrator import consensus
+from shared.strategy.orchestrator import consensus, opinion
 from shared.strategy.params import StrategyParams
 from shared.strategy.rl_card import PolicyCard
 from shared.strategy.rl_observation import ObservationSpec, complete_windows, normalised, portfolio_vector
@@ -162,7 +162,7 @@ def test_the_seventh_agent_votes_only_where_a_policy_was_asked(frame: Frame, pol
     speaks = np.isfinite(scored[RL_COLUMN])
     assert np.array_equal(voted.votes[speaks, 6], scored[RL_COLUMN][speaks])
     assert np.array_equal(voted.score[~speaks], without.score[~speaks])
-    vote = voted.votes_at(-1)[-1]
+    vote = opinion(scored, rows[-1].tolist(), PARAMS).votes[-1]
     assert (vote.agent, vote.score) == ("rl_agent", scored[RL_COLUMN][-1])
     assert "its policy holds" in vote.reason
     silent = replace(PARAMS, rl_agent=replace(PARAMS.rl_agent, share=0.0))

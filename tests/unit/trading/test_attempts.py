@@ -9,7 +9,7 @@ import pytest
 
 from shared.adapters.local.clock import VirtualClock
 from shared.adapters.sql import SqlLedger
-from shared.domain.errors import LeaseLost, LedgerUnavailable, RateLimited, VenueRejected, VenueUnreachable
+from shared.domain.errors import LeaseLost, LedgerUnavailable, RateLimited, StorageError, VenueRejected, VenueUnreachable
 from shared.trading.attempts import LEDGER, VENUE, Attempts
 from shared.trading.trader_params import TraderParams
 
@@ -110,8 +110,52 @@ def test_a_ledger_that_is_away_is_the_ledgers_trouble_and_is_not_asked_again_at_
 def test_failures_that_nobody_explains_are_counted(attempts: Attempts) -> None:
     done(attempts.attempt("protection of A", Failing(VenueRejected("no", -1))))
     assert attempts.too_many == ""
-    done(attempts.attempt("protection of A", Failing(VenueRejected("never", -1))))
-    assert attempts.too_many == "protection of A: never"
+    done(attempts.attempt(VENUE, Failing(VenueRejected("never", -1))))
+    assert attempts.too_many == "venue: never"
+
+
+def test_one_thing_that_goes_on_failing_is_one_failure_until_it_was_well_again(attempts: Attempts) -> None:
+    for _ in range(9):
+        done(attempts.attempt("protection of A", Failing(VenueRejected("no", -1))))
+    assert attempts.too_many == ""
+    done(attempts.attempt("protection of A", Failing(None)))
+    done(attempts.attempt("protection of A", Failing(VenueRejected("no", -1))))
+    assert attempts.too_many == "protection of A: no"
+
+
+def test_a_trouble_that_lasts_is_published_once_each_time_that_it_begins(
+    ledger: SqlLedger, clock: VirtualClock, attempts: Attempts
+) -> None:
+    def errors() -> list[str]:
+        return [str(entry["message"]) for entry in ledger.agent_log("book") if entry["level"] == "error"]
+
+    for times in (1, 2):
+        done(attempts.attempt("start", Failing(VenueUnreachable("key is revoked"))))
+        for _ in range(4):
+            after(clock, 70.0)
+            attempts.tell_lasting()
+        assert len(errors()) == times - 1
+        for _ in range(3):
+            after(clock, 70.0)
+            attempts.tell_lasting()
+        assert len(errors()) == times
+        done(attempts.attempt("start", Failing(None)))
+        attempts.tell_lasting()
+        assert attempts.lasting == {}
+    assert errors()[0] == "not well for more than 5 min: start: key is revoked"
+
+
+def test_a_venue_that_goes_on_refusing_is_a_failure_each_time(attempts: Attempts) -> None:
+    for _ in range(2):
+        done(attempts.attempt(VENUE, Failing(VenueRejected("no", -1))))
+    assert attempts.too_many == "venue: no"
+
+
+def test_a_disk_that_refuses_holds_new_risk_back_and_is_no_reason_to_close_anything(attempts: Attempts) -> None:
+    for _ in range(3):
+        assert not done(attempts.attempt("exits", Failing(StorageError("input/output error"))))
+    assert attempts.health.reason == "exits: input/output error"
+    assert (attempts.too_many, attempts.in_doubt) == ("", False)
 
 
 @pytest.mark.parametrize("error", [LeaseLost("gone"), RuntimeError("a bug")])

@@ -42,6 +42,14 @@ def test_what_cannot_be_had_is_asked_for_after_growing_pauses() -> None:
     assert [b - a for a, b in pairwise(asked)] == [2_000, 4_000, 8_000, 16_000, 30_000, 30_000]
 
 
+def test_a_pause_that_a_wrong_clock_has_begun_is_over_when_it_is_set_back() -> None:
+    bars = queue()
+    bars.postpone(3_662_000)
+    assert bars.next_due(62_000) == 60_000
+    bars.finished(60_000, BTC, 3_663_000)
+    assert bars.to_repeat(64_000) == 60_000
+
+
 def test_a_late_symbol_is_stepped_again_until_the_next_bar_is() -> None:
     bars = queue()
     bars.finished(60_000, BTC, 61_000)

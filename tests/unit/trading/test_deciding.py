@@ -79,6 +79,20 @@ def test_a_strong_consensus_opens_a_position_with_its_protective_stop() -> None:
     assert decision.order_ids == (market.client_id, stop.client_id)
 
 
+def test_what_a_bad_day_may_cost_bounds_the_position() -> None:
+    decision, (market, _) = decided(exposure_cap=0.05)
+    assert decision.target_fraction > decision.approved_fraction == 0.05
+    assert market.quantity * Decimal(100) == Decimal(500)
+    assert [approval.rule for approval in decision.approvals if not approval.passed] == ["value at risk"]
+
+
+@pytest.mark.parametrize(("net", "room"), [(1.6, 0.5 / 0.3 - 1.6), (1.7, 0.0)])
+def test_what_a_shock_may_cost_bounds_the_position_by_what_the_others_hold(net: float, room: float) -> None:
+    decision, _ = decided(replace(VIEW, others_net=net))
+    assert decision.approved_fraction == pytest.approx(room)
+    assert [approval.rule for approval in decision.approvals if not approval.passed] == ["stress loss"]
+
+
 def test_a_short_is_the_mirror_of_a_long() -> None:
     (long, long_orders), (short, short_orders) = decided(), decided(score=-0.9)
     assert short.approved_fraction == -long.approved_fraction

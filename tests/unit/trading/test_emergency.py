@@ -73,6 +73,14 @@ class Venue:
     requests: int = 0
     kill_at: int = 2**62
     unreadable: bool = False
+    mute: bool = False
+    """whether nothing is said about single orders"""
+    swallows: int = 0
+    """orders that are lost on the way, with their answers"""
+    unknown_words: set[str] = field(default_factory=set)
+    """client ids of orders whose answers cannot be read"""
+    unseen: bool = False
+    """whether the account is not answered for"""
 
     async def _asked(self) -> str:
         await asyncio.sleep(0.01)
@@ -98,7 +106,7 @@ class Venue:
 
     async def account(self) -> Account:
         fault = await self._asked()
-        if fault == "lost":
+        if fault == "lost" or self.unseen:
             raise OutcomeUnknown("timeout")
         held = [(symbol, self.held(symbol)) for symbol in SYMBOLS]
         rows = tuple(VenuePosition(symbol, size, Decimal(100), Decimal(100), ZERO) for symbol, size in held if size)
@@ -110,6 +118,9 @@ class Venue:
 
     async def send(self, order: ApprovedOrder) -> OrderReport:
         intent, fault = order.intent, await self._asked()
+        if self.swallows:
+            self.swallows -= 1
+            raise OutcomeUnknown("timeout")
         if intent.client_id not in self.reports:
             self._execute(intent)
         if fault == "lost":
@@ -141,10 +152,14 @@ class Venue:
 
     async def find(self, intent: OrderIntent) -> OrderReport | None:
         await self._asked()
+        if self.mute:
+            raise VenueUnreachable("502")
         return self.reports.get(intent.client_id)
 
     async def cancel(self, intent: OrderIntent) -> OrderReport | None:
         fault = await self._asked()
+        if intent.client_id in self.unknown_words:
+            raise MalformedData("order: the venue's answer has an unknown state")
         if self.resting.pop(intent.client_id, None) is not None:
             self.done.append(f"cancel {intent.leg} {intent.symbol}")
             self.reports[intent.client_id] = report(intent, OrderState.CANCELLED, ZERO)
@@ -168,15 +183,18 @@ def report(intent: OrderIntent, state: OrderState, filled: Decimal) -> OrderRepo
 
 
 class Ledger:
-    """A real ledger that can be taken away for a number of calls."""
+    """A real ledger that can be taken away for a number of calls, or refuse every change."""
 
     def __init__(self, real: SqlLedger) -> None:
-        self.real, self.down = real, 0
+        self.real, self.down, self.full = real, 0, False
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self.real, name)
+        changes = name.startswith(("add_", "advance_", "record_", "set_", "log"))
 
         def call(*arguments: Any, **named: Any) -> Any:
+            if self.full and changes and arguments[-1] != []:
+                raise LedgerUnavailable("the disk of the ledger is full")
             if self.down > 0:
                 self.down -= 1
                 raise LedgerUnavailable("the ledger is away")
@@ -318,6 +336,24 @@ def test_entries_are_called_back_then_positions_closed_and_stops_cancelled_last(
     assert tuple(world.heard) == record.steps
 
 
+@pytest.mark.parametrize("away", [False, True])
+def test_an_exit_that_nobody_answers_for_does_not_keep_the_next_one_back(folder: Path, away: bool) -> None:
+    world = World(folder, Venue(mute=True, swallows=2), entry=False)
+    world.ledger.down = 10**6 if away else 0
+    own = OwnPosition(world.venue, BOOK, START_MS)  # type: ignore[arg-type]
+
+    async def closed_after_s() -> float:
+        protocol, loop = world.protocol(own), asyncio.get_running_loop()
+        while any(world.venue.held(symbol) for symbol in SYMBOLS):
+            await protocol.run(HALT, patience_s=2.0)
+            await asyncio.sleep(1.0)
+            assert loop.time() < 60
+        return loop.time()
+
+    assert 6.5 < run_virtual(closed_after_s(), VirtualLoop()) < 40
+    assert len(world.venue.done) == len(set(world.venue.done)) == 2
+
+
 def test_run_again_it_changes_nothing(folder: Path) -> None:
     world = World(folder, Venue())
     first = world.run()
@@ -405,6 +441,53 @@ def test_a_book_whose_executions_cannot_be_read_is_flattened_by_what_its_orders_
     assert any("the executions of BTCUSDT: execution" in text for text in world.texts())
 
 
+def test_a_stop_whose_answers_cannot_be_read_is_left_over_only_while_it_is_listed(folder: Path) -> None:
+    world = World(folder, Venue())
+    gone, rests = [stop.client_id for stop in world.venue.resting.values() if stop.leg == "stop"]
+    del world.venue.resting[gone]
+    world.venue.unknown_words |= {gone, rests}
+
+    async def main() -> EmergencyRecord:
+        protocol = world.protocol()
+        assert (await protocol.run(HALT, patience_s=5.0)).finished_ms is None
+        assert [record.intent.client_id for record in world.real.orders(BOOK, unfinished=True)] == [rests]
+        world.venue.unknown_words.discard(rests)
+        return await protocol.run(HALT)
+
+    assert run_virtual(main(), VirtualLoop()).finished_ms is not None
+    assert not world.venue.resting
+
+
+def test_a_stop_that_rests_although_the_ledger_calls_it_cancelled_is_cancelled_before_the_end(folder: Path) -> None:
+    world = World(folder, Venue())
+    first = intent("BTCUSDT", "stop", Decimal("-1.5"))
+    ghost = replace(first, client_id=client_order_id(BOOK, "d-BTCUSDT", "stop-2"), leg="stop-2")
+    world.real.add_intents([ghost], world.lease)
+    world.real.advance_order(report(ghost, OrderState.CANCELLED, ZERO))
+    world.venue.resting[ghost.client_id] = ghost
+    assert world.run().finished_ms is not None
+    assert not world.venue.resting
+    assert world.venue.done[-1] == "cancel stop-2 BTCUSDT"
+
+
+def test_an_account_that_is_not_answered_for_holds_no_exit_up_and_nothing_is_called_flat_before_it_is(folder: Path) -> None:
+    world = World(folder, Venue(unseen=True, foreign={"BTCUSDT": Decimal(7)}), entry=False)
+
+    async def main() -> EmergencyRecord:
+        protocol = world.protocol()
+        assert (await protocol.run(HALT, patience_s=2.0)).finished_ms is None
+        assert not world.venue.done  # it may answer in a moment
+        await asyncio.sleep(5.0)
+        assert (await protocol.run(HALT, patience_s=15.0)).finished_ms is None
+        assert [world.venue.held(symbol) for symbol in SYMBOLS] == [Decimal(7), ZERO]
+        assert world.venue.done == ["close BTCUSDT", "close ETHUSDT"]
+        world.venue.unseen = False
+        return await protocol.run(HALT)
+
+    assert run_virtual(main(), VirtualLoop()).finished_ms is not None
+    assert not world.venue.resting
+
+
 def test_without_ledger_and_executions_what_was_noted_last_is_closed_and_it_is_not_called_flat_before_the_ledger_is_back(
     folder: Path,
 ) -> None:
@@ -449,6 +532,42 @@ def test_while_the_ledger_is_away_exits_go_through_the_journal(folder: Path) -> 
     exits = [order for order in world.real.orders(BOOK) if order.intent.leg.startswith("emergency")]
     assert {order.intent.symbol: order.intent.decision_id for order in exits} == {s: f"d-{s}" for s in SYMBOLS}
     assert all(order.state is OrderState.FILLED for order in exits)
+
+
+def test_a_ledger_that_refuses_what_became_of_an_entry_holds_no_exit_up(folder: Path) -> None:
+    world = World(folder, Venue())
+    slice_ = replace(intent("ETHUSDT", "slice", Decimal(-1)), due_ms=START_MS + 600_000)
+    world.real.add_intents([slice_], world.lease)
+    world.ledger.full = True
+
+    async def main() -> EmergencyRecord:
+        protocol = world.protocol()
+        assert (await protocol.run(HALT, patience_s=5.0)).finished_ms is None
+        assert [world.venue.held(symbol) for symbol in SYMBOLS] == [ZERO, ZERO]
+        assert len(world.venue.resting) == 2  # the stops, until the ledger knows of it
+        world.ledger.full = False
+        return await protocol.run(HALT)
+
+    record = run_virtual(main(), VirtualLoop())
+    assert record.finished_ms is not None
+    assert world.held() == [ZERO, ZERO]
+    assert not world.venue.resting
+    assert not world.real.orders(BOOK, unfinished=True)
+
+
+def test_a_journal_that_cannot_be_read_holds_no_exit_up_and_the_book_is_not_called_flat_before_it_can(folder: Path) -> None:
+    world, journal = World(folder, Venue()), folder / "exits.jsonl"
+    journal.write_text("this is no intent\n")
+
+    async def main() -> EmergencyRecord:
+        protocol = world.protocol()
+        assert (await protocol.run(HALT, patience_s=5.0)).finished_ms is None
+        assert world.held() == [ZERO, ZERO]
+        journal.unlink()
+        return await protocol.run(HALT)
+
+    assert run_virtual(main(), VirtualLoop()).finished_ms is not None
+    assert any("exits.jsonl, line 1 is no order intent" in text for text in world.texts())
 
 
 @settings(max_examples=60, deadline=None)

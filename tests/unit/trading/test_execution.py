@@ -13,6 +13,7 @@ from shared.domain.errors import (
     LeaseLost,
     LedgerUnavailable,
     NotApproved,
+    NotNow,
     OutcomeUnknown,
     RateLimited,
     VenueRejected,
@@ -255,6 +256,52 @@ async def test_a_stop_that_rested_needs_no_longer_to_be_known_as_gone(desk: Any)
     assert desk.clock.now_ms() == desk.start_ms + 4000
 
 
+async def test_a_stop_that_was_sent_twice_is_not_cancelled_before_its_first_sending_is_dead(desk: Any) -> None:
+    """Once the second rests no more, the venue would take a late first one as another stop under the same id."""
+    stop = desk.intent("stop")
+    desk.committed(stop)
+    desk.exchange.on_send.append(TIMEOUT)
+    desk.exchange.on_find.append(None)
+    executor = desk.executor
+    record = await desk.finished(executor.place(desk.approved(stop, held="1")))
+    record = await desk.finished(executor.settle(record, lambda intent: desk.approved(intent, held="1")))
+    assert (desk.exchange.sent, record.state) == ([stop.client_id] * 2, OrderState.OPEN)
+    assert await executor.cancel(record) == record
+    assert desk.exchange.cancelled == []
+    desk.clock.set(desk.start_ms + 6500)
+    assert (await executor.cancel(record)).state is OrderState.CANCELLED
+
+
+async def test_an_order_that_is_held_back_for_the_moment_goes_out_once_that_is_over(desk: Any) -> None:
+    intent = desk.intent()
+    desk.committed(intent)
+    desk.exchange.on_send.append(RateLimited("slow down", -1003, 4.0))
+    executor = desk.executor
+    record = await executor.place(desk.approved(intent))
+
+    def not_now(_: Any) -> Any:
+        raise NotNow("the venue has asked to wait")
+
+    desk.clock.set(desk.start_ms + 4000)
+    record = await executor.settle(record, not_now)
+    assert record.state is OrderState.INTENT
+    assert (await executor.settle(record, desk.approved)).state is OrderState.FILLED
+    assert desk.exchange.sent == [intent.client_id] * 2
+
+
+async def test_a_stop_that_was_denied_before_it_was_there_is_asked_about_anew(desk: Any) -> None:
+    stop = desk.intent("stop")
+    desk.committed(stop)
+    desk.exchange.on_send.append(TIMEOUT)
+    desk.exchange.on_find += [None, desk.report(stop, OrderState.OPEN)]
+    executor = desk.executor
+    await desk.finished(executor.place(desk.approved(stop, held="1")))
+    record = desk.ledger.advance_order(desk.report(stop, OrderState.OPEN))  # it was only late, says the stream
+    assert not executor.is_doubted(stop.client_id)
+    assert (await executor.settle(record, None, patience_s=0.0)).state is OrderState.OPEN
+    assert desk.exchange.looked_up == [stop.client_id] * 2
+
+
 async def test_one_denial_is_not_believed(desk: Any) -> None:
     intent = desk.intent()
     record = desk.committed(intent)
@@ -379,13 +426,15 @@ async def test_an_order_is_judged_by_the_mid_that_it_arrived_at_and_a_stop_by_it
     quoted = QuoteMessage("BTCUSDT", Decimal("99.5"), Decimal("100.1"), desk.start_ms)
     asked = {"BTCUSDT": quoted}
     executor = Executor(desk.exchange, desk.ledger, desk.clock, desk.book, ExecutionParams(), asked.get)
-    market, stop, unquoted = desk.intent(), desk.intent("stop"), desk.intent("exit")
-    desk.committed(market, stop, unquoted)
+    market, stop, leaving, unquoted = desk.intent(), desk.intent("stop"), desk.intent("exit"), desk.intent("rest-market")
+    desk.committed(market, stop, leaving, unquoted)
     await executor.place(desk.approved(market), Decimal(98))
     await executor.place(desk.approved(stop, held="1"), Decimal(98))
+    await executor.place(desk.approved(leaving), Decimal(98))
     asked.clear()
     await executor.place(desk.approved(unquoted), Decimal(98))
     met = {row.client_id: (row.decision_price, row.arrival_mid) for row in desk.ledger.arrivals(desk.book, 0)}
     assert met[market.client_id] == (Decimal(98), Decimal("99.8"))
     assert met[stop.client_id] == (Decimal(90), None)
+    assert met[leaving.client_id] == (Decimal("99.8"), Decimal("99.8"))  # an exit is decided when it is sent
     assert met[unquoted.client_id] == (Decimal(98), None)

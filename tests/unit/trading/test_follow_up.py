@@ -11,7 +11,15 @@ from typing import Any
 import pytest
 
 from shared.domain.decision import Action
-from shared.domain.errors import LedgerUnavailable, NotApproved, OutcomeUnknown, VenueRejected, VenueUnreachable, WouldTrigger
+from shared.domain.errors import (
+    LedgerUnavailable,
+    NotApproved,
+    OutcomeUnknown,
+    RateLimited,
+    VenueRejected,
+    VenueUnreachable,
+    WouldTrigger,
+)
 from shared.domain.ids import client_order_id
 from shared.domain.interval import HOUR_MS
 from shared.domain.money import SymbolRules
@@ -495,9 +503,42 @@ async def test_the_stop_of_an_entry_that_was_not_booked_in_time_goes_out_under_i
     desk.exchange.executions.append(desk.fill(1, "1", entry.client_id))
     desk.exchange.on_find.extend([None, None])  # the stop never arrived
     assert tended.book.open_questions()  # what a step asks first: the position is not booked yet
-    await desk.finished(tended.orders.settle(await desk.exchange.account(), resting=False))
+    await desk.finished(tended.orders.settle(await desk.exchange.account()))
     assert tended.states() == {"market": "filled", "stop": "open"}
     assert desk.exchange.sent == [stop.client_id]
+
+
+@pytest.mark.parametrize(("ending", "state"), [(False, "intent"), (True, "abandoned")])
+async def test_an_entry_that_did_not_reach_the_venue_waits_for_a_trouble_of_the_moment_but_not_for_the_next_process(
+    desk: Any, tended: Tended, ending: bool, state: str
+) -> None:
+    desk.exchange.on_send.append(RateLimited("slow down", -1003, 4.0))
+    await tended.carried_out(desk.intent(), desk.intent("stop"))
+    tended.orders.held_back, tended.orders.is_ending = "venue: asked to wait", ending
+    await tended.tend(5)
+    assert tended.states()["market"] == state
+    tended.orders.held_back = ""
+    await tended.tend(1)
+    assert (tended.states()["market"] == "filled") is not ending
+
+
+async def test_an_entry_that_is_held_back_until_it_is_too_old_is_not_sent(desk: Any, tended: Tended) -> None:
+    desk.exchange.on_send.append(RateLimited("slow down", -1003, 4.0))
+    await tended.carried_out(desk.intent(), desk.intent("stop"))
+    tended.orders.held_back = "venue: asked to wait"
+    await tended.tend(5)
+    await tended.tend(MAX_AGE_MS / 1000)
+    assert tended.states()["market"] == "abandoned"
+
+
+async def test_an_exit_that_was_given_up_for_a_younger_one_is_not_sent_any_more(desk: Any, tended: Tended) -> None:
+    await tended.carried_out(desk.intent(), desk.intent("stop"))
+    first = desk.intent("exit", "-1", reduce_only=True)
+    desk.ledger.add_intents([first], tended.lease())
+    assert tended.orders.protective(first).intent == first
+    desk.ledger.add_intents([desk.intent("exit2", "-1", reduce_only=True, created_ms=first.created_ms + 1)], tended.lease())
+    with pytest.raises(NotApproved, match="another exit was sent"):
+        tended.orders.protective(first)
 
 
 async def test_the_orders_of_an_earlier_process_count_in_the_pace(desk: Any) -> None:
@@ -520,10 +561,10 @@ async def test_an_order_without_a_connection_is_not_lost_to_the_pace_for_being_l
     await tended.carried_out(desk.intent())
     for _ in range(4):
         desk.clock.set(desk.clock.now_ms() + 100)
-        await desk.finished(tended.orders.settle(await desk.exchange.account(), resting=False))
+        await desk.finished(tended.orders.settle(await desk.exchange.account()))
         assert tended.states() == {"market": "intent"}
     desk.clock.set(desk.clock.now_ms() + 1000)
-    await desk.finished(tended.orders.settle(await desk.exchange.account(), resting=False))
+    await desk.finished(tended.orders.settle(await desk.exchange.account()))
     assert tended.states() == {"market": "filled"}
 
 

@@ -11,9 +11,11 @@ from live_world import BOOK, START_MS, World
 
 from shared.domain.errors import MalformedData, NotApproved, VenueRejected, VenueUnreachable
 from shared.domain.ids import client_order_id
-from shared.domain.orders import OrderIntent, OrderKind, Side
+from shared.domain.orders import OrderIntent, OrderKind, OrderReport, Side
 from shared.domain.records import Halt, HaltKind
-from shared.domain.stream import Channel, StreamState
+from shared.domain.stream import Channel, OrderMessage, StreamState
+from shared.risk.approval import ApprovedOrder
+from shared.trading.emergency_exits import NO_DECISION, adopted, exit_id
 from shared.trading.health import TraderState
 from shared.trading.order_desk import Move
 
@@ -27,6 +29,15 @@ def bought(w: World, quantity: str, client_id: str, symbol: str = "BTCUSDT") -> 
 
 def at_venue(w: World, symbol: str = "BTCUSDT") -> Decimal:
     return w.venue.positions[symbol].quantity
+
+
+def refused(error: Exception) -> Any:
+    """What answers every question with `error`."""
+
+    async def refuse(*_: Any) -> Any:
+        raise error
+
+    return refuse
 
 
 def reasons(w: World, kind: HaltKind) -> list[str]:
@@ -78,11 +89,11 @@ def test_without_the_ledger_what_is_not_the_books_is_left_alone(world: World, cl
     world.lived(story)
 
 
-def test_without_ledger_and_executions_what_was_held_at_the_last_reconciliation_is_closed(world: World) -> None:
+@pytest.mark.parametrize("error", [MalformedData("execution: not as documented"), VenueUnreachable("no answer within 3 s")])
+def test_without_ledger_and_executions_what_was_held_at_the_last_reconciliation_is_closed(
+    world: World, error: Exception
+) -> None:
     world.params = replace(world.params, reconcile_s=5.0)
-
-    async def unreadable(*_: Any) -> Any:
-        raise MalformedData("execution: the venue's answer is not as documented")
 
     async def story(w: World) -> None:
         await w.until(70.0)
@@ -91,31 +102,81 @@ def test_without_ledger_and_executions_what_was_held_at_the_last_reconciliation_
         w.ledger.down = True
         w.venue.stops.clear()
         bought(w, "3", "web-1")
-        w.venue.fills = unreadable  # type: ignore[method-assign]
+        w.venue.fills = refused(error)  # type: ignore[method-assign]
         await w.until(82.0)
         assert at_venue(w) == 3
 
     world.lived(story)
 
 
+@pytest.mark.parametrize("error", [MalformedData("execution: not as documented"), VenueUnreachable("no answer within 3 s")])
+def test_what_is_filled_and_cannot_be_booked_is_closed_within_the_deadline_and_booked_later(
+    world: World, error: Exception
+) -> None:
+    world.params = replace(world.params, reconcile_s=20.0)
+
+    async def story(w: World) -> None:
+        await w.until(50.0)
+        fills, say = w.venue.fills, w.venue.user.say
+
+        def without_executions(message: Any) -> None:
+            say(replace(message, fill=None) if isinstance(message, OrderMessage) else message)
+
+        w.venue.fills = refused(error)  # type: ignore[method-assign]
+        w.venue.user.say = without_executions  # type: ignore[method-assign]
+        await w.until(62.0)
+        assert at_venue(w) > 0
+        await w.until(85.0)
+        assert at_venue(w) == 0
+        w.venue.fills, w.venue.user.say = fills, say  # type: ignore[method-assign]
+        await w.until(119.0)
+        assert len(w.ledger.real.fills(BOOK)) == 2
+
+    world.lived(story)
+    assert world.held() == 0
+    assert [halt for halt in reasons(world, HaltKind.FROZEN) if "cannot be read" not in halt] == []
+
+
 def test_one_symbol_that_cannot_be_closed_does_not_hold_up_the_others(pair: World) -> None:
     async def story(w: World) -> None:
         await w.until(65.0)
-        fills = w.venue.fills
+        send = w.venue.send
 
-        async def not_of_the_first(symbol: str, since_ms: int) -> Any:
-            if symbol == "BTCUSDT":
+        async def not_of_the_first(order: ApprovedOrder) -> OrderReport:
+            if order.intent.symbol == "BTCUSDT":
                 raise VenueUnreachable("no answer")
-            return await fills(symbol, since_ms)
+            return await send(order)
 
         w.ledger.down = True
         w.venue.stops.clear()
-        w.venue.fills = not_of_the_first  # type: ignore[method-assign]
+        w.venue.send = not_of_the_first  # type: ignore[method-assign]
         await w.until(90.0)
         assert at_venue(w, "ETHUSDT") == 0
         assert at_venue(w, "BTCUSDT") > 0
 
     pair.lived(story)
+
+
+def test_the_exits_of_two_emergencies_under_one_decision_are_two_legs_of_it(world: World) -> None:
+    async def story(w: World) -> list[str]:
+        await w.until(65.0)
+        decision = w.ledger.real.decisions(BOOK)[-1]
+        exits = [
+            OrderIntent(
+                exit_id(BOOK, emergency, "BTCUSDT", 1), BOOK, NO_DECISION, "emergency-1", "BTCUSDT", Side.SELL,
+                OrderKind.MARKET, Decimal(1), w.clock.now_ms(), reduce_only=True,
+            )
+            for emergency in ("ledger-1", "ledger-2")
+        ]  # fmt: skip
+        first = adopted(exits[:1], w.ledger.real)
+        assert w.trader._session is not None
+        w.ledger.real.add_intents(first, w.trader._session.lease)
+        again = adopted(exits, w.ledger.real)
+        assert again[0] == first[0]
+        assert {intent.decision_id for intent in again} == {decision.id}
+        return [intent.leg for intent in again] + [intent.leg for intent in adopted(exits[1:] + exits[1:], w.ledger.real)]
+
+    assert world.lived(story) == ["emergency-1", "emergency-2", "emergency-2", "emergency-3"]
 
 
 def test_an_emergency_without_the_ledger_goes_through_the_journal_and_is_booked_afterwards(world: World) -> None:

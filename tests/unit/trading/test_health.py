@@ -32,6 +32,18 @@ def test_a_wait_that_the_venue_asks_for_is_honoured() -> None:
     assert health.due("venue", 30_000)
 
 
+def test_who_meets_a_trouble_before_it_is_due_does_not_put_the_next_attempt_off() -> None:
+    health = Health(PARAMS)
+    health.ail("ledger", "away", 0)
+    for now_ms in range(0, 1_000, 100):
+        assert not health.ail("ledger", "disk full", now_ms)
+    assert health.due("ledger", 1_000)
+    assert health.reason == "ledger: disk full"
+    health.ail("ledger", "disk full", 1_000)
+    assert not health.due("ledger", 2_900)
+    assert health.due("ledger", 3_000)
+
+
 def test_recovery_is_news_once_and_forgets_the_pauses() -> None:
     health = Health(PARAMS)
     health.ail("ledger", "down", 0)
@@ -45,7 +57,22 @@ def test_recovery_is_news_once_and_forgets_the_pauses() -> None:
 def test_failures_count_within_their_window_only() -> None:
     health = Health(PARAMS)
     assert [health.failed(at) for at in (0, 30_000, 61_000, 62_000)] == [False, False, False, True]
+    health.forget_failures()
     assert health.failures == 0
+
+
+def test_what_is_not_well_in_the_next_process_either_has_lasted_since_the_first_one() -> None:
+    first, second, third = Health(PARAMS), Health(PARAMS), Health(PARAMS)
+    first.ail("venue", "away", 1_000)
+    first.ail("prices", "away", 1_000)
+    first.failed(1_000)
+    second.go_on(first.memory)
+    assert not second.ail("venue", "away", 61_000)  # no news
+    assert second.lasting_s("venue", 61_000) == 60.0
+    assert [second.failed(60_000), second.failed(60_500)] == [False, True]
+    third.go_on(second.memory)
+    assert third.ail("prices", "away", 90_000)  # was well meanwhile
+    assert third.lasting_s("prices", 91_000) == 1.0
 
 
 @pytest.mark.parametrize("name", [field.name for field in fields(TraderParams)])

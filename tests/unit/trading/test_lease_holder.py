@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 from live_world import BOOK, START_MS, LoopClock
@@ -12,6 +12,7 @@ from live_world import BOOK, START_MS, LoopClock
 from cloudrun.simulation.loop import VirtualLoop, run_virtual
 from shared.adapters.sql import SqlLedger
 from shared.domain.errors import LeaseLost
+from shared.domain.records import Lease
 from shared.trading.lease_holder import LeaseHolder
 
 TTL_MS = 30_000
@@ -33,10 +34,15 @@ class Counting:
     def __init__(self, real: SqlLedger) -> None:
         self.real, self.asked = real, 0
 
-    def acquire_lease(self, book: str, holder: str, ttl_ms: int, now_ms: int) -> object:
+    def acquire_lease(self, book: str, holder: str, ttl_ms: int, now_ms: int) -> Lease | None:
         self.asked += 1
         lease = self.real.acquire_lease(book, holder, ttl_ms, LoopClock().now_ms())
-        return lease and type(lease)(lease.book, lease.holder, lease.token, now_ms + ttl_ms)
+        return lease and replace(lease, expires_ms=now_ms + ttl_ms)
+
+    def renew_lease(self, lease: Lease, ttl_ms: int, now_ms: int) -> Lease | None:
+        self.asked += 1
+        renewed = self.real.renew_lease(lease, ttl_ms, LoopClock().now_ms())
+        return renewed and replace(renewed, expires_ms=now_ms + ttl_ms)
 
 
 def lived(ledger: SqlLedger, story: Callable[[LeaseHolder, Machine, Counting], object]) -> None:
@@ -94,5 +100,20 @@ def test_a_clock_that_is_set_forward_makes_the_holder_ask(ledger: SqlLedger) -> 
         machine.error_ms = TTL_MS
         holder.check()
         assert counting.asked == 2
+
+    lived(ledger, story)
+
+
+def test_a_process_that_has_lost_its_book_does_not_take_it_again_as_it_ends(ledger: SqlLedger) -> None:
+    """Another one has taken the lease meanwhile, and given it back: whoever comes next does not wait for a ghost."""
+
+    async def story(holder: LeaseHolder, _: Machine, __: Counting) -> None:
+        await asyncio.sleep(31.0)
+        other = ledger.acquire_lease(BOOK, "another", TTL_MS, LoopClock().now_ms())
+        assert other is not None
+        ledger.release_lease(other)
+        with pytest.raises(LeaseLost):
+            holder.check()
+        assert ledger.acquire_lease(BOOK, "next", TTL_MS, LoopClock().now_ms()) is not None
 
     lived(ledger, story)

@@ -11,6 +11,7 @@ import pytest
 from shared.adapters.local.bucket import FolderBucket
 from shared.data.generated import GeneratedMarket, generate_market
 from shared.domain.asset import Asset
+from shared.domain.errors import StorageError
 from shared.domain.interval import DAY_MS, Interval
 from shared.regime.params import RegimeParams
 from shared.regime.schedule import last_instant
@@ -79,6 +80,46 @@ def test_where_a_fit_is_refused_the_previous_model_stays_and_the_log_says_so(
     assert kept == earlier
     assert "a regime fit takes at least 500" in messages(desk)[0]
     assert "stays" in messages(desk)[0]
+
+
+def test_a_model_that_was_damaged_is_an_error_in_the_log_and_fitted_anew(
+    desk: Any, market: GeneratedMarket, tmp_path: Path
+) -> None:
+    bucket, whole = FolderBucket(tmp_path / "models"), window(market)
+    first = model_at(bucket, whole, last_instant(whole.close_ms or 0, PARAMS.regime), PARAMS).model
+    [stored] = list_models(bucket, ASSET, Interval.H1)
+    bucket.write(stored.name, b'{"half')
+    again = RegimeModels(bucket, desk.ledger, desk.book, PARAMS).model_for(whole, whole.close_ms or 0)
+    assert again == first
+    assert model_at(bucket, whole, stored.valid_from_ms, PARAMS).fitted is False
+    levels = [entry["level"] for entry in desk.ledger.agent_log(desk.book)]
+    assert levels == ["error", "info"]
+    assert stored.name in messages(desk)[0]
+
+
+def test_while_the_bucket_is_away_the_previous_model_stays_until_the_next_bar_finds_it_again(
+    desk: Any, market: GeneratedMarket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket, whole = FolderBucket(tmp_path / "models"), window(market)
+    instant = last_instant(whole.close_ms or 0, PARAMS.regime)
+    models = RegimeModels(bucket, desk.ledger, desk.book, PARAMS)
+
+    def away(*_: Any, **__: Any) -> Any:
+        raise StorageError("the bucket does not answer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FolderBucket, "list", away)
+        with pytest.raises(StorageError):
+            models.model_for(whole, instant - 1)
+    earlier = models.model_for(whole, instant - 1)
+    assert earlier is not None
+    with monkeypatch.context() as patch:
+        patch.setattr(FolderBucket, "write", away)
+        assert models.model_for(whole, instant) == earlier
+    later = models.model_for(whole, instant + Interval.H1.ms)
+    assert later is not None
+    assert later.valid_from_ms == instant
+    assert "the bucket does not answer; the model of" in "\n".join(messages(desk))
 
 
 def test_without_data_and_without_a_previous_model_there_is_none(desk: Any, market: GeneratedMarket, tmp_path: Path) -> None:

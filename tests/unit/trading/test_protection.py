@@ -186,6 +186,82 @@ async def test_a_stop_that_the_venue_cancelled_is_placed_again_under_another_id(
     assert len(set(desk.exchange.sent)) == 2
 
 
+async def test_a_stop_that_the_venue_denies_covers_nothing_any_more_and_is_replaced_at_once(
+    desk: Any, watched: Watched
+) -> None:
+    stop = entered(desk)
+    await watched.protect(stop)
+    desk.exchange.on_find.append(None)  # cancelled while nobody listened, and forgotten
+    await watched.executor.confirm(desk.ledger.order(stop.client_id), unlisted=False)
+    desk.exchange.on_cancel.append(None)
+    assert await watched.protect()
+    assert (watched.stops(), desk.clock.now_ms()) == ([("stop2", Decimal(1))], desk.start_ms)
+    assert desk.ledger.order(stop.client_id).state is OrderState.CANCELLED
+
+
+async def test_a_stop_that_was_denied_once_and_does_rest_keeps_its_position_where_no_other_can_be_placed(
+    desk: Any, watched: Watched
+) -> None:
+    stop = entered(desk)
+    await watched.protect(stop)
+    watched.pass_seconds(3600)
+    desk.exchange.on_find.append(None)
+    await watched.executor.confirm(desk.ledger.order(stop.client_id), unlisted=True)
+    desk.exchange.on_send += [REFUSED] * 20
+    for _ in range(12):
+        await watched.protect()
+        watched.pass_seconds(1)
+    assert (desk.held(), watched.stops(), await watched.protect()) == (1, [("stop", Decimal(1))], True)
+
+
+async def unanswered_exit(desk: Any, watched: Watched) -> OrderIntent:
+    """An exit whose answer is lost and that cannot be looked up; no stop can be placed."""
+    entered(desk)
+    desk.clock.set(desk.start_ms + 60_000)
+    desk.exchange.on_find += [None, *[VenueUnreachable("502")] * 40]  # the planned stop never reached the venue
+    desk.exchange.on_send += [REFUSED, REFUSED, OutcomeUnknown("timeout")]
+    assert not await watched.protect()
+    first = desk.ledger.order(desk.exchange.sent[-1])
+    assert (first.intent.leg, first.state) == ("exit", OrderState.UNKNOWN)
+    desk.exchange.on_send += [REFUSED] * 4
+    return first.intent  # type: ignore[no-any-return]
+
+
+async def test_an_exit_that_nobody_answers_for_is_followed_by_another_one_once_it_is_too_late(
+    desk: Any, watched: Watched
+) -> None:
+    first = await unanswered_exit(desk, watched)
+    watched.pass_seconds(3)
+    assert not await watched.protect()
+    assert desk.held() == 1
+    watched.pass_seconds(4)
+    desk.exchange.on_send.clear()
+    desk.exchange.on_send.append(REFUSED)
+    assert await watched.protect()
+    assert (desk.held(), desk.ledger.order(desk.exchange.sent[-1]).intent.leg) == (0, "exit2")
+    assert desk.ledger.order(first.client_id).state is OrderState.UNKNOWN
+
+
+async def test_an_exit_that_nobody_answers_for_and_that_was_executed_is_not_followed(desk: Any, watched: Watched) -> None:
+    first = await unanswered_exit(desk, watched)
+    desk.exchange.executions.append(desk.fill(9, "-1", first.client_id))
+    watched.pass_seconds(7)
+    await watched.protect()
+    assert desk.held() == 0
+    assert [record.intent.leg for record in desk.ledger.orders(desk.book) if record.intent.leg.startswith("exit")] == ["exit"]
+
+
+async def test_a_position_whose_stop_is_known_as_filled_before_its_execution_is_not_bare(desk: Any, watched: Watched) -> None:
+    stop = entered(desk)
+    await watched.protect(stop)
+    desk.ledger.advance_order(desk.report(stop))
+    desk.exchange.executions.append(desk.fill(9, "-1", stop.client_id))
+    desk.exchange.on_send.append(WouldTrigger("crossed", -2021))
+    await watched.protect()
+    assert (desk.held(), desk.exchange.sent, desk.halted()) == (0, [stop.client_id], [])
+    assert await watched.protect()
+
+
 async def test_the_deadline_of_a_lost_stop_counts_from_its_end_not_from_the_entry(desk: Any) -> None:
     stop = entered(desk)
     await Watched(desk).protect(stop)

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
+import pytest
+
+from shared.adapters.local.exit_journal import FileExitJournal
+from shared.domain.errors import VenueUnreachable
 from shared.domain.ids import book_tag
 from shared.domain.orders import OrderKind, OrderReport, OrderState
 from shared.domain.records import FundingPayment
+from shared.trading.execution import Executor
+from shared.trading.reconciliation import Reconciler
 
 
 async def bought(desk: Any) -> None:
@@ -30,8 +38,21 @@ async def settled_orders(desk: Any) -> None:
     """Settle twice, with the grace period between the two denials of an order past in the meantime."""
     reconciler = desk.reconciler
     for _ in range(2):
-        await reconciler.settle_orders(lambda intent: desk.approved(intent, str(desk.held())), resting=True)
+        await reconciler.settle_orders(lambda intent: desk.approved(intent, str(desk.held())))
         desk.clock.set(desk.clock.now_ms() + round(1000 * desk.params.closing_grace_s))
+
+
+async def resting_stop(desk: Any) -> Any:
+    """The stop of one unit that is held."""
+    await bought(desk)
+    stop = desk.intent("stop")
+    desk.ledger.advance_order(desk.report(stop, OrderState.OPEN))
+    return stop
+
+
+def of_one_process(desk: Any) -> tuple[Executor, Reconciler]:
+    executor = desk.executor
+    return executor, Reconciler(desk.exchange, desk.ledger, desk.clock, executor, desk.book, desk.start_ms)
 
 
 async def test_equal_positions_ask_for_nothing(desk: Any) -> None:
@@ -91,6 +112,16 @@ async def test_a_difference_that_nothing_explains_freezes_the_symbol_once(desk: 
     assert len(desk.halted()) == 1
 
 
+async def test_where_a_stream_has_told_of_all_executions_of_an_order_nobody_is_asked(desk: Any) -> None:
+    await bought(desk)
+
+    async def hang(*_: Any) -> None:
+        raise VenueUnreachable("no answer within 3 s")
+
+    desk.exchange.fills = hang
+    assert await desk.reconciler.book_fills_of(desk.ledger.order(desk.intent().client_id)) == []
+
+
 async def test_a_fill_of_another_book_is_foreign(desk: Any) -> None:
     desk.exchange.executions.append(desk.fill(1, "1", f"{book_tag('another')}-market-x"))
     assert await desk.reconciler.book_fills("BTCUSDT") == []
@@ -118,22 +149,116 @@ async def test_an_order_that_we_did_not_place_freezes_its_symbol(desk: Any) -> N
     desk.committed(ours)
     foreign = OrderReport("web_abc", "ETHUSDT", OrderState.OPEN, Decimal(0))
     desk.exchange.resting += [(desk.report(ours, OrderState.OPEN), OrderKind.STOP), (foreign, OrderKind.LIMIT)]
-    assert await desk.reconciler.find_foreign_orders() == ["web_abc"]
+    assert await desk.reconciler.find_foreign_orders() == {ours.client_id, "web_abc"}
     assert desk.halted() == [("ETHUSDT", "foreign order web_abc rests on the account")]
 
 
-async def test_settling_leaves_resting_stops_alone_unless_asked(desk: Any) -> None:
+async def test_a_journalled_exit_that_is_being_filled_is_nobody_elses(desk: Any, tmp_path: Path) -> None:
+    exits, leaving = FileExitJournal(tmp_path / "exits.jsonl"), desk.intent("emergency-1")
+    exits.append(leaving)
+    reconciler = Reconciler(desk.exchange, desk.ledger, desk.clock, desk.executor, desk.book, desk.start_ms, exits=exits)
+    desk.exchange.resting.append((desk.report(leaving, OrderState.OPEN), OrderKind.MARKET))
+    assert await reconciler.find_foreign_orders() == {leaving.client_id}
+    assert desk.halted() == []
+
+
+async def test_an_order_of_ours_that_has_ended_in_the_ledger_and_rests_at_the_venue_is_cancelled(desk: Any) -> None:
+    stop = await resting_stop(desk)
+    desk.ledger.advance_order(desk.report(stop, OrderState.CANCELLED))
+    desk.exchange.resting.append((desk.report(stop, OrderState.OPEN), OrderKind.STOP))
+    await desk.reconciler.find_foreign_orders()
+    assert (desk.exchange.cancelled, desk.halted()) == ([stop.client_id], [])
+
+
+async def test_an_execution_under_an_unknown_id_may_be_what_a_stop_of_ours_has_become(desk: Any) -> None:
+    stop = await resting_stop(desk)
+    told = desk.fill(2, "-1", "venue-77")
+    desk.exchange.on_find.append(desk.report(stop))
+    desk.exchange.executions.append(desk.fill(2, "-1", stop.client_id))  # the list knows which order the stop has become
+    reconciler, report = desk.reconciler, OrderReport("venue-77", "BTCUSDT", OrderState.FILLED, Decimal(1))
+    assert len(await reconciler.told_of_unknown(report, told)) == 1
+    assert await reconciler.told_of_unknown(report, told) == []
+    assert (desk.held(), desk.ledger.order(stop.client_id).state, desk.halted()) == (0, OrderState.FILLED, [])
+
+
+async def test_an_execution_that_no_stop_of_ours_explains_is_foreign(desk: Any) -> None:
+    await resting_stop(desk)
+    told = desk.fill(2, "-1", "web-77")
+    desk.exchange.executions.append(told)
+    await desk.reconciler.told_of_unknown(OrderReport("web-77", "BTCUSDT", OrderState.FILLED, Decimal(1)), told)
+    assert len(desk.halted()) == 1
+
+
+@pytest.mark.parametrize("rests", [True, False])
+async def test_an_unknown_order_is_foreign_where_the_venue_lists_it(desk: Any, rests: bool) -> None:
+    report = OrderReport("web-77", "BTCUSDT", OrderState.OPEN, Decimal(0))
+    desk.exchange.resting += [(report, OrderKind.LIMIT)] * rests
+    await desk.reconciler.told_of_unknown(report, None)
+    assert len(desk.halted()) == rests
+
+
+async def test_settling_leaves_resting_stops_alone(desk: Any) -> None:
     market, stop = desk.intent(), desk.intent("stop")
     desk.committed(market, stop)
     desk.ledger.advance_order(desk.report(stop, OrderState.OPEN))
     desk.exchange.on_find.append(desk.report(market))
     desk.exchange.executions.append(desk.fill(1, "1", market.client_id))
-    await desk.reconciler.settle_orders(desk.approved, resting=False)
+    await desk.reconciler.settle_orders(desk.approved)
     assert desk.exchange.looked_up == [market.client_id]
     assert desk.held() == 1
-    desk.exchange.on_find.append(desk.report(stop, OrderState.OPEN))
-    await desk.reconciler.settle_orders(desk.approved, resting=True)
-    assert desk.exchange.looked_up[1:] == [stop.client_id]
+
+
+async def test_a_stop_that_the_venue_lists_is_not_asked_about(desk: Any) -> None:
+    stop = await resting_stop(desk)
+    await desk.reconciler.confirm_stops({stop.client_id})
+    assert desk.exchange.looked_up == []
+
+
+@pytest.mark.parametrize("listed", [set(), None])
+async def test_a_stop_that_is_denied_once_is_doubted_and_given_up_with_the_second_denial(desk: Any, listed: Any) -> None:
+    stop = await resting_stop(desk)
+    executor, reconciler = of_one_process(desk)
+    desk.exchange.on_find += [None, None]
+    await desk.finished(reconciler.confirm_stops(listed))
+    assert (executor.is_doubted(stop.client_id), desk.ledger.order(stop.client_id).state) == (True, OrderState.OPEN)
+    desk.clock.set(desk.start_ms + 4000)
+    await desk.finished(reconciler.confirm_stops(listed))
+    assert (executor.is_doubted(stop.client_id), desk.ledger.order(stop.client_id).state) == (False, OrderState.CANCELLED)
+
+
+async def test_a_stop_that_is_neither_listed_nor_answered_for_is_doubted_until_it_is_listed(desk: Any) -> None:
+    stop = await resting_stop(desk)
+    executor, reconciler = of_one_process(desk)
+    desk.exchange.on_find += [VenueUnreachable("502")] * 20
+    await desk.finished(reconciler.confirm_stops(set()))
+    assert executor.is_doubted(stop.client_id)
+    await desk.finished(reconciler.confirm_stops({stop.client_id}))
+    assert not executor.is_doubted(stop.client_id)
+
+
+async def test_where_the_venue_tells_of_a_stop_in_no_way_the_reconciliation_has_failed(desk: Any) -> None:
+    stop = await resting_stop(desk)
+    executor, reconciler = of_one_process(desk)
+    desk.exchange.on_find += [VenueUnreachable("502")] * 20
+    with pytest.raises(VenueUnreachable, match=stop.client_id):
+        await desk.finished(reconciler.confirm_stops(None))
+    assert not executor.is_doubted(stop.client_id)
+
+
+async def test_a_hanging_question_about_stops_holds_up_as_long_as_one_of_them(desk: Any) -> None:
+    one, names = desk.intent("stop"), [f"stop{number}" for number in range(20)]
+    stops = [replace(one, client_id=name, leg=name, symbol=name.upper()) for name in names]
+    desk.committed(desk.intent(), *stops)
+    for stop in stops:
+        desk.ledger.advance_order(desk.report(stop, OrderState.OPEN))
+
+    async def hang(_: Any) -> None:
+        await desk.clock.sleep(3.0)
+        raise VenueUnreachable("no answer within 3 s")
+
+    desk.exchange.find = hang
+    await desk.finished(desk.reconciler.confirm_stops(set()))
+    assert desk.clock.now_ms() - desk.start_ms <= 4000
 
 
 async def test_the_fills_of_an_entry_are_booked_before_its_stop_is_sent_again(desk: Any) -> None:
@@ -165,7 +290,7 @@ async def test_a_stop_whose_market_leg_was_refused_is_never_sent(desk: Any) -> N
     desk.committed(market, stop)
     refusal = OrderReport(market.client_id, "BTCUSDT", OrderState.REJECTED, Decimal(0), reason="no margin")
     desk.ledger.advance_order(refusal)
-    await desk.reconciler.settle_orders(desk.approved, resting=True)
+    await desk.reconciler.settle_orders(desk.approved)
     assert desk.exchange.sent == []
     record = desk.ledger.order(stop.client_id)
     assert (record.state, record.reason) == (

@@ -203,6 +203,15 @@ def test_a_stop_between_two_bars_shows_in_the_later_row() -> None:
     assert row["max_drawdown"] == pytest.approx(1 - 989.5 / 1019.7)
 
 
+def test_an_exit_between_two_bars_shows_in_the_later_row() -> None:
+    entry, leaving = order(0, "market", "1"), order(0, "emergency-1", "-1")
+    fills = [fill(entry, "100", "0.1", 1_000), fill(leaving, "95", "0.1", 60_000)]
+    history = replace(HISTORY, decisions=[decision(0, 100, 0.5), decision(1, 96, 0.0)], orders=[entry, leaving], fills=fills)
+    first, second = register_rows(history, "BTCUSDT", 4)
+    assert (first["operacion"], first["resultado"], first["posicion_abierta"]) == ("abrir", "ejecutada", True)
+    assert (second["operacion"], second["resultado"], second["precio_salida"]) == ("cerrar", "stop", 95.0)
+
+
 def test_a_refused_order_an_emergency_and_the_end_of_a_run() -> None:
     row = register_rows(HISTORY, "BTCUSDT", 4)[4]
     assert (row["operacion"], row["resultado"], row["error"]) == ("mantener", "rechazada", "no margin")

@@ -13,8 +13,15 @@ import pytest
 from live_world import BOOK, LONG, M1, PARAMS, START_MS, World
 
 from shared.adapters.sql import SqlLedger
-from shared.domain.errors import LedgerUnavailable, NotAtRest, ReconciliationError, VenueRejected, VenueUnreachable
-from shared.domain.orders import OrderKind, OrderReport, OrderState
+from shared.domain.errors import (
+    LedgerUnavailable,
+    MalformedData,
+    NotAtRest,
+    ReconciliationError,
+    VenueRejected,
+    VenueUnreachable,
+)
+from shared.domain.orders import Fill, OrderIntent, OrderKind, OrderReport, OrderState, Side
 from shared.domain.records import Halt, HaltKind
 from shared.domain.stream import OrderMessage, StreamState
 from shared.risk.approval import ApprovedOrder
@@ -116,6 +123,73 @@ def test_one_symbol_that_cannot_be_protected_keeps_no_other_waiting(ledger: SqlL
     pair.lived(story)
 
 
+def test_one_symbol_that_cannot_be_read_freezes_itself_and_leaves_the_others_as_they_are(pair: World) -> None:
+    pair.params = replace(pair.params, operational_failures=3)
+
+    async def story(w: World) -> None:
+        await w.until(65.0)
+        find, asked = w.venue.find, []
+
+        async def unreadable(intent: OrderIntent) -> Any:
+            if intent.symbol != "ETHUSDT":
+                return await find(intent)
+            asked.append(intent.client_id)
+            raise MalformedData("order: the venue's answer has the unknown state 'SUSPENDED'")
+
+        w.venue.find = w.venue.cancel = unreadable  # type: ignore[method-assign, assignment]
+        for client_id, intent in list(w.venue.stops.items()):
+            if intent.symbol == "ETHUSDT":
+                del w.venue.stops[client_id]
+        w.venue.user.notice(StreamState.LOST, "gone")
+        w.venue.user.notice(StreamState.CONNECTED)
+        await w.until(170.0)
+        assert [(halt.symbol, halt.kind) for halt in w.ledger.real.halts(BOOK, w.clock.now_ms())] == [
+            ("ETHUSDT", HaltKind.FROZEN)
+        ]
+        assert w.venue.positions["ETHUSDT"].quantity == 0
+        assert w.venue.positions["BTCUSDT"].quantity > 0
+        assert [intent.symbol for intent in w.venue.stops.values()] == ["BTCUSDT"]
+        assert w.trader.state is TraderState.TRADING
+        assert len(asked) < 90  # not at every look
+
+    pair.lived(story)
+
+
+def test_what_somebody_does_in_a_symbol_that_is_not_traded_is_left_alone(world: World) -> None:
+    async def story(w: World) -> None:
+        await w.until(50.0)
+        report = OrderReport("by-hand", "SOLUSDT", OrderState.FILLED, Decimal(1), "9", Decimal(150), w.clock.now_ms())
+        fill = Fill("SOLUSDT", "1", "by-hand", "9", Side.BUY, Decimal(1), Decimal(150), Decimal("0.1"), w.clock.now_ms())
+        w.venue.user.say(OrderMessage(report, fill, w.clock.now_ms()))
+        await w.until(65.0)
+        assert w.trader.state is TraderState.TRADING
+        assert w.held() > 0
+
+    world.lived(story)
+
+
+def test_a_symbol_whose_orders_could_not_be_followed_is_looked_at_again_whatever_is_held_by_then(world: World) -> None:
+    async def story(w: World) -> None:
+        await w.until(65.0)
+        [stop] = [record for record in w.ledger.real.orders(BOOK, unfinished=True) if record.intent.kind is OrderKind.STOP]
+        tend, failed = w.trader._session.follow_up.tend, []  # type: ignore[union-attr]
+
+        async def once(symbols: Any) -> bool:
+            if failed:
+                return await tend(symbols)
+            failed.append(symbols)
+            raise VenueUnreachable("no answer (HTTP 502)")
+
+        w.trader._session.follow_up.tend = once  # type: ignore[union-attr, method-assign]
+        w.venue.trigger(stop.intent.client_id)  # flat: nothing of the symbol is left to look after
+        await w.until(75.0)
+        assert failed
+        assert w.held() == 0
+        assert w.trader.state is TraderState.TRADING
+
+    world.lived(story)
+
+
 def test_protection_waits_behind_no_more_than_one_answer_that_does_not_come(world: World) -> None:
     """Everything that is asked for the record hangs for three seconds, is due all the time, and fails."""
     world.params = replace(world.params, reconcile_s=2.0, rules_refresh_s=2.0, backoff_max_s=1.0)
@@ -139,6 +213,8 @@ def test_protection_waits_behind_no_more_than_one_answer_that_does_not_come(worl
 
 
 def test_a_stop_that_was_executed_in_silence_is_known_after_the_next_bar(world: World) -> None:
+    world.params = replace(world.params, stops_s=300.0)
+
     async def story(w: World) -> None:
         await w.until(65.0)
         w.venue.user.silent = True

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
 from live_world import BOOK, FLAT, LONG, M1, PARAMS, START_MS, LoopClock, World
 
-from shared.domain.errors import LeaseLost, NotAtRest, NotEnoughData, UsageError, VenueUnreachable
+from shared.domain.errors import LeaseLost, MalformedData, NotAtRest, NotEnoughData, UsageError, VenueRejected, VenueUnreachable
 from shared.domain.orders import Account, Fill
 from shared.domain.records import Halt, HaltKind
 from shared.trading.execution_params import ExecutionParams
-from shared.trading.schedule import run_once
+from shared.trading.schedule import run_once, tend_once
 from shared.trading.session import StepReport
 
 
@@ -70,6 +71,55 @@ def test_bars_that_were_missed_are_recorded_and_not_traded(world: World) -> None
     decisions = world.ledger.real.decisions(BOOK)
     assert [d.bar_close_ms - START_MS for d in decisions] == [n * M1.ms for n in range(1, 6)]
     assert [bool(d.order_ids) for d in decisions] == [False, False, False, False, True]
+
+
+async def refused(world: World, every_s: float, until_s: float) -> None:
+    """Requests that are all refused."""
+    while asyncio.get_running_loop().time() < until_s:
+        with pytest.raises((VenueUnreachable, VenueRejected, NotAtRest)):
+            await tend_once(world.ports(), world.spec(), world.params, LONG)
+        await asyncio.sleep(every_s)
+
+
+def test_a_venue_that_is_away_for_long_pauses_the_book_although_every_request_is_another_process(world: World) -> None:
+    async def story(w: World) -> None:
+        await minute(w)
+        await asked(w)
+        w.venue.trouble = VenueUnreachable("maintenance")
+        await refused(w, 60.0, 900.0)
+        assert w.ledger.real.halts(BOOK, w.clock.now_ms()) == []
+        await refused(w, 60.0, 1200.0)
+        [halt] = w.ledger.real.halts(BOOK, w.clock.now_ms())
+        assert halt.kind is HaltKind.FROZEN
+        assert "away for 9" in halt.reason
+        w.venue.trouble = None
+        await tend_once(w.ports(), w.spec(), w.params, LONG)
+        [beat] = [beat for beat in w.ledger.real.heartbeats(BOOK) if beat.role == "schedule"]
+        assert beat.state["memory"]["troubles_since_ms"] == {}
+
+    world.lived(story, run=False)
+
+
+@pytest.mark.parametrize(("every_s", "within_s"), [(60.0, 660.0), (5.0, 400.0)])
+def test_requests_that_are_refused_again_and_again_close_the_book(world: World, every_s: float, within_s: float) -> None:
+    async def story(w: World) -> None:
+        await minute(w)
+        await asked(w)
+        began_s, account = asyncio.get_running_loop().time(), w.venue.account
+
+        async def nonsense() -> Account:
+            raise VenueRejected("no", -1)
+
+        w.venue.account = nonsense  # type: ignore[method-assign]
+        await refused(w, every_s, began_s + 200.0)
+        assert w.ledger.real.halts(BOOK, w.clock.now_ms()) == []
+        await refused(w, every_s, began_s + within_s)
+        assert [halt.kind for halt in w.ledger.real.halts(BOOK, w.clock.now_ms())] == [HaltKind.OPERATIONAL]
+        w.venue.account = account  # type: ignore[method-assign]
+        await tend_once(w.ports(), w.spec(), w.params, LONG)
+        assert w.venue.positions["BTCUSDT"].quantity == 0
+
+    world.lived(story, run=False)
 
 
 def test_a_bar_that_the_venue_has_not_published_yet_is_waited_for_a_little(world: World) -> None:
@@ -187,6 +237,28 @@ def test_a_request_that_cannot_compare_the_account_with_the_ledger_in_the_end_sa
     world.params = replace(world.params, settle_s=10.0)
     with pytest.raises(NotAtRest, match="no answer within 3 s"):
         world.lived(story, run=False)
+
+
+def test_a_symbol_that_no_request_can_read_is_frozen_as_a_trader_would_freeze_it(world: World) -> None:
+    async def unreadable(*_: object) -> list[Fill]:
+        raise MalformedData("execution: the venue's answer is not as documented")
+
+    async def story(w: World) -> list[float]:
+        await minute(w)
+        await asked(w)
+        w.venue.fills = unreadable  # type: ignore[method-assign]
+        w.venue.trigger(next(iter(w.venue.stops)))
+        frozen_s = []
+        for _ in range(4):
+            await minute(w)
+            with suppress(NotAtRest):
+                await tend_once(w.ports(), w.spec(), w.params)
+            halts = w.ledger.real.halts(BOOK, w.clock.now_ms())
+            frozen_s += [asyncio.get_running_loop().time()] * any("cannot be read" in halt.reason for halt in halts)
+        return frozen_s
+
+    [first_s, *_] = world.lived(story, run=False)
+    assert 180.0 <= first_s < 260.0
 
 
 def test_a_halted_book_is_closed_by_the_request(world: World) -> None:

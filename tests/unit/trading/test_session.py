@@ -34,16 +34,17 @@ def opened(desk: Any, models: FolderBucket, missing: str = "") -> tuple[Ports, S
     return ports, SessionSpec(desk.book, "test", UNIVERSE, Interval.H1, PARAMS, 3, "0")
 
 
-async def test_an_asset_whose_model_cannot_be_read_is_named_and_the_other_is_decided(desk: Any, tmp_path: Path) -> None:
+async def test_an_asset_whose_model_cannot_be_read_is_decided_with_a_new_one(desk: Any, tmp_path: Path) -> None:
     models = FolderBucket(tmp_path / "models")
     instant = last_instant(desk.start_ms, PARAMS.regime)
     models.write(f"{folder(Asset('binanceusdm', 'BTCUSDT'), Interval.H1)}{instant:013d}-m-broken.json", b"{}")
     session = await Session.open(*opened(desk, models))
     report = await session.step(desk.start_ms)
     await session.close()
-    assert [decision.asset.symbol for decision in report.decisions] == ["ETHUSDT"]
-    [problem] = report.problems
-    assert problem.startswith("BTCUSDT: models/regime/binanceusdm/BTCUSDT/1h/")
+    assert [decision.asset.symbol for decision in report.decisions] == ["BTCUSDT", "ETHUSDT"]
+    assert report.problems == ()
+    [error] = [entry["message"] for entry in desk.ledger.agent_log(desk.book) if entry["level"] == "error"]
+    assert error.startswith("BTCUSDT: a stored model cannot be used: models/regime/binanceusdm/BTCUSDT/1h/")
 
 
 async def test_an_asset_without_candles_is_named_and_the_other_is_decided(desk: Any, tmp_path: Path) -> None:

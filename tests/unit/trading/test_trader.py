@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 from live_world import BOOK, FLAT, M1, START_MS, World
 
+from cloudrun.simulation.analyst import ScriptedAnalyst
 from cloudrun.simulation.loop import VirtualLoop, run_virtual
 from shared.domain.decision import Action
-from shared.domain.errors import LeaseLost, VenueRejected, VenueUnreachable
+from shared.domain.errors import LeaseLost, ModelError, VenueRejected, VenueUnreachable
 from shared.domain.orders import OrderKind, OrderState
 from shared.domain.records import Halt, HaltKind
 from shared.domain.stream import Channel, OrderMessage, StreamState
@@ -339,6 +340,36 @@ def test_a_venue_that_is_away_for_long_pauses_the_book_and_tells(world: World) -
     [halt] = world.ledger.real.halts(BOOK, START_MS + 200_000)
     assert "the venue has been away" in halt.reason
     assert halt.until_ms is not None
+
+
+def test_a_book_of_which_nothing_can_be_decided_is_degraded_and_a_person_is_told(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    analyse, broken = ScriptedAnalyst.analyse, [True]
+
+    def damaged(*arguments: Any) -> Any:
+        if broken:
+            raise ModelError("the model of BTCUSDT cannot be read")
+        return analyse(*arguments)
+
+    monkeypatch.setattr(ScriptedAnalyst, "analyse", damaged)
+
+    async def story(w: World) -> None:
+        await w.until(130.0)
+        assert w.trader.state is TraderState.DEGRADED
+        await w.until(440.0)
+        told = [row["message"] for row in w.ledger.real.agent_log(BOOK) if row["level"] == "error"]
+        assert told == [
+            "not well for more than 5 min: decisions: nothing is decided: BTCUSDT: the model of BTCUSDT cannot be read"
+        ]
+        [beat] = w.ledger.real.heartbeats(BOOK)
+        assert beat.state["lasting"] == ["decisions: nothing is decided: BTCUSDT: the model of BTCUSDT cannot be read"]
+        broken.clear()
+        await w.until(490.0)
+        assert w.trader.state is TraderState.TRADING
+        assert w.held() > 0  # the first bar that could be decided was traded
+
+    world.lived(story)
 
 
 def test_the_loss_of_the_lease_ends_everything_and_touches_nothing(world: World) -> None:

@@ -7,13 +7,15 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
+import pytest
 from live_world import BOOK, M1, START_MS, World
 
 from shared.domain.errors import MalformedData, VenueUnreachable
 from shared.domain.orders import OrderKind, OrderReport, OrderState, Position
 from shared.domain.records import FundingPayment
-from shared.domain.stream import BarMessage, Channel, StreamState
+from shared.domain.stream import BarMessage, Channel, OrderMessage, StreamState
 from shared.trading.health import TraderState
+from shared.trading.settlement import PARTS
 
 
 def mute(w: World, *channels: Channel, symbol: str = "BTCUSDT") -> None:
@@ -212,6 +214,21 @@ def test_funding_that_cannot_be_had_holds_nothing_back_and_is_made_up_for(world:
     assert world.said().count("funding failed") == 1
 
 
+def test_the_end_of_a_stop_whose_one_message_is_lost_is_noticed_within_half_a_minute(world: World) -> None:
+    async def story(w: World) -> list[str]:
+        await w.until(65.0)
+        [stop] = w.venue.stops
+        w.venue.stops.clear()
+        w.venue.orders[stop] = replace(w.venue.orders[stop], state=OrderState.CANCELLED)
+        await w.until(110.0)
+        assert w.trader.state is TraderState.TRADING
+        return [stop, *w.venue.stops]
+
+    gone, placed = world.lived(story)
+    assert gone != placed
+    assert len(world.ledger.real.orders(BOOK, unfinished=True)) == 1
+
+
 def test_resting_orders_that_cannot_be_read_do_not_stop_trading(world: World) -> None:
     async def unreadable() -> Any:
         raise MalformedData("order: the venue's answer is not as documented")
@@ -226,19 +243,37 @@ def test_resting_orders_that_cannot_be_read_do_not_stop_trading(world: World) ->
     assert "foreign orders failed" in world.said()
 
 
-def test_after_a_part_that_hangs_the_others_are_left_for_later(world: World) -> None:
-    async def hang(_: int) -> Any:
+@pytest.mark.parametrize(("part", "left"), [("funding_paid", ["balance", "funding"]), ("open_orders", sorted(PARTS))])
+def test_after_a_part_that_hangs_the_others_are_left_for_later(world: World, part: str, left: list[str]) -> None:
+    async def hang(*_: int) -> Any:
         raise VenueUnreachable("no answer within 3 s")
 
     async def story(w: World) -> list[str]:
         await w.until(5.0)
         session = w.trader._session
         assert session is not None
-        w.venue.funding_paid = hang  # type: ignore[method-assign]
+        setattr(w.venue, part, hang)
         await session.reconcile(full=True)
         return sorted(session.unsettled)
 
-    assert world.lived(story) == ["balance", "foreign orders", "funding"]
+    assert world.lived(story) == left
+
+
+def test_an_execution_that_the_stream_tells_under_an_unknown_id_is_no_sign_of_a_dead_stream(world: World) -> None:
+    async def story(w: World) -> None:
+        await w.until(65.0)
+        [stop] = w.venue.stops.values()
+        told = w.venue.user.say
+        w.venue.user.say = lambda _: None  # type: ignore[method-assign]
+        w.venue.trigger(stop.client_id)
+        w.venue.user.say = told  # type: ignore[method-assign]
+        child = replace(w.venue.orders[stop.client_id], client_id="venue-77")
+        w.venue.user.say(OrderMessage(child, replace(w.venue.executions[-1], client_id="venue-77"), w.clock.now_ms()))
+        await w.until(100.0)
+        assert (w.held(), w.venue.user.reconnects) == (0, [])
+
+    world.lived(story)
+    assert world.ledger.real.halts(BOOK, START_MS + 100_000) == []
 
 
 # --- what nobody of ours did -------------------------------------------------------------------------------------------------

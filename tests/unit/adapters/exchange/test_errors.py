@@ -20,7 +20,8 @@ from shared.domain.errors import (
 )
 
 RECORDED = Path(__file__).resolve().parents[5] / "shared" / "data" / "binance_payloads" / "errors.json"
-BUSY = {-1003, -1008, -1015}
+BUSY = {-1003}
+NOT_TAKEN = {-1008, -1015}
 UNKNOWN = {-1006, -1007}
 NOW_MS = 1_615_183_600_000
 
@@ -48,6 +49,8 @@ def test_every_recorded_error_has_its_outcome(entry, changes):
     error = outcome(status, entry["body"], changes=changes)
     if code in BUSY:
         assert isinstance(error, RateLimited)
+    elif code in NOT_TAKEN:
+        assert type(error) is VenueUnreachable
     elif code in UNKNOWN:
         assert type(error) is (OutcomeUnknown if changes else VenueUnreachable)
     else:
@@ -64,8 +67,11 @@ def test_a_venue_in_trouble_leaves_a_sent_order_unknown_and_a_read_repeatable(st
     assert type(outcome(status, "<html>trouble</html>", changes=False)) is VenueUnreachable
 
 
-def test_overload_with_its_own_code_means_that_nothing_was_done():
-    assert isinstance(outcome(503, {"code": -1008, "msg": "Request throttled by system-level protection."}), RateLimited)
+@pytest.mark.parametrize(("status", "code"), [(503, -1008), (400, -1008), (429, -1015), (400, -1015)])
+@pytest.mark.parametrize("changes", [True, False])
+def test_overload_and_too_many_orders_mean_that_this_request_was_not_done_and_bind_no_other(status, code, changes):
+    error = outcome(status, {"code": code, "msg": "Request throttled by system-level protection."}, changes=changes)
+    assert type(error) is VenueUnreachable
 
 
 @pytest.mark.parametrize("changes", [True, False])
