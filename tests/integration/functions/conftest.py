@@ -191,10 +191,13 @@ class Cloud:
             self.functions[name].start()
 
     def connect(self) -> None:
-        """Topics, push subscriptions to the functions that run, and a pull subscription to each topic."""
+        """Topics, push subscriptions to the functions that run, and a pull subscription to each topic.
+
+        What a pull takes that is given up at the same moment comes again after the deadline: a short one.
+        """
         for topic in TOPICS:
             self.pubsub.call("PUT", f"topics/{topic}")
-            hold = {"topic": f"projects/{self.pubsub.project}/topics/{topic}", "ackDeadlineSeconds": 60}
+            hold = {"topic": f"projects/{self.pubsub.project}/topics/{topic}", "ackDeadlineSeconds": 10}
             self.pubsub.call("PUT", f"subscriptions/{topic}-hold", hold)
         for name, (topic, function) in PUSHES.items():
             if function in self.functions:
