@@ -20,7 +20,7 @@ UNUSED_OF_TORCH := triton cuda-bindings cuda-pathfinder cuda-toolkit nvidia-cuso
 FUNCTIONS := $(notdir $(patsubst %/main.py,%,$(wildcard functions/*/main.py)))
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format bench simulate agent agent-demo kill-demo dist lock clean
+.PHONY: help run test lint format bench simulate agent agent-demo kill-demo dist infra lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -70,11 +70,16 @@ dist: ## the archives of the functions, named after their content: dist/function
 	@$(ENVIRONMENT) run
 	@$(BIN)/python -m functions.dist
 
+infra: dist ## the configuration of the cloud, both environments: terraform offline, checkov
+	@VENV=.venv-infra $(ENVIRONMENT) infra
+	@PATH="$(CURDIR)/.venv-infra/bin:$$PATH" infra/check.sh
+
 lock: ## lock the newest versions into requirements/*.txt and the requirements of each deployable
 	@$(ENVIRONMENT) dev
 	$(LOCK) --upgrade requirements/run.in --output-file requirements/run.txt
 	$(LOCK) --upgrade requirements/dev.in --output-file requirements/dev.txt
 	$(LOCK) --upgrade requirements/bench.in --output-file requirements/bench.txt
+	$(LOCK) --upgrade requirements/infra.in --output-file requirements/infra.txt
 	$(LOCK) --upgrade $(foreach package,$(UNUSED_OF_TORCH),--no-emit-package $(package)) requirements/agent.in --output-file requirements/agent.txt
 	$(LOCK) --upgrade cloudrun/bot/requirements.in --output-file cloudrun/bot/requirements.txt
 	$(LOCK) --upgrade cloudrun/campaign/requirements.in --output-file cloudrun/campaign/requirements.txt
@@ -83,5 +88,5 @@ lock: ## lock the newest versions into requirements/*.txt and the requirements o
 		$(LOCK) --upgrade functions/$$name/requirements.in --output-file functions/$$name/requirements.txt || exit; done
 
 clean: ## remove the environment and caches; market data, ledger and reports in var/ stay
-	rm -rf "$(VENV)" .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks .import_linter_cache *.egg-info
+	rm -rf "$(VENV)" .venv-infra dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks .import_linter_cache *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

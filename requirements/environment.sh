@@ -1,6 +1,7 @@
 #!/bin/sh
 # Makes the Python environment: `sh requirements/environment.sh run|dev|bench`; each includes the ones before. `agent` is run and the
-# extra of the RL agent, beside dev and bench. The Makefile calls it; it costs nothing where all is there.
+# extra of the RL agent, beside dev and bench; `infra` is an environment by itself, in a VENV of its own. The Makefile calls it; it
+# costs nothing where all is there.
 # PYTHON is the interpreter (3.11 to 3.13), VENV the folder. A stamp, written last, names the locked requirements that are
 # installed: an interrupted installation has no stamp and is done again.
 set -eu
@@ -24,7 +25,8 @@ case $kind in
     dev) files='requirements/run.txt requirements/dev.txt' ;;
     bench) files='requirements/run.txt requirements/dev.txt requirements/bench.txt' ;;
     agent) files='requirements/run.txt requirements/agent.txt' ;;
-    *) fail "there is no environment '$kind'; expected run, dev, bench or agent" ;;
+    infra) files=requirements/infra.txt ;;
+    *) fail "there is no environment '$kind'; expected run, dev, bench, agent or infra" ;;
 esac
 # torch's index has no build for CPUs alone: what its CUDA build does not load is left out of agent.txt, so nothing may ask for it.
 [ "$kind" != agent ] || only_these="--no-deps --no-compile"
@@ -34,6 +36,7 @@ stamp=$venv/requirements-$kind-$(key $files)
 run_stamp=$venv/requirements-run-$(key requirements/run.txt)
 dev_stamp=$venv/requirements-dev-$(key requirements/run.txt requirements/dev.txt)
 project_stamp=$venv/project-$(key pyproject.toml)
+[ "$kind" != infra ] || project_stamp=$stamp # it holds tools alone
 [ -e "$stamp" ] && [ -e "$project_stamp" ] && exit 0
 
 # The venv module of Debian's python3 lacks pip until python3-venv is installed.
@@ -78,7 +81,7 @@ if [ ! -e "$stamp" ]; then
         --require-hashes --only-binary :all: ${only_these:-} $(printf -- ' -r %s' $files) || fail "$unfinished"
     is_consistent || fail "the environment is inconsistent: rm -rf $venv and start again"
     : >"$stamp"
-    : >"$run_stamp" # dev includes run, and bench includes dev
+    case $kind in run | dev | bench | agent) : >"$run_stamp" ;; esac # dev includes run, and bench includes dev
     case $kind in dev | bench) : >"$dev_stamp" ;; esac
 fi
 if [ ! -e "$project_stamp" ]; then

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,14 @@ import pytest
 
 ROOT = Path(__file__).parents[3]
 ENVIRONMENTS = ("staging", "production")
+
+
+def program(name: str) -> str:
+    """Path of a program of this environment, or of the machine; without it the test is skipped."""
+    found = shutil.which(name, path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]))
+    if found is None:
+        pytest.skip(f"absent: {name}; most come with requirements/dev.txt, terraform from developer.hashicorp.com")
+    return found
 
 
 def plan(infra: Path, *arguments: str) -> dict[str, Any]:

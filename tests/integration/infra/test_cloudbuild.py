@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 from typing import Any
 
 import pytest
 import yaml
 
-from tests.integration.infra.planning import ROOT
+from tests.integration.infra.planning import ROOT, program
 
 BUILD: dict[str, Any] = yaml.safe_load((ROOT / "cloudbuild.yaml").read_text(encoding="utf-8"))
 STEPS: list[dict[str, Any]] = BUILD["steps"]
@@ -95,8 +94,6 @@ def test_google_reads_it() -> None:
 
 
 def test_it_keeps_the_schema_of_cloud_build() -> None:
-    if shutil.which("check-jsonschema") is None:
-        pytest.skip("absent: check-jsonschema (requirements/dev.in)")
-    command = ["check-jsonschema", "--builtin-schema", "vendor.cloudbuild", "cloudbuild.yaml"]
+    command = [program("check-jsonschema"), "--builtin-schema", "vendor.cloudbuild", "cloudbuild.yaml"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

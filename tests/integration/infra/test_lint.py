@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.integration.infra.planning import ROOT
+from tests.integration.infra.planning import ROOT, program
 
 
 def lint(*command: str) -> None:
-    if shutil.which(command[0]) is None:
-        pytest.skip(f"absent: {command[0]}")
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run([program(command[0]), *command[1:]], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
