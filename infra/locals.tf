@@ -23,6 +23,7 @@ locals {
       OST_SECRETS__URL      = "sm://${var.project_id}"
       OST_JOBS__URL         = "run://${var.project_id}/${var.region}/campaign"
       OST_BOT__MODE         = var.profile
+      OST_BOT__CALLERS      = "platform" # Cloud Run asks for their identity (google_cloud_run_v2_service_iam_member.bot_caller)
       OST_BOT__BOOK         = "${var.mode}-${var.interval}"
       GOOGLE_CLOUD_PROJECT  = var.project_id
     },

@@ -3,13 +3,14 @@
 # standby (REGIONAL), backups, and the log to go back to any second of a week.
 
 locals {
-  # Component -> connections of one instance, most instances. During a rollout two revisions of the bot run at once.
+  # Component -> connections of one instance, how many each part of it keeps (setting ledger.connections), most instances. A function
+  # has two parts (ledger, research), the bot two (trader or trading requests, API). During a rollout two revisions of it run at once.
   ledger_pools = merge(
-    { for name, function in local.function : "fn-${name}" => { pool = 2, instances = function.instances } },
+    { for name, function in local.function : "fn-${name}" => { pool = 2, of_part = 1, instances = function.instances } },
     {
-      run-bot      = { pool = 5, instances = 2 }
-      run-campaign = { pool = 2, instances = var.campaign_tasks }
-      run-migrate  = { pool = 1, instances = 1 }
+      run-bot      = { pool = 4, of_part = 2, instances = 2 }
+      run-campaign = { pool = 2, of_part = 2, instances = var.campaign_tasks }
+      run-migrate  = { pool = 1, of_part = 1, instances = 1 }
     },
   )
   ledger_connections = sum([for pool in local.ledger_pools : pool.pool * pool.instances])
@@ -26,7 +27,8 @@ locals {
   # The settings with which a component finds the ledger.
   ledger_settings = {
     for name in keys(local.ledger_pools) : name => {
-      OST_LEDGER__URL = "cloudsql://${local.ledger_user[name]}@${google_sql_database_instance.ledger.connection_name}/${google_sql_database.ledger.name}"
+      OST_LEDGER__CONNECTIONS = tostring(local.ledger_pools[name].of_part)
+      OST_LEDGER__URL         = "cloudsql://${local.ledger_user[name]}@${google_sql_database_instance.ledger.connection_name}/${google_sql_database.ledger.name}"
     }
   }
 

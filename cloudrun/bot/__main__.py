@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from cloudrun.bot.log import say
 from cloudrun.bot.supervisor import supervise
 from shared.cli import wiring
-from shared.config.settings import BotMode, Settings
+from shared.config.settings import BotCallers, BotMode, Settings
 from shared.domain.errors import ConfigError, OstError, UsageError
 
 EXIT_PROBLEM, EXIT_USAGE = 1, 2
@@ -28,7 +28,11 @@ def check(settings: Settings, *, live: bool) -> None:
     if settings.mode != "live" and live:
         raise ConfigError(f"--live was given, but the settings say mode {settings.mode.value}; set mode: live and confirm_live")
     wiring.account_keys(settings)
-    if settings.bot.mode is BotMode.SCHEDULE and settings.mode != "paper" and wiring.secrets().bot_token is None:
+    by_platform = settings.bot.callers is BotCallers.PLATFORM
+    if by_platform and "K_SERVICE" not in os.environ:
+        raise ConfigError("bot.callers is platform, but this is not Cloud Run and lets everybody through; set it to bearer")
+    is_open = settings.bot.mode is BotMode.SCHEDULE and settings.mode != "paper" and wiring.secrets().bot_token is None
+    if is_open and not by_platform:
         raise ConfigError(
             f"schedule mode in mode {settings.mode.value} needs a token that requests carry: set OST_BOT_TOKEN (environment)"
         )

@@ -17,13 +17,14 @@ from typing import Any
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
+from cloudrun.bot.log import heartbeat, telling
 from cloudrun.bot.metrics import BookCollector
 from shared.cli import wiring
 from shared.cli.book_status import book_status
 from shared.cli.live_book import book_name, book_of
 from shared.cli.live_run import LiveBook, opened, step_once
 from shared.cli.output import to_json
-from shared.config.settings import BotMode, Settings
+from shared.config.settings import BotCallers, BotMode, Settings
 from shared.domain.errors import (
     BusUnavailable,
     DataError,
@@ -171,12 +172,13 @@ def _traded(settings: Settings, trading: threading.Lock, work: Callable[[], Coro
 
 async def _step(book: LiveBook, bar_close_ms: int | None) -> dict[str, Any]:
     async with opened(book, lockstep=True) as live:
-        return _report(book.name, await step_once(live, bar_close_ms))
+        return _report(book.name, await step_once(telling(live), bar_close_ms))
 
 
 async def _tend(book: LiveBook) -> dict[str, Any]:
     async with opened(book, lockstep=True) as live:
-        await tend_once(live.ports, live.spec, live.params)
+        await tend_once(telling(live).ports, live.spec, live.params)
+    heartbeat(book.name)
     return {"book": book.name, "at_rest": True}
 
 
@@ -202,7 +204,9 @@ def _left_alone(beat: Heartbeat) -> str:
 
 
 def _is_allowed(settings: Settings) -> bool:
-    """Outside paper mode a request carries the token; in paper mode too, where one is set."""
+    """Outside paper mode a request carries the token; in paper mode too, where one is set. Cloud Run asks before us."""
+    if settings.bot.callers is BotCallers.PLATFORM:
+        return True
     token = wiring.secrets().bot_token
     if token is None:
         return settings.mode == "paper"

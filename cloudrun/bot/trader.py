@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from cloudrun.bot import light  # noqa: F401 - before everything else
-from cloudrun.bot.log import say
+from cloudrun.bot.log import heartbeat, say, telling
 from cloudrun.bot.supervisor import end_with_parent
 from shared.cli import wiring
 from shared.cli.live_book import book_of
@@ -22,6 +22,7 @@ from shared.trading.session_types import StepReport
 from shared.trading.trader import Trader
 
 EXIT_PROBLEM, EXIT_USAGE = 1, 2
+HEARTBEAT_S = 60.0
 
 
 def told(report: StepReport) -> None:
@@ -32,6 +33,13 @@ def told(report: StepReport) -> None:
         say("WARNING", problem)
 
 
+async def beat(book: str) -> None:
+    """A line each minute while the loop that trades turns."""
+    while True:
+        heartbeat(book)
+        await asyncio.sleep(HEARTBEAT_S)
+
+
 async def run(book: LiveBook, *, standby: bool) -> str:
     """Trade a book; why it ended. Raises the `OstError` tree."""
 
@@ -39,7 +47,11 @@ async def run(book: LiveBook, *, standby: bool) -> str:
         say("INFO", f"the trader of the book {book.name} starts{' as a standby' if standby else ''}")
 
     async with opened(book) as session:
-        return await trade(session, standby=standby, on_start=started, on_step=told)
+        beating = asyncio.create_task(beat(book.name))
+        try:
+            return await trade(telling(session), standby=standby, on_start=started, on_step=told)
+        finally:
+            beating.cancel()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -36,10 +36,9 @@ def run(campaign_id: str, environment: Mapping[str, str]) -> tuple[int, int]:
     """Do this instance's unfinished tasks; return how many there were, and how many the campaign has."""
     from shared.adapters.local.clock import SystemClock
     from shared.adapters.local.jobs import ProcessJobs
-    from shared.adapters.sql.research import open_research
 
     settings = load(environment=environment).settings
-    bucket, research = wiring.bucket(settings), open_research(settings.ledger_url, migrate=False)
+    bucket, research = wiring.bucket(settings), wiring.research(settings, migrate=False)
     record = research.campaign(campaign_id)
     if record is None:
         raise DataNotFound(f"there is no campaign {campaign_id}; register it with: ost campaign … --plan-only")

@@ -127,16 +127,18 @@ def ledger(settings: Settings, *, live: bool = False) -> Ledger:
     if settings.ledger.url is None:
         make_folder(settings.folder)
     seconds = settings.ledger.live_timeout_s if live else settings.ledger.timeout_s
-    return open_ledger(settings.ledger_url, patience=Patience(answer_s=seconds, statement_s=seconds * 0.75, fails_fast=live))
+    patience = Patience(seconds, seconds * 0.75, fails_fast=live, connections=settings.ledger.connections)
+    return open_ledger(settings.ledger_url, patience=patience)
 
 
-def research(settings: Settings) -> Research:
-    """The memory of research, in the ledger's database. Raises `LedgerUnavailable`."""
+def research(settings: Settings, *, migrate: bool = True) -> Research:
+    """The memory of research, in the ledger's database; see `open_research`. Raises `LedgerUnavailable`."""
+    from shared.adapters.sql.engine import Patience
     from shared.adapters.sql.research import open_research
 
     if settings.ledger.url is None:
         make_folder(settings.folder)
-    return open_research(settings.ledger_url)
+    return open_research(settings.ledger_url, migrate=migrate, patience=Patience(connections=settings.ledger.connections))
 
 
 def market(settings: Settings) -> MarketData:
@@ -237,13 +239,19 @@ async def prove_keys(settings: Settings, ledger: Ledger, keys: tuple[str, str]) 
         await exchange.close()
 
 
-def account_keys(settings: Settings) -> tuple[str, str]:
-    """Key and secret of the account that the mode trades on. Raises `ConfigError` where they are missing."""
+def account_keys(settings: Settings, store: SecretStore | None = None) -> tuple[str, str]:
+    """Key and secret of the account that the mode trades on, those of the venue from `store` (default: of the settings).
+
+    Raises `ConfigError` where they are missing, `SecretsUnavailable` where the store does not answer.
+    """
     from shared.domain.errors import ConfigError
 
     found = secrets()
     if settings.mode == "paper":
         return found.paper_key.get_secret_value(), found.paper_secret.get_secret_value()
+    if settings.secrets.url is not None:
+        store = store or secret_store(settings)
+        return store.newest("binance-api-key").value, store.newest("binance-api-secret").value
     key, secret = found.binance_api_key, found.binance_api_secret
     if key is None or secret is None or not key.get_secret_value() or not secret.get_secret_value():
         raise ConfigError(

@@ -57,6 +57,15 @@ class Mode(StrEnum):
     LIVE = "live"
 
 
+class BotCallers(StrEnum):
+    """What says that a request may trade, in schedule mode."""
+
+    BEARER = "bearer"
+    """a token that the request carries (`OST_BOT_TOKEN`); in mode paper it may be left out"""
+    PLATFORM = "platform"
+    """Cloud Run, which lets nobody through whom its service account does not allow"""
+
+
 class BotMode(StrEnum):
     """How the bot is fed."""
 
@@ -122,6 +131,7 @@ class LedgerSettings(Section):
     url: str | None
     timeout_s: float = Field(gt=0, le=600)
     live_timeout_s: float = Field(gt=0, le=30)
+    connections: int | None = Field(ge=1, le=100)
 
 
 class VenueSettings(Section):
@@ -145,6 +155,7 @@ class BotSettings(Section):
     """How a live session and the processes around it run."""
 
     mode: BotMode
+    callers: BotCallers
     book: str | None = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,31}$")
     speed: float = Field(gt=0, le=100_000)
     lease_s: float = Field(ge=2, le=600)

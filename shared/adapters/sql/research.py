@@ -13,16 +13,16 @@ from sqlalchemy import Engine
 
 from shared.adapters.sql import campaigns, champions, recalibrations
 from shared.adapters.sql import trials as trial_rows
-from shared.adapters.sql.engine import close_engine, label, make_engine, reading, writing
+from shared.adapters.sql.engine import PATIENT, Patience, close_engine, label, make_engine, reading, writing
 from shared.adapters.sql.migrate import migrate as migrate_engine
 from shared.domain.asset import Asset
 from shared.domain.research import CampaignRecord, Champion, Pattern, RecalibrationEvent, TaskRecord, Trial
 from shared.ports import Research
 
 
-def open_research(url: str, *, migrate: bool = True) -> SqlResearch:
+def open_research(url: str, *, migrate: bool = True, patience: Patience = PATIENT) -> SqlResearch:
     """The memory of research in the ledger at `url`, its schema up to date. Errors: as `open_ledger`."""
-    engine = make_engine(url)
+    engine = make_engine(url, patience)
     if migrate:
         migrate_engine(engine)
     return SqlResearch(engine)

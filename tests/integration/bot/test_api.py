@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from decimal import Decimal
@@ -138,6 +139,18 @@ def test_a_step_needs_the_token_where_there_is_one(tmp_path: Path, monkeypatch: 
     assert "does not answer" in answer.json["error"]
 
 
+def test_where_cloud_run_asks_for_the_identity_nothing_else_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("OST_BOT_TOKEN", "right")
+    behind = settings(tmp_path, OST_BOT__MODE="schedule", OST_BOT__CALLERS="platform")
+    answer = create_app(behind).test_client().post("/step", headers={"Authorization": "Bearer of Cloud Run"})
+    assert (answer.status_code, "does not answer" in answer.json["error"]) == (503, True)
+    monkeypatch.setenv("OST_BOT__CALLERS", "platform")
+    assert main([]) == 2
+    assert "this is not Cloud Run" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("text", ["tomorrow", "-1", "1.5", "9" * 23])
 def test_an_instant_that_is_none_is_refused(tmp_path: Path, text: str) -> None:
     client = create_app(settings(tmp_path, OST_BOT__MODE="schedule")).test_client()
@@ -162,7 +175,7 @@ def test_the_service_does_not_trade_real_money_unasked(
 
 
 def test_a_step_is_a_whole_step_and_the_same_again_changes_nothing(
-    tmp_path: Path, market_now: tuple[Path, int], ledger: SqlLedger
+    tmp_path: Path, market_now: tuple[Path, int], ledger: SqlLedger, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with paper_exchange(market_now[0], "--speed", "1", "--start", _text(market_now[1])) as url:
         quick = {"OST_REGIME__TRAIN_BARS": "500", "OST_UNIVERSE__SYMBOLS": "BTCUSDT"}
@@ -174,6 +187,9 @@ def test_a_step_is_a_whole_step_and_the_same_again_changes_nothing(
     assert len(ledger.decisions(BOOK)) == 1
     assert (tended.status_code, tended.json) == (200, {"book": BOOK, "at_rest": True})
     assert client.get("/readyz").status_code == 200
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines() if line.startswith("{")]
+    told = {(line["event"], line["book"]) for line in lines if "event" in line}
+    assert told >= {("heartbeat", BOOK), ("regime.changed", BOOK)}
 
 
 def test_it_is_not_ready_while_its_trader_holds_something_bare(client: FlaskClient, ledger: SqlLedger) -> None:

@@ -12,6 +12,8 @@ from google.cloud.secretmanager_v1 import SecretManagerServiceClient
 from shared.adapters.gcp.clients import secret_manager_client
 from shared.adapters.gcp.key_ring import KeyRing
 from shared.adapters.gcp.secrets import SecretManagerSecrets
+from shared.cli import wiring
+from shared.config.load import load
 from shared.domain.errors import ConfigError, RateLimited, SecretsUnavailable, UsageError, VenueRejected, VenueUnreachable
 from tests.integration.gcp.fake_api import FakeApi, Refusal
 from tests.integration.gcp.fake_secret_manager import CREATED_S, SecretManager
@@ -196,3 +198,15 @@ def test_an_address_that_is_no_store_is_refused() -> None:
     for url in ("demo", "sm://", "gs://demo"):
         with pytest.raises(UsageError, match="expected sm://PROJECT"):
             SecretManagerSecrets.at(url)
+
+
+def test_a_trader_gets_the_keys_of_its_account_from_the_store(store: Store) -> None:
+    store.add("A", "B")
+    settings = load(environment={"OST_MODE": "testnet", "OST_SECRETS__URL": "sm://demo"}).settings
+    assert wiring.account_keys(settings, store.secrets) == ("key-B", "secret-B")
+
+
+def test_a_trader_without_keys_is_told_how_to_add_them(store: Store) -> None:
+    settings = load(environment={"OST_MODE": "testnet", "OST_SECRETS__URL": "sm://demo"}).settings
+    with pytest.raises(ConfigError, match="gcloud secrets versions add binance-api-key"):
+        wiring.account_keys(settings, store.secrets)
