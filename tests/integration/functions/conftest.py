@@ -320,6 +320,7 @@ def new_cloud(
             "OST_INGEST__DEFAULT_DAYS": "700",
             "OST_REGIME__TRAIN_BARS": "700",
             "OST_REGIME__BURN_IN_BARS": "200",
+            "OST_LEDGER__CONNECTIONS": "1",
             **settings,
         }
         pubsub = PubSub(f"http://{pubsub_emulator}", project)
