@@ -75,7 +75,12 @@ def test_the_live_session_loads_nothing_that_only_research_needs() -> None:
 
 
 def test_every_module_opens_with_a_docstring() -> None:
-    modules = [m for folder in ("shared", "cloudrun", "functions") for m in (ROOT / folder).rglob("*.py") if m.read_text(encoding="utf-8")]
+    modules = [
+        m
+        for folder in ("shared", "cloudrun", "functions")
+        for m in (ROOT / folder).rglob("*.py")
+        if m.read_text(encoding="utf-8")
+    ]
     assert [
         str(m.relative_to(ROOT)) for m in modules if ast.get_docstring(ast.parse(m.read_text(encoding="utf-8"))) is None
     ] == []
