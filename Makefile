@@ -20,7 +20,7 @@ UNUSED_OF_TORCH := triton cuda-bindings cuda-pathfinder cuda-toolkit nvidia-cuso
 FUNCTIONS := $(notdir $(patsubst %/main.py,%,$(wildcard functions/*/main.py)))
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format bench simulate agent agent-demo kill-demo dist infra lock clean
+.PHONY: help run test lint format bench simulate agent agent-demo kill-demo up dist infra plan deploy destroy-staging lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -66,6 +66,10 @@ kill-demo: ## record docs/kill.svg: ost live killed with -9 in the middle of an 
 	@$(ENVIRONMENT) dev
 	@$(BIN)/python docs/make_kill_demo.py
 
+up: ## the cloud on this computer, from the scheduler to the fill, until Ctrl-C: make up [ARGS="--speed 360"]
+	@$(ENVIRONMENT) dev
+	@$(BIN)/python -m cloudrun.laptop $(ARGS)
+
 dist: ## the archives of the functions, named after their content: dist/functions/NAME-HASH.zip
 	@$(ENVIRONMENT) run
 	@$(BIN)/python -m functions.dist
@@ -73,6 +77,15 @@ dist: ## the archives of the functions, named after their content: dist/function
 infra: dist ## the configuration of the cloud, both environments: terraform offline, checkov
 	@VENV=.venv-infra $(ENVIRONMENT) infra
 	@PATH="$(CURDIR)/.venv-infra/bin:$$PATH" infra/check.sh
+
+plan: dist ## what a deployment would change: make plan ENV=staging PROJECT=my-project
+	@sh infra/terraform.sh plan "$(ENV)" "$(PROJECT)"
+
+deploy: dist ## make or change the cloud, after it was shown and confirmed: make deploy ENV=staging PROJECT=my-project
+	@sh infra/terraform.sh apply "$(ENV)" "$(PROJECT)"
+
+destroy-staging: ## remove all of staging, after it was shown and confirmed: make destroy-staging PROJECT=my-project
+	@sh infra/terraform.sh destroy staging "$(PROJECT)"
 
 lock: ## lock the newest versions into requirements/*.txt and the requirements of each deployable
 	@$(ENVIRONMENT) dev

@@ -1,0 +1,92 @@
+"""A part of the cloud as a process of this computer: started, ready or not, with a log of its own, and ended.
+
+A part runs in a session of its own, so that Ctrl-C reaches this program alone, which ends all parts in order.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from shared.domain.errors import StorageError
+
+READY_S = 90.0
+GRACE_S = 10.0
+_LAST_CHARS = 1500
+
+
+@dataclass
+class Part:
+    """One process. `is_ready` is asked until it says yes."""
+
+    name: str
+    command: Sequence[str]
+    log: Path
+    is_ready: Callable[[], bool]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it; it is not ready yet."""
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(  # noqa: S603 - our own parts
+                self.command,
+                env={**os.environ, **self.environment},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def wait(self) -> float:
+        """Wait until it is ready; the seconds that it took. Raises `StorageError` with the end of its log where it is not."""
+        begin = time.monotonic()
+        while not self.is_ready():
+            code = self.ended()
+            if code is not None or time.monotonic() - begin > READY_S:
+                what = f"has ended with {code}" if code is not None else f"was not ready within {READY_S:g} s"
+                raise StorageError(f"{self.name} {what}; its log {self.log} ends with:\n{self.log.read_text()[-_LAST_CHARS:]}")
+            time.sleep(0.1)
+        return time.monotonic() - begin
+
+    def ended(self) -> int | None:
+        """Its exit code, or `None` while it runs."""
+        return None if self.process is None else self.process.poll()
+
+    def stop(self) -> None:
+        """Tell it to end; after the grace it is killed, with what it has started."""
+        if self.process is None:
+            return
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            with suppress(ProcessLookupError):
+                os.killpg(self.process.pid, number)
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(GRACE_S)
+                return
+
+
+def free_port() -> int:
+    """A port of loopback that nobody uses now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def answers(url: str, status: int = 200) -> bool:
+    """Whether a GET of `url` is answered with `status`."""
+    try:
+        with urllib.request.urlopen(url, timeout=2) as answer:  # noqa: S310 - loopback
+            return int(answer.status) == status
+    except urllib.error.HTTPError as error:
+        return error.code == status
+    except OSError:
+        return False
