@@ -19,6 +19,9 @@ from cloudrun.laptop.delivery import post
 from shared.domain.interval import format_ms
 
 SCHEDULES = Path(__file__).parents[2] / "functions" / "schedules.yaml"
+RETRIES = 5
+"""Further attempts after an answer other than 2xx, as `infra/scheduler.tf` has them"""
+RETRY_S = 1.0
 _LOOK_S = 0.2
 
 
@@ -68,7 +71,15 @@ class Running(threading.Thread):
             if slot_ms is None:
                 continue
             self._sent_ms = slot_ms
-            slot = {"X-CloudScheduler-ScheduleTime": format_ms(slot_ms)}
-            status, text = post(self._job.url, self._job.body, slot, self._job.deadline_s)
+            status, text = self._call(slot_ms)
             if not self._over.is_set():
                 self._tell(self._job.name, slot_ms, status, text)
+
+    def _call(self, slot_ms: int) -> tuple[int, str]:
+        """What the last attempt was answered with."""
+        slot = {"X-CloudScheduler-ScheduleTime": format_ms(slot_ms)}
+        for attempt in range(1 + RETRIES):
+            status, text = post(self._job.url, self._job.body, slot, self._job.deadline_s)
+            if 200 <= status < 300 or attempt == RETRIES or self._over.wait(RETRY_S):
+                break
+        return status, text
