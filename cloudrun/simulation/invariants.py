@@ -226,9 +226,11 @@ class Watch:
         """No cancellation takes away the protection of a position that its sender knows: not even in an emergency."""
         account = self.venue.desk.engine.core.account
         stop = account.algos[account.algo_by_client[client_id]]
-        held = self._cancelling.pop(client_id, None)  # as it was when the cancellation was asked for: it may arrive late
+        held = self._known(client_id)
         if held is None or held * stop.sign >= 0:
             return
+        if self._cancelling.pop(client_id, held) != held:
+            return  # it arrives late: something else was held when it was asked for
         left = covered(account, stop.symbol)
         if left < abs(held) <= left + stop.quantity:
             self.story.violate(f"{sender} cancelled {client_id}, the stop of {held} {stop.symbol}")
