@@ -227,7 +227,13 @@ class OrderDesk:
 
     def again(self, intent: OrderIntent) -> ApprovedOrder:
         """Risk control for an order that never arrived. Raises `NotApproved`, or `LeaseLost`."""
-        return self.protective(intent) if intent.leg.startswith((EXIT, TRIM)) else self.approved(intent, self._move(intent))
+        return self.protective(intent) if intent.leg.startswith((EXIT, TRIM)) else self._again(intent, self._move(intent))
+
+    def _again(self, intent: OrderIntent, move: Move) -> ApprovedOrder:
+        """As `approved`, for what goes on with a decision: nothing else may have moved the position meanwhile."""
+        if intent.kind is OrderKind.MARKET and not intent.reduce_only and (why_not := self.disturbed(intent)):
+            raise NotApproved(f"{intent.client_id} is not sent: {why_not}")
+        return self.approved(intent, move)
 
     async def settle(self, account: Account) -> None:
         """Establish the fate of every unfinished order but resting stops; what never arrived is sent again while fresh."""
@@ -239,7 +245,7 @@ class OrderDesk:
                 raise NotApproved(f"{intent.client_id} has no decision in the ledger")
             price = prices.get(intent.symbol) or to_decimal(decision.price)
             self._book.changed()  # what was found out about the orders before it may have been booked since
-            return self.approved(intent, Move(intent.symbol, (intent,), account.equity, price, decision.bar_close_ms))
+            return self._again(intent, Move(intent.symbol, (intent,), account.equity, price, decision.bar_close_ms))
 
         try:
             await self._reconciler.settle_orders(again)
