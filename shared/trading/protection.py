@@ -227,12 +227,16 @@ class Guard:
         left = bench.rules()[symbol].quantity(bench.book.held(symbol))
         if left * size <= 0:
             return Decimal(0)  # another position than the one that was looked at: the next pass looks at it
-        resting = [stop for stop in closing_stops(bench.book.unfinished(), symbol, left) if self._rests(stop)]
+        resting = [stop for stop in closing_stops(bench.book.unfinished(), symbol, left) if self._may_rest(stop)]
         covered = sum((_left(stop) for stop in resting), Decimal(0))
         return bench.rules()[symbol].quantity(max(abs(left) - covered, Decimal(0))).copy_sign(left)
 
     def _rests(self, stop: OrderRecord) -> bool:
         """Whether a stop is believed to rest at the venue."""
+        return self._may_rest(stop) and not self._bench.executor.is_unproven(stop.intent.client_id)
+
+    def _may_rest(self, stop: OrderRecord) -> bool:
+        """The same of one of which the venue says nothing: beside it another one is placed, but what it covers is not closed."""
         return stop.state is OrderState.OPEN and not self._bench.executor.is_doubted(stop.intent.client_id)
 
     def _pause(self, symbol: str, reason: str) -> None:

@@ -20,7 +20,7 @@ from shared.trading.trader_params import TraderParams
 
 LONGEST_UNTOLD_MS = 60_000
 """between two looks at what is bare while the venue does not tell what a symbol has done"""
-EMERGENCY, EXITS, DOUBTS = "emergency", "exits without the ledger", "account"
+EMERGENCY, EXITS, DOUBTS, STOPS = "emergency", "exits without the ledger", "account", "stops"
 
 
 class Safety:
@@ -50,6 +50,8 @@ class Safety:
         await self._close_if_halted()
         if attempts.due(LEDGER):
             await attempts.when_due(EXITS, guardian.take_over_exits, longest_s=self._deadline_s / 2)
+            if self._session.executor.unconfirmed:
+                await attempts.when_due(STOPS, self._session.confirm_stops, longest_s=self._deadline_s / 2)
             await self._protect()
             if self._session.executor.doubts:
                 await attempts.when_due(DOUBTS, self._session.resolve_doubts, longest_s=self._deadline_s / 2)
@@ -97,7 +99,7 @@ class Safety:
         found += [f"what was done in {symbol} is not known" for symbol, since_ms in untold if since_ms > lately_ms]
         if not self.guardian.is_closed:
             found.append(f"the emergency is not over ({self.guardian.reason})")
-        urgent = (LEDGER, EMERGENCY, EXITS, DOUBTS, *map(_protection, self._session.symbols))
+        urgent = (LEDGER, EMERGENCY, EXITS, DOUBTS, STOPS, *map(_protection, self._session.symbols))
         found += [text for name, text in self._attempts.health.reasons.items() if name in urgent]
         return "; ".join(found)
 

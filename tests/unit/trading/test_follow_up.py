@@ -427,7 +427,9 @@ async def test_an_order_that_never_reached_the_venue_is_sent_again_with_pauses_w
     assert (sent_by[-1], desk.held()) == (3, 1)
 
 
-async def test_an_increase_that_waits_is_given_up_where_the_stop_of_its_position_was_executed(desk: Any, tended: Tended) -> None:
+async def test_an_increase_that_waits_is_given_up_where_the_stop_of_its_position_was_executed(
+    desk: Any, tended: Tended
+) -> None:
     await tended.carried_out(desk.intent(quantity="1"), desk.intent("stop", "1"))
     await tended.tend(1)
     desk.clock.set(desk.start_ms + HOUR_MS)

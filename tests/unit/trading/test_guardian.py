@@ -137,14 +137,15 @@ def test_what_is_filled_and_cannot_be_booked_is_closed_within_the_deadline_and_b
     assert [halt for halt in reasons(world, HaltKind.FROZEN) if "cannot be read" not in halt] == []
 
 
-def test_one_symbol_that_cannot_be_closed_does_not_hold_up_the_others(pair: World) -> None:
+@pytest.mark.parametrize("error", [MalformedData("order: the unknown state 'SUSPENDED'"), VenueUnreachable("no answer")])
+def test_one_symbol_that_cannot_be_closed_does_not_hold_up_the_others(pair: World, error: Exception) -> None:
     async def story(w: World) -> None:
         await w.until(65.0)
         send = w.venue.send
 
         async def not_of_the_first(order: ApprovedOrder) -> OrderReport:
             if order.intent.symbol == "BTCUSDT":
-                raise VenueUnreachable("no answer")
+                raise error
             return await send(order)
 
         w.ledger.down = True
