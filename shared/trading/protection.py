@@ -236,7 +236,7 @@ class Guard:
         return self._may_rest(stop) and not self._bench.executor.is_unproven(stop.intent.client_id)
 
     def _may_rest(self, stop: OrderRecord) -> bool:
-        """The same of one of which the venue says nothing: beside it another one is placed, but what it covers is not closed."""
+        """Also of one of which the venue says nothing: another one is placed beside it, but what it covers is not closed."""
         return stop.state is OrderState.OPEN and not self._bench.executor.is_doubted(stop.intent.client_id)
 
     def _pause(self, symbol: str, reason: str) -> None:
