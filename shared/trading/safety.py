@@ -20,7 +20,7 @@ from shared.trading.trader_params import TraderParams
 
 LONGEST_UNTOLD_MS = 60_000
 """between two looks at what is bare while the venue does not tell what a symbol has done"""
-EMERGENCY, EXITS, DOUBTS, STOPS = "emergency", "exits without the ledger", "account", "stops"
+EMERGENCY, EXITS, DOUBTS, STOPS = "emergency", "exits without the ledger", "account", "resting stops"
 
 
 class Safety:
