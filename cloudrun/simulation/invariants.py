@@ -170,8 +170,8 @@ class Watch:
         if record is None:
             self.story.violate(f"the venue executed {client_id}, which the ledger does not know")
             return
-        if self.holder or record.state is not OrderState.UNKNOWN or _opens(record.intent):
-            self._check_lease(sender, record.intent, "executed")  # else it is an open question, and the next holder asks it
+        if record.state is not OrderState.UNKNOWN:  # else it is an open question, which whoever holds the lease asks
+            self._check_lease(sender, record.intent, "executed")
         if record.state.is_final:
             self.story.violate(f"the venue executed {client_id}, which the ledger calls {record.state}")
         leg = (record.intent.decision_id, record.intent.leg)
