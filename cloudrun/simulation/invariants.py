@@ -20,7 +20,7 @@ from cloudrun.simulation.process import Process
 from cloudrun.simulation.story import Story
 from cloudrun.simulation.venue import Venue
 from shared.domain.money import ZERO
-from shared.domain.orders import Fill, OrderIntent, OrderKind, OrderRecord
+from shared.domain.orders import Fill, OrderIntent, OrderKind, OrderRecord, OrderState
 from shared.domain.records import Lease
 from shared.ports import Ledger
 from shared.trading.legs import EXIT, MARKET, STOP
@@ -170,7 +170,8 @@ class Watch:
         if record is None:
             self.story.violate(f"the venue executed {client_id}, which the ledger does not know")
             return
-        self._check_lease(sender, record.intent, "executed")
+        if record.state is not OrderState.UNKNOWN:  # else it is an open question, which whoever holds the lease asks
+            self._check_lease(sender, record.intent, "executed")
         if record.state.is_final:
             self.story.violate(f"the venue executed {client_id}, which the ledger calls {record.state}")
         leg = (record.intent.decision_id, record.intent.leg)
@@ -226,9 +227,11 @@ class Watch:
         """No cancellation takes away the protection of a position that its sender knows: not even in an emergency."""
         account = self.venue.desk.engine.core.account
         stop = account.algos[account.algo_by_client[client_id]]
-        held = self._cancelling.pop(client_id, None)  # as it was when the cancellation was asked for: it may arrive late
+        held = self._known(client_id)
         if held is None or held * stop.sign >= 0:
             return
+        if self._cancelling.pop(client_id, held) != held:
+            return  # it arrives late: something else was held when it was asked for
         left = covered(account, stop.symbol)
         if left < abs(held) <= left + stop.quantity:
             self.story.violate(f"{sender} cancelled {client_id}, the stop of {held} {stop.symbol}")

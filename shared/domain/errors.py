@@ -19,6 +19,7 @@ A message says what was found, what was expected and what to do. The command lin
     ├── LedgerError
     │   ├── LedgerUnavailable    cannot be reached: no new orders
     │   └── LeaseLost            another process writes this book now
+    ├── ClockSetBack             the process that sees it ends and is started again: its pauses lie too far ahead
     ├── BusUnavailable           an event could not be handed over; it stays in the outbox
     ├── SecretsUnavailable       the store of the keys does not answer: safe to try again
     ├── RiskError
@@ -103,6 +104,10 @@ class LedgerUnavailable(LedgerError):
 
 class LeaseLost(LedgerError):
     """Another process holds the lease of this book; this one must stop writing."""
+
+
+class ClockSetBack(OstError):
+    """The clock of this machine was set back: what waits for an instant would wait for so much longer."""
 
 
 class BusUnavailable(OstError):

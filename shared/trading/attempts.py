@@ -22,7 +22,7 @@ from shared.ports import Clock, Ledger
 from shared.trading.health import LASTING_S, Health
 from shared.trading.trader_params import TraderParams
 
-VENUE, LEDGER, BUS = "venue", "ledger", "bus"
+VENUE, LEDGER, BUS, START = "venue", "ledger", "bus", "start"
 _SHARED = frozenset({VENUE, LEDGER})
 """Names under which more than one work is done: only the work that proves it says that they are well again"""
 

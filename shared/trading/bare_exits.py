@@ -11,13 +11,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from decimal import Decimal
 
-from shared.domain.errors import DataError, LedgerUnavailable, OutcomeUnknown, VenueError, VenueUnreachable
+from shared.domain.errors import DataError, LeaseLost, LedgerUnavailable, OstError, OutcomeUnknown, VenueUnreachable
 from shared.domain.money import ZERO
 from shared.domain.orders import Account, OrderKind, OrderReport
 from shared.trading.emergency_exits import EmergencyExits
 from shared.trading.holdings import filled
 from shared.trading.inquiry import Inquiries
 from shared.trading.session import LivePorts, Session, SessionSpec
+from shared.trading.side_by_side import gravest
 
 Resting = Sequence[tuple[OrderReport, OrderKind]]
 
@@ -38,28 +39,31 @@ class BareExits:
             book=spec.book,
             lease=lambda: session.lease,
             journal=ports.exits,
+            own=session.reconciler.own,
         )
 
     async def close(self, outage: str) -> list[str]:
         """Send what is needed; what was done, in words. `outage` names the outage: each of its exits has one client id.
 
-        One symbol does not hold up the others: the first failure is raised at the end. Raises the `VenueError` tree,
+        One symbol does not hold up the others: the gravest failure is raised at the end. Raises the `VenueError` tree,
         `LeaseLost`, and `LedgerUnavailable` where an exit can be kept nowhere.
         """
         session, done = self._session, []
         account = await session.exchange.account()
         resting = await session.exchange.open_orders()
-        failed: VenueError | None = None
+        failures: list[BaseException] = []
         for symbol in session.symbols:
             rules = session.desk.rules[symbol]
             try:
                 bare = await self._bare(symbol, account, resting)
                 if rules.quantity(bare) != 0:
                     done.append(await self._exits.close(outage, bare, rules))
-            except VenueError as error:
-                failed = failed or error
-        if failed is not None:
-            raise failed
+            except LeaseLost:
+                raise
+            except OstError as error:
+                failures.append(error)
+        if failures:
+            raise gravest(failures)
         return done
 
     async def _bare(self, symbol: str, account: Account, resting: Resting) -> Decimal:

@@ -87,7 +87,7 @@ class EmergencyOrders:
         for record in self._unfinished(stops=False):
             try:
                 await self._call_back(record)
-            except VenueError as error:
+            except (DataError, VenueError) as error:
                 goes_well = self._tries.trouble(f"cancelling {record.intent.client_id}", error)
             except LedgerUnavailable as error:
                 self._tries.without_ledger(error)

@@ -9,7 +9,7 @@ past the bound freezes the symbol for a person to look at. Source: design/failur
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -79,6 +79,10 @@ class Executor:
         """client ids of orders that were on their way when something failed: the ledger does not know yet"""
         self._doubted: set[str] = set()
         """client ids of stops that the venue does not list among what rests, and that it has not told of when it was asked"""
+        self._unconfirmed: dict[str, int] = {}
+        """by client id of a stop: since when (ms) the venue says in no way whether it rests"""
+        self._unproven: set[str] = set()
+        """client ids of stops of which it has not for too long"""
         self.doubts = Doubts()
         self.crossed: set[str] = set()
         """client ids of stops that were refused because the market had crossed their price already"""
@@ -130,6 +134,21 @@ class Executor:
         """Whether the venue has said, once and nothing else since, that a stop does not rest: it need not be gone."""
         return client_id in self._doubted or self._inquiries.denied(client_id)
 
+    def is_unproven(self, client_id: str) -> bool:
+        """Whether the venue has not said for too long whether a stop rests: another one is placed, and no position closed."""
+        return client_id in self._unproven
+
+    @property
+    def unconfirmed(self) -> bool:
+        """Whether there is a stop of which the venue says in no way whether it rests."""
+        return bool(self._unconfirmed)
+
+    def forget_but(self, resting: Collection[str]) -> None:
+        """Nothing is open about stops but those in `resting`: of the others another message has told the end."""
+        self._unconfirmed = {client_id: since for client_id, since in self._unconfirmed.items() if client_id in resting}
+        self._unproven &= set(resting)
+        self._doubted &= set(resting)
+
     def trust(self, client_id: str) -> None:
         """The venue lists a stop: it rests."""
         self._forget(client_id)
@@ -142,15 +161,23 @@ class Executor:
     async def confirm(self, stop: OrderRecord, *, unlisted: bool) -> OrderRecord:
         """Find out what became of a stop that is taken for resting; `unlisted`: the venue has not listed it with what rests.
 
-        Raises `VenueUnreachable` where the venue says nothing of it in either way.
+        Raises `VenueUnreachable` where the venue says nothing of it in either way, until it has not for `stop_deadline_s` and
+        answers for the account all the same: from then on the stop is unproven.
         """
         settled = await self.settle(stop, None, patience_s=self._params.answer_patience_s)
         client_id = stop.intent.client_id
-        if not self._inquiries.is_open(client_id) or self.is_doubted(client_id):
+        if not self._inquiries.is_open(client_id) or self.is_doubted(client_id) or self.is_unproven(client_id):
             return settled
-        if not unlisted:
+        now_ms = self._clock.now_ms()
+        since_ms = self._unconfirmed.setdefault(client_id, now_ms)
+        if unlisted:
+            self._doubted.add(client_id)
+        elif now_ms - since_ms >= self._params.stop_deadline_s * 1000:
+            await self._exchange.account()  # a venue that is away altogether has lost no stop
+            self._unproven.add(client_id)
+        else:
             raise VenueUnreachable(f"the venue says in no way whether the stop {client_id} rests")
-        self._doubted.add(client_id)
+        self._unconfirmed.pop(client_id, None)
         return settled
 
     async def settle(self, record: OrderRecord, approve: Approve | None, *, patience_s: float | None = None) -> OrderRecord:
@@ -223,6 +250,8 @@ class Executor:
         """The fate of an order is known, or it is on its way again."""
         self._unsent.pop(client_id, None)
         self._doubted.discard(client_id)
+        self._unconfirmed.pop(client_id, None)
+        self._unproven.discard(client_id)
         self._inquiries.forget(client_id)
 
     def _not_sent(self, intent: OrderIntent, error: VenueUnreachable | RateLimited) -> None:

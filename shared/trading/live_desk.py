@@ -14,7 +14,7 @@ from shared.domain.errors import LedgerUnavailable
 from shared.domain.interval import DAY_MS
 from shared.domain.records import Heartbeat
 from shared.domain.stream import AccountMessage, BarMessage, OrderMessage, StreamNotice
-from shared.trading.attempts import BUS, LEDGER, VENUE, Attempts
+from shared.trading.attempts import BUS, LEDGER, START, VENUE, Attempts
 from shared.trading.beginning import Beginning
 from shared.trading.health import TraderState
 from shared.trading.mailbox import Letter
@@ -27,7 +27,7 @@ from shared.trading.tape import Tape
 from shared.trading.trader_params import TraderParams
 from shared.trading.watchdog import Watchdog
 
-START, DECISIONS = "start", "decisions"
+DECISIONS = "decisions"
 
 
 class LiveDesk:

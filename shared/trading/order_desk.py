@@ -21,7 +21,7 @@ from shared.risk.approval import ApprovedOrder, OrderContext, OrderLimits, appro
 from shared.risk.pace import OrderPace
 from shared.trading.book import BookState
 from shared.trading.execution import Executor
-from shared.trading.legs import EXIT, TRIM, remainder
+from shared.trading.legs import EXIT, TRIM, leg_number, remainder
 from shared.trading.move import Move as Move
 from shared.trading.overshoot import Trimmer
 from shared.trading.params import SystemParams
@@ -184,7 +184,9 @@ class OrderDesk:
     def _is_followed(self, intent: OrderIntent) -> bool:
         """Whether an exit has a younger one: it was given up, and what is left was ordered anew."""
         legs = self._ledger.orders(self._name, decision_id=intent.decision_id)
-        return any(leg.intent.leg.startswith(EXIT) and leg.intent.created_ms > intent.created_ms for leg in legs)
+        number = leg_number(EXIT, intent.leg)
+        exits = [leg for leg in legs if leg.intent.leg.startswith(EXIT) and not (leg.state.is_final and leg.filled == 0)]
+        return any(leg_number(EXIT, leg.intent.leg) > number for leg in exits)
 
     def approved(self, intent: OrderIntent, move: Move) -> ApprovedOrder:
         """Risk control for one intent, with the book as it is now. Raises `NotApproved`, or `LeaseLost`."""
@@ -227,7 +229,13 @@ class OrderDesk:
 
     def again(self, intent: OrderIntent) -> ApprovedOrder:
         """Risk control for an order that never arrived. Raises `NotApproved`, or `LeaseLost`."""
-        return self.protective(intent) if intent.leg.startswith((EXIT, TRIM)) else self.approved(intent, self._move(intent))
+        return self.protective(intent) if intent.leg.startswith((EXIT, TRIM)) else self._again(intent, self._move(intent))
+
+    def _again(self, intent: OrderIntent, move: Move) -> ApprovedOrder:
+        """As `approved`, for what goes on with a decision: nothing else may have moved the position meanwhile."""
+        if intent.kind is OrderKind.MARKET and not intent.reduce_only and (why_not := self.disturbed(intent)):
+            raise NotApproved(f"{intent.client_id} is not sent: {why_not}")
+        return self.approved(intent, move)
 
     async def settle(self, account: Account) -> None:
         """Establish the fate of every unfinished order but resting stops; what never arrived is sent again while fresh."""
@@ -239,7 +247,7 @@ class OrderDesk:
                 raise NotApproved(f"{intent.client_id} has no decision in the ledger")
             price = prices.get(intent.symbol) or to_decimal(decision.price)
             self._book.changed()  # what was found out about the orders before it may have been booked since
-            return self.approved(intent, Move(intent.symbol, (intent,), account.equity, price, decision.bar_close_ms))
+            return self._again(intent, Move(intent.symbol, (intent,), account.equity, price, decision.bar_close_ms))
 
         try:
             await self._reconciler.settle_orders(again)

@@ -14,11 +14,21 @@ from contextlib import suppress
 from decimal import Decimal
 from typing import Any
 
-from shared.domain.errors import BusUnavailable, LeaseLost, LedgerUnavailable, NotAtRest, NotEnoughData, OstError
+from shared.domain.errors import (
+    BusUnavailable,
+    LeaseLost,
+    LedgerUnavailable,
+    NotAtRest,
+    NotEnoughData,
+    OstError,
+    OutcomeUnknown,
+    RateLimited,
+    VenueUnreachable,
+)
 from shared.domain.interval import format_ms
 from shared.domain.records import Heartbeat
 from shared.trading.analyst import Analyst
-from shared.trading.attempts import VENUE, Attempts
+from shared.trading.attempts import START, VENUE, Attempts
 from shared.trading.beginning import Beginning
 from shared.trading.health import TraderState
 from shared.trading.outbox import relay
@@ -104,16 +114,35 @@ class _Request:
         session = Session.take(ports, spec, analyst)
         try:
             request = cls(ports, spec, params, session)
-            await request._beginning.first()
+            await request._begun_at_all()
             if session.reconciler.unread:
                 request._remember()
             if request.refused is not None:
-                await request.count(request.refused)
+                await request.refuse(request.refused)
         except BaseException:
             with suppress(LedgerUnavailable):  # it runs out by itself
                 await session.close()
             raise
         return request
+
+    async def _begun_at_all(self) -> None:
+        """The first attempt; a venue that keeps an idle book from it is counted as well: it is away for whoever asks next."""
+        try:
+            await self._beginning.first()
+        except (VenueUnreachable, OutcomeUnknown, RateLimited) as error:
+            await self.count(error)
+            self.safety.guardian.look()
+            self.safety.pause_after_outage()
+            self._beat(str(error))
+            raise
+
+    async def refuse(self, error: OstError) -> None:
+        """The beginning is refused. What a person has to put in order (a setting, a policy) closes no position in time."""
+        if error is not self._session.unfit or isinstance(error, (VenueUnreachable, OutcomeUnknown, RateLimited)):
+            await self.count(error)
+            return
+        self._remember()
+        self._attempts.ail(START, str(error))
 
     async def count(self, error: OstError) -> None:
         """What a request is refused with is a failure, as a trader would count it: over all requests. Raises `LeaseLost`."""

@@ -52,6 +52,8 @@ class Session:
         self._ending = ""
         self.since_ms = since_ms
         """when the book began: nothing older at the venue is its business"""
+        self.unfit: OstError | None = None
+        """what keeps account, rules or policy from being traded with; looked at by `prepare`"""
         self.reconciled_ms = 0
         """when the last full reconciliation was begun"""
 
@@ -75,7 +77,7 @@ class Session:
         `VenueError` tree where the account is not as configured; a book that is not idle is reconciled before that, as far as
         possible, and takes no new risk.
         """
-        refused: OstError | None = None
+        self.unfit = None
         try:
             await self.refresh_rules()
             await self.exchange.prepare(self.symbols, self._spec.leverage)
@@ -85,12 +87,12 @@ class Session:
         except OstError as error:
             if self.is_idle:
                 raise
-            refused = error
+            self.unfit = error
             self._make_do()
             self.hold_back(str(error))
         await self.reconcile(full=True)
-        if refused is not None:
-            raise refused
+        if self.unfit is not None:
+            raise self.unfit
 
     @property
     def is_idle(self) -> bool:

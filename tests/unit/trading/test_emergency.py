@@ -601,3 +601,14 @@ def test_whatever_the_venue_does_the_book_ends_flat_with_its_stops_cancelled_las
         first_stop = min(n for n, text in enumerate(venue.done) if text.startswith("cancel stop"))
         assert not [text for text in venue.done[first_stop:] if not text.startswith("cancel stop")]
         world.real.close()
+
+
+def test_an_entry_whose_answer_cannot_be_read_keeps_no_position_from_being_closed(folder: Path) -> None:
+    venue = Venue()
+    world = World(folder, venue)
+    [limit] = [client_id for client_id, known in venue.resting.items() if known.kind is OrderKind.LIMIT]
+    venue.unknown_words.add(limit)
+    assert world.run(patience_s=5.0).finished_ms is None
+    assert [venue.held(symbol) for symbol in SYMBOLS] == [0, 0]
+    venue.unknown_words.clear()
+    assert world.run().finished_ms is not None

@@ -427,6 +427,24 @@ async def test_an_order_that_never_reached_the_venue_is_sent_again_with_pauses_w
     assert (sent_by[-1], desk.held()) == (3, 1)
 
 
+async def test_an_increase_that_waits_is_given_up_where_the_stop_of_its_position_was_executed(
+    desk: Any, tended: Tended
+) -> None:
+    await tended.carried_out(desk.intent(quantity="1"), desk.intent("stop", "1"))
+    await tended.tend(1)
+    desk.clock.set(desk.start_ms + HOUR_MS)
+    more = replace(desk.intent(quantity="1", bar=1), created_ms=desk.start_ms + HOUR_MS)
+    tended.committed(more, action=Action.INCREASE, bar=1)
+    desk.exchange.on_send.append(VenueUnreachable("refused"))
+    desk.exchange.on_find += [None, None]
+    await tended.tend(0.25)
+    tended.stopped_out(5)
+    for _ in range(20):
+        await tended.tend(1)
+    assert (desk.held(), desk.exchange.sent.count(more.client_id)) == (0, 0)
+    assert "a stop or an exit has moved the position by -1" in desk.ledger.order(more.client_id).reason
+
+
 async def test_an_approval_bears_the_instant_before_anything_was_asked(desk: Any, tended: Tended) -> None:
     """The venue refuses what was signed with it and leaves late: also from a process that was stopped in the middle."""
     market = desk.intent()

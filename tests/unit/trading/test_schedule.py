@@ -9,7 +9,16 @@ from dataclasses import replace
 import pytest
 from live_world import BOOK, FLAT, LONG, M1, PARAMS, START_MS, LoopClock, World
 
-from shared.domain.errors import LeaseLost, MalformedData, NotAtRest, NotEnoughData, UsageError, VenueRejected, VenueUnreachable
+from shared.domain.errors import (
+    LeaseLost,
+    MalformedData,
+    NotAtRest,
+    NotEnoughData,
+    ReconciliationError,
+    UsageError,
+    VenueRejected,
+    VenueUnreachable,
+)
 from shared.domain.orders import Account, Fill
 from shared.domain.records import Halt, HaltKind
 from shared.trading.execution_params import ExecutionParams
@@ -81,10 +90,14 @@ async def refused(world: World, every_s: float, until_s: float) -> None:
         await asyncio.sleep(every_s)
 
 
-def test_a_venue_that_is_away_for_long_pauses_the_book_although_every_request_is_another_process(world: World) -> None:
+@pytest.mark.parametrize("idle", [False, True])
+def test_a_venue_that_is_away_for_long_pauses_the_book_although_every_request_is_another_process(
+    world: World, idle: bool
+) -> None:
     async def story(w: World) -> None:
         await minute(w)
-        await asked(w)
+        if not idle:
+            await asked(w)
         w.venue.trouble = VenueUnreachable("maintenance")
         await refused(w, 60.0, 900.0)
         assert w.ledger.real.halts(BOOK, w.clock.now_ms()) == []
@@ -118,6 +131,44 @@ def test_requests_that_are_refused_again_and_again_close_the_book(world: World, 
         w.venue.account = account  # type: ignore[method-assign]
         await tend_once(w.ports(), w.spec(), w.params, LONG)
         assert w.venue.positions["BTCUSDT"].quantity == 0
+
+    world.lived(story, run=False)
+
+
+def test_what_a_person_has_to_put_in_order_closes_no_position_however_often_a_request_is_refused(world: World) -> None:
+    async def story(w: World) -> None:
+        await minute(w)
+        await asked(w)
+
+        async def hedged(*_: object) -> None:
+            raise ReconciliationError("the account is in hedge mode")
+
+        w.venue.prepare = hedged  # type: ignore[method-assign]
+        for _ in range(20):
+            with pytest.raises(ReconciliationError):
+                await tend_once(w.ports(), w.spec(), w.params, LONG)
+            await asyncio.sleep(30.0)
+        assert w.ledger.real.halts(BOOK, w.clock.now_ms()) == []
+        assert w.venue.positions["BTCUSDT"].quantity > 0
+
+    world.lived(story, run=False)
+
+
+def test_a_stop_that_the_venue_does_not_tell_of_is_replaced_within_a_request(world: World) -> None:
+    async def story(w: World) -> None:
+        await minute(w)
+        await asked(w)
+        [gone] = w.venue.stops
+        w.venue.stops.clear()
+
+        async def mute(*_: object) -> object:
+            raise VenueUnreachable("502")
+
+        w.venue.open_orders = w.venue.find = mute  # type: ignore[method-assign, assignment]
+        with pytest.raises(VenueUnreachable, match="in no way"):
+            await tend_once(w.ports(), w.spec(), w.params, LONG)
+        [stop] = w.venue.stops
+        assert stop != gone
 
     world.lived(story, run=False)
 
