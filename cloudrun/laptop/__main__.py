@@ -86,9 +86,10 @@ class _Laptop:
 
     def _stores(self) -> tuple[dict[str, str], str | None]:
         """Start what stores and delivers; its settings, and the address of Pub/Sub."""
-        environment = {"OST_STORAGE__ROOT": str(self._folder), "GOOGLE_CLOUD_PROJECT": components.PROJECT}
+        environment = {"OST_STORAGE__ROOT": str(self._folder), "TMPDIR": str(self._folder)}
         pubsub = components.pubsub(self._folder, say)
-        store = components.object_store(self._folder, say)
+        # The file through which events go without Pub/Sub is in the folder that is the lake then.
+        store = components.object_store(self._folder, say) if pubsub is not None else None
         ledger = components.postgres(self._folder, say)
         ledger_url = ledger[1] if ledger else f"sqlite:///{self._folder / 'ledger.sqlite'}"
         for made in (pubsub, store, ledger):
@@ -97,6 +98,7 @@ class _Laptop:
         self._await()
         if pubsub is not None:
             environment |= {"PUBSUB_EMULATOR_HOST": pubsub[1], "OST_BUS__URL": f"pubsub://{components.PROJECT}"}
+            environment["GOOGLE_CLOUD_PROJECT"] = components.PROJECT
         if store is not None:
             components.make_lake(store[1])
             environment |= {"STORAGE_EMULATOR_HOST": store[1], "OST_STORAGE__ROOT": f"gs://{components.LAKE}"}

@@ -27,7 +27,8 @@ def pubsub(folder: Path, say: Say) -> tuple[Part, str] | None:
     home = Path(gcloud).resolve().parents[1] if gcloud else Path("absent")
     jar = max(home.glob("platform/pubsub-emulator/lib/cloud-pubsub-emulator-*-all.jar"), default=None)
     if jar is None or java is None:
-        say("absent: the Pub/Sub emulator; events go through a file. Get it: Java, gcloud components install pubsub-emulator")
+        say("absent: the Pub/Sub emulator; events go through a file, and the lake is a folder.")
+        say("        Get it: Java, the Google Cloud SDK, and gcloud components install pubsub-emulator")
         return None
     host, port = "127.0.0.1", free_port()
     command = [java, "-Xmx256m", "-jar", str(jar), f"--host={host}", f"--port={port}"]

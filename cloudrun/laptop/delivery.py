@@ -102,11 +102,11 @@ class FileRelay(threading.Thread):
         for topic, consumer in PUSHES.values():
             if topic != TOPIC_OF.get(kind):
                 continue
-            for _ in range(_MOST_ATTEMPTS):
+            for attempt in range(_MOST_ATTEMPTS):
                 status, text = post(self._endpoints[consumer], {"message": {"data": data, "messageId": event["id"]}})
                 if 200 <= status < 300:
                     break
-                time.sleep(_RETRY_S)
+                time.sleep(_RETRY_S * 2**attempt)
             else:
                 self._say(f"{consumer} did not take {kind} {event['id']}: {status} {text[:200]}")
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from shared.domain.errors import MalformedData
+from shared.domain.text import storable
 
 _SHOWN_CHARS = 60
 
@@ -23,10 +24,10 @@ class Fields:
     values: Mapping[str, Any]
 
     def text(self, field: str) -> str:
-        """A text that is not empty."""
+        """A text that is not empty and that every ledger can keep."""
         value = self._present(field)
-        if not isinstance(value, str) or not value:
-            raise self._wrong(field, value, "a text")
+        if not isinstance(value, str) or not value or storable(value) != value:
+            raise self._wrong(field, value, "a text without NUL")
         return value
 
     def texts(self, field: str) -> tuple[str, ...]:

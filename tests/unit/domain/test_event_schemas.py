@@ -136,6 +136,7 @@ MALFORMED = {
     "somebody else's": (sent(INGESTED, type="com.example.v1"), "unknown type 'com.example.v1'"),
     "a later version": (sent(INGESTED, type="one-smart-trade.candles.ingested.v2"), "has version '2', this program reads 1"),
     "no id": (sent(INGESTED, id=""), "id is '', expected a text"),
+    "an id that no ledger keeps": (sent(INGESTED, id="a\0b"), "expected a text without NUL"),
     "a number as id": (sent(INGESTED, id=7), "id is 7, expected a text"),
     "no subject": (sent(INGESTED, subject=None), "subject is None, expected a text"),
     "no time": (sent(INGESTED, time="yesterday"), "time 'yesterday', expected one of RFC 3339"),

@@ -1,0 +1,40 @@
+"""`make up`: the cloud as processes of this computer, from the scheduler to the bot, and an orderly end by Ctrl-C."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+LONGEST_S = 150.0
+
+
+@pytest.mark.slow
+def test_the_chain_turns_and_ctrl_c_ends_every_part(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "cloudrun.laptop", "--symbols", "BTCUSDT", "--folder", str(tmp_path)]
+    up = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    watchdog = threading.Timer(LONGEST_S, up.send_signal, [signal.SIGINT])
+    watchdog.start()
+    wanted = {"ready: bot", "ingest-1h: 204", "regime.classified", "bot-step-1h: 200"}
+    seen: list[str] = []
+    assert up.stdout is not None
+    try:
+        for line in up.stdout:
+            seen.append(line)
+            wanted = {words for words in wanted if words not in line}
+            if not wanted:
+                up.send_signal(signal.SIGINT)
+                break
+        rest, _ = up.communicate(timeout=60)
+    finally:
+        watchdog.cancel()
+        up.kill()
+    assert wanted == set(), "".join(seen)
+    assert up.returncode == 0, rest
+    (folder,) = tmp_path.glob("up-*")
+    assert {path.stem for path in folder.glob("*.log")} >= {"exchange", "ingest", "curate", "classify", "bot"}
