@@ -5,7 +5,7 @@ Research compiles the same source that the bot runs plain (`compiled(target_posi
 or reads from another file, and a stale kernel would be a silent lie; so the code is kept in a folder that is named by the
 content of everything that went into it.
 
-Only research imports this module: numba takes half a second to import, and no bot needs it.
+Only long inputs, fits and the rehearsal of a trader import this module: numba takes half a second to import.
 """
 
 from __future__ import annotations

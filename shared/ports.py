@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any, Protocol, TypeVar
 
 from shared.domain.asset import Asset
@@ -352,8 +353,20 @@ class Ledger(Protocol):
         """One order."""
         ...
 
-    def orders(self, book: str, *, unfinished: bool = False, decision_id: str | None = None) -> list[OrderRecord]:
-        """Orders of a book, oldest first."""
+    def orders(
+        self,
+        book: str,
+        *,
+        unfinished: bool = False,
+        decision_id: str | None = None,
+        symbol: str | None = None,
+        limit: int | None = None,
+    ) -> list[OrderRecord]:
+        """Orders of a book, oldest first; with `limit` the newest ones."""
+        ...
+
+    def unbooked_orders(self, book: str, symbol: str) -> list[OrderRecord]:
+        """Orders of a symbol that have filled more than is booked of them, oldest first."""
         ...
 
     def advance_order(self, report: OrderReport, lease: Lease | None = None) -> OrderRecord:
@@ -371,8 +384,17 @@ class Ledger(Protocol):
         """
         ...
 
-    def fills(self, book: str, *, symbol: str | None = None, client_id: str | None = None, since_ms: int = 0) -> list[Fill]:
-        """Fills at or after `since_ms`, oldest first."""
+    def fills(
+        self,
+        book: str,
+        *,
+        symbol: str | None = None,
+        client_id: str | None = None,
+        trade_id: str | None = None,
+        since_ms: int = 0,
+        limit: int | None = None,
+    ) -> list[Fill]:
+        """Fills at or after `since_ms`, oldest first; with `limit` the newest ones."""
         ...
 
     def positions(self, book: str) -> dict[str, Position]:
@@ -387,16 +409,26 @@ class Ledger(Protocol):
         """Store funding entries, keyed by (book, id); return how many were new."""
         ...
 
-    def funding(self, book: str) -> list[FundingPayment]:
-        """Funding entries, oldest first."""
+    def funding(self, book: str, *, limit: int | None = None) -> list[FundingPayment]:
+        """Funding entries, oldest first; with `limit` the newest ones."""
+        ...
+
+    def funding_total(self, book: str) -> Decimal:
+        """Sum of all funding entries, quote currency."""
         ...
 
     def record_equity(self, book: str, point: EquityPoint) -> None:
         """Store the account at a bar close; the same instant again replaces it."""
         ...
 
-    def equity(self, book: str, since_ms: int = 0) -> list[EquityPoint]:
-        """Equity points, oldest first."""
+    def equity(
+        self, book: str, since_ms: int = 0, *, until_ms: int | None = None, limit: int | None = None
+    ) -> list[EquityPoint]:
+        """Equity points from `since_ms` to `until_ms` (both included), oldest first; with `limit` the newest ones."""
+        ...
+
+    def first_equity(self, book: str) -> EquityPoint | None:
+        """The oldest equity point: what the book is measured from."""
         ...
 
     def last_equity(self, book: str) -> EquityPoint | None:
@@ -482,8 +514,8 @@ class Ledger(Protocol):
         """Store what an order met; the same client id again adds the answer's time."""
         ...
 
-    def arrivals(self, book: str, since_ms: int = 0) -> list[Arrival]:
-        """Arrivals, oldest first."""
+    def arrivals(self, book: str, since_ms: int = 0, *, limit: int | None = None) -> list[Arrival]:
+        """Arrivals, oldest first; with `limit` the newest ones."""
         ...
 
     def record_emergency(self, emergency: EmergencyRecord) -> None:

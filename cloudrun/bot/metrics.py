@@ -79,9 +79,9 @@ class BookCollector(Collector):
 
     def _answers(self) -> list[Metric]:
         """How long the venue took to answer the orders of the last day that is stored."""
-        arrivals = self._ledger.arrivals(self._book)
-        newest_ms = max((arrival.sent_ms for arrival in arrivals), default=0)
-        waits = [(a.answered_ms - a.sent_ms) / 1000 for a in arrivals if a.answered_ms and a.sent_ms > newest_ms - DAY_MS]
+        newest = self._ledger.arrivals(self._book, limit=1)
+        arrivals = self._ledger.arrivals(self._book, newest[0].sent_ms - DAY_MS + 1) if newest else []
+        waits = [(arrival.answered_ms - arrival.sent_ms) / 1000 for arrival in arrivals if arrival.answered_ms]
         summary = SummaryMetricFamily("ost_order_answer_seconds", "From sending an order to its answer", labels=["book"])
         summary.add_metric([self._book], len(waits), float(np.sum(waits)))
         if not waits:

@@ -39,6 +39,7 @@ SLOW_ANSWER_S = 1.0
 _READS = frozenset(
     {"decision", "decisions", "order", "orders", "fills", "positions", "funding", "equity", "last_equity", "regimes"}
     | {"last_regime", "halts", "unpublished_events", "arrivals", "emergencies", "heartbeats", "agent_log", "trades", "books"}
+    | {"first_equity", "funding_total", "unbooked_orders"}
     | {"book_state", "origin", "pause_until_ms", "set_aside_events", "peak_forgotten_ms"}
 )
 _OF_ROWS = frozenset({"add_fills", "add_funding"})

@@ -16,7 +16,7 @@ import math
 import numpy as np
 
 from shared.backtest.kernel_account import NOW, cushion, fill_stop, insure, liquidate, liquidation_part, pay_funding
-from shared.backtest.kernel_decisions import Record, allowed, extended, kelly_cap, policy_target
+from shared.backtest.kernel_decisions import allowed, extended, kelly_cap, policy_target
 from shared.backtest.kernel_orders import place_order
 from shared.backtest.kernel_quiet import end_of_flat_bars, mark_held_bars, pass_flat_bars
 from shared.backtest.kernel_types import (
@@ -39,6 +39,7 @@ from shared.backtest.kernel_types import (
 )
 from shared.compiled import compiled
 from shared.domain.candles import FloatArray, IntArray
+from shared.domain.records import UnitReturns
 from shared.risk.breakers import crossed_level, day_start_equity, next_day_ms
 
 LATCHED = -1
@@ -93,7 +94,7 @@ def simulate(
     has_funding, has_policy = funding_close.shape[1] > 0, is_policy.any()
     peak, last_equity, last_drawdown, last_exposure = account.capital, account.capital, 0.0, 0.0
     latched, pause_until, day_equity = False, account.start_ms, account.capital
-    error, record = 0.0, Record(0, 0.0, 0.0)
+    error, record = 0.0, UnitReturns(0, 0.0, 0.0)
     margin_ratio = tiers[0, -1, 1]
     shallow = levels[0] if len(levels) > 0 else account.max_drawdown
 

@@ -6,15 +6,16 @@ source. Invariant: the bar-by-bar loop and the loop over quiet bars decide by th
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from shared.backtest.kernel_types import AccountNumbers, SignalArrays
 from shared.compiled import compiled, uncounted
+from shared.domain.records import UnitReturns
+from shared.risk.kelly import extended as extended_record
 from shared.risk.kelly import shrunk_kelly, sizing_cap
 from shared.risk.limits import room_left, stress_room, within, without_new_risk
 from shared.strategy.params import PolicyParams
 from shared.strategy.policy import PolicyTarget, target_position
 
+extended = uncounted(extended_record)
 _shrunk_kelly = compiled(shrunk_kelly)
 _sizing_cap = compiled(sizing_cap)
 _within = compiled(within)
@@ -24,25 +25,8 @@ _without_new_risk = compiled(without_new_risk)
 _target_position = compiled(target_position)
 
 
-class Record(NamedTuple):
-    """Returns per unit of exposure while positions were held, as Welford's algorithm keeps them."""
-
-    bars: int
-    mean: float
-    spread: float
-    """sum of squared differences from the mean"""
-
-
 @uncounted
-def extended(record: Record, earned: float) -> Record:
-    """The record with one more return."""
-    bars, delta = record.bars + 1, earned - record.mean
-    mean = record.mean + delta / bars
-    return Record(bars, mean, record.spread + delta * (earned - mean))
-
-
-@uncounted
-def kelly_cap(account: AccountNumbers, record: Record) -> float:
+def kelly_cap(account: AccountNumbers, record: UnitReturns) -> float:
     """Largest |notional| / equity that Kelly allows; the leverage limit before there is any record."""
     bars = record.bars
     if bars == 0:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 
-from shared.backtest.kernel_decisions import Record, allowed, extended, kelly_cap, policy_target
+from shared.backtest.kernel_decisions import allowed, extended, kelly_cap, policy_target
 from shared.backtest.kernel_types import (
     CASH,
     COST,
@@ -27,6 +27,7 @@ from shared.backtest.kernel_types import (
 from shared.compiled import uncounted
 from shared.domain.candles import FloatArray
 from shared.domain.interval import DAY_MS
+from shared.domain.records import UnitReturns
 
 ENTRY_THRESHOLD = 0  # place of `entry_threshold` in `PolicyParams`
 _MARGIN = 1e-9  # equity this much (relatively) above a breaker's level is above it in any rounding
@@ -87,8 +88,8 @@ def mark_held_bars(
     day_equity: float,
     equity: float,
     error: float,
-    record: Record,
-) -> tuple[int, float, float, Record]:
+    record: UnitReturns,
+) -> tuple[int, float, float, UnitReturns]:
     """Mark the held position of the only asset from bar `i` up to the first on which anything could happen; returns that bar.
 
     Quiet is: nothing decided that changes the position, no funding, no gap, the stop not reached, equity well above the margin,

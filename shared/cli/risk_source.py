@@ -15,7 +15,7 @@ from shared.domain.errors import DataError, NotEnoughData
 from shared.domain.interval import Interval
 from shared.risk.assessment import Assessment, BookNow, assess
 from shared.risk.stress import REFERENCE
-from shared.trading.track_record import TrackRecord
+from shared.trading.track_record import unit_returns
 
 if TYPE_CHECKING:
     from shared.adapters.local.market_files import FileMarket
@@ -65,7 +65,7 @@ def _of_book(ledger: Ledger, wanted: str | None, settings: Settings) -> BookNow:
         equity=float(equity[-1]),
         positions=positions,
         daily_returns=returns_by_day(times_ms, equity, initial, int(times_ms[0]))[1],
-        unit_returns=TrackRecord(points).returns(),
+        unit_returns=unit_returns(points),
     )
 
 

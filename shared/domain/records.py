@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from shared.domain.asset import Asset
 from shared.domain.money import ZERO
@@ -34,6 +34,17 @@ class Lease:
     expires_ms: int
 
 
+class UnitReturns(NamedTuple):
+    """What a book has earned per unit of exposure, bar by bar, as Welford's algorithm keeps it: no bar is needed again."""
+
+    bars: int = 0
+    """during which a position was held"""
+    mean: float = 0.0
+    """of their returns"""
+    spread: float = 0.0
+    """sum of squared differences from the mean"""
+
+
 @dataclass(frozen=True, slots=True)
 class EquityPoint:
     """The account at the close of a bar, quote currency."""
@@ -45,6 +56,8 @@ class EquityPoint:
     """highest equity so far"""
     exposure: Decimal = ZERO
     """sum of |notional| of all positions after the trades of this bar close, quote currency"""
+    returns: UnitReturns | None = None
+    """of all bars up to this one; `None` where they were not kept (a backtest, a row of an older ledger)"""
 
     @property
     def drawdown(self) -> float:

@@ -65,15 +65,6 @@ def day_start_equity(now_ms: int, equity: Amount, last_ms: int, last_equity: Amo
     return equity if now_ms % DAY_MS == 0 else last_equity
 
 
-def equity_at_day_start(points: Sequence[EquityPoint]) -> Decimal | None:
-    """`day_start_equity` of the newest of `points` (oldest first); the first point where the book is younger than its day."""
-    if not points:
-        return None
-    start_ms = points[-1].time_ms // DAY_MS * DAY_MS
-    before = next((point for point in reversed(points) if point.time_ms <= start_ms), points[0])
-    return before.equity
-
-
 def next_day_ms(now_ms: int) -> int:
     """The midnight (UTC) after an instant."""
     return (now_ms // DAY_MS + 1) * DAY_MS

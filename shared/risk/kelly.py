@@ -3,7 +3,8 @@
 For per-bar returns r of one unit of exposure, the growth-optimal exposure is μ/σ² (Kelly 1956; Thorp 2006, § 7). The mean is
 shrunk towards zero by n/(n + n₀), a normal prior worth n₀ bars, and a quarter of the result is used: the estimate of μ is so
 noisy that full Kelly is over-betting. Never negative; capped by the leverage limit.
-`shrunk_kelly` works on moments, so that the backtest kernel compiles the source that live sizing calls.
+Live sizing and the backtest kernel keep moments (`UnitReturns`), so that a bar costs the same however long the record is: the
+kernel compiles the source that live sizing calls.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import math
 import numpy as np
 
 from shared.domain.candles import FloatArray
+from shared.domain.records import UnitReturns
 from shared.risk.params import RiskParams
 
 
@@ -36,6 +38,22 @@ def sizing_cap(count: int, kelly: float, minimum_bars: int, floor: float, max_le
     if count < minimum_bars or not math.isfinite(kelly):
         return max_leverage
     return max(kelly, min(floor, max_leverage))
+
+
+def extended(record: UnitReturns, earned: float) -> UnitReturns:
+    """The record with one more return (Welford 1962)."""
+    bars, delta = record.bars + 1, earned - record.mean
+    mean = record.mean + delta / bars
+    return UnitReturns(bars, mean, record.spread + delta * (earned - mean))
+
+
+def recorded_cap(record: UnitReturns, params: RiskParams) -> float:
+    """`kelly_cap` of a record of which only the moments are kept."""
+    variance = record.spread / record.bars if record.bars else 0.0
+    kelly = shrunk_kelly(
+        record.bars, record.mean, variance, params.kelly_fraction, params.kelly_prior_bars, params.max_leverage
+    )
+    return sizing_cap(record.bars, kelly, params.kelly_minimum_bars, params.kelly_floor, params.max_leverage)
 
 
 def kelly_exposure(returns: FloatArray, params: RiskParams) -> float:

@@ -63,7 +63,7 @@ class Balance:
 
     async def _difference(self) -> Decimal | None:
         if self._first is None:
-            self._first = next(iter(self._ledger.equity(self._book)), None)
+            self._first = self._ledger.first_equity(self._book)
         if self._first is None:
             return None  # nothing was marked yet: there is nothing to measure from
         account = await self._exchange.account()
@@ -72,8 +72,7 @@ class Balance:
         if any(position.quantity != account.position(position.symbol) for position in positions):
             return None  # executions are missing: positions are settled first
         earned = sum((position.realised - position.fees for position in positions), ZERO)
-        funding = sum((payment.amount for payment in self._ledger.funding(self._book)), ZERO)
-        difference = account.wallet - (self._first.wallet + earned + funding)
+        difference = account.wallet - (self._first.wallet + earned + self._ledger.funding_total(self._book))
         return None if abs(difference - self._told) <= DUST else difference
 
     def _report(self, difference: Decimal) -> None:

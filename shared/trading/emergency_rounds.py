@@ -157,7 +157,7 @@ class EmergencyRounds:
     def _proven(self, symbol: str) -> SymbolRules | None:
         """An emergency does not wait for what only says how finely may be ordered."""
         try:
-            return proven_rules(symbol, self._ledger.orders(self._book))
+            return proven_rules(self._ledger, self._book, symbol)
         except LedgerUnavailable as error:
             self._tries.without_ledger(error)
             return None

@@ -9,7 +9,6 @@ None of them counts what is not the book's own. Who closes takes no more than li
 
 from __future__ import annotations
 
-from collections import defaultdict
 from decimal import Decimal
 
 from shared.domain.errors import LedgerUnavailable
@@ -46,15 +45,8 @@ class Holdings:
 
 def filled(ledger: Ledger, book: str, symbol: str) -> Decimal:
     """Booked executions of a symbol, and what orders have filled beyond those of their own; signed base units."""
-    booked: dict[str | None, Decimal] = defaultdict(Decimal)
-    for fill in ledger.fills(book, symbol=symbol):
-        booked[fill.client_id] += fill.quantity
     held = ledger.positions(book).get(symbol, Position(symbol)).quantity
-    for record in ledger.orders(book):
-        intent = record.intent
-        if intent.symbol != symbol or record.filled <= booked[intent.client_id]:
-            continue
-        # A stop's executions may be booked under the id of the order that it became: the ledger knows which.
-        known = sum((fill.quantity for fill in ledger.fills(book, client_id=intent.client_id)), ZERO)
-        held += max(record.filled - known, ZERO) * intent.side.sign
+    for record in ledger.unbooked_orders(book, symbol):
+        booked = sum((fill.quantity for fill in ledger.fills(book, client_id=record.intent.client_id)), ZERO)
+        held += (record.filled - booked) * record.intent.side.sign
     return held

@@ -1,9 +1,10 @@
 """The account marked: the equity point of every bar, the breakers that it trips, and the record that Kelly is estimated from.
 
 A point is wallet + open profit at the bar's close. It is stored with the first decision that was sized with it, at the latest
-when the bar is decided, and stands from then on: a step that is done again computes every size from the same number. Between
-bars the account is marked for the breakers only; those marks are not stored. A bar does not ask for halts where a look just
-before it found none: the commit of its decision tells them anew, before anything is sent.
+when the bar is decided, and stands from then on: a step that is done again computes every size from the same number. It holds
+what is needed of the bars before it: a start reads the newest points and no others. Between bars the account is marked for the
+breakers only; those marks are not stored. A bar does not ask for halts where a look just before it found none: the commit of
+its decision tells them anew, before anything is sent.
 """
 
 from __future__ import annotations
@@ -13,14 +14,14 @@ from dataclasses import replace
 from decimal import Decimal
 
 from shared.domain.errors import UsageError
-from shared.domain.interval import format_ms
+from shared.domain.interval import DAY_MS, format_ms
 from shared.domain.orders import Account
-from shared.domain.records import EquityPoint, Halt, next_peak
+from shared.domain.records import EquityPoint, Halt, UnitReturns, next_peak
 from shared.ports import Clock, Ledger
-from shared.risk.breakers import check_breakers, day_start_equity, equity_at_day_start
-from shared.risk.kelly import kelly_cap
+from shared.risk.breakers import check_breakers, day_start_equity
+from shared.risk.kelly import recorded_cap
 from shared.risk.params import RiskParams
-from shared.trading.track_record import TrackRecord
+from shared.trading.track_record import followed, moments
 
 UNHALTED_MS = 1500
 """For so long a book in which nothing was halted is marked and decided as such."""
@@ -34,10 +35,10 @@ class Marks:
         self._now_ms = clock.now_ms
         self._book = book
         self._params = params
-        points = ledger.equity(book)
-        self._record = TrackRecord(points)
-        self._day_equity = equity_at_day_start(points)
-        self._last = ledger.last_equity(book)
+        self._last = last = ledger.last_equity(book)
+        self._day_equity = None if last is None else _equity_at_day_start(ledger, book, last)
+        self._returns = UnitReturns() if last is None else _returns(ledger, book, last)
+        """of the bars up to the newest one"""
         self._forgotten_ms = ledger.peak_forgotten_ms(book)
         self.unstored: EquityPoint | None = None
         """the point of the newest bar, until it is in the ledger"""
@@ -67,13 +68,15 @@ class Marks:
             )
         self.store()  # of a bar whose step did not come so far
         point = self._point(bar_close_ms, account)
+        if last is not None:
+            self._returns = followed(self._returns, last, point)
+        point = replace(point, returns=self._returns)
         self._day_equity = self._equity_at_day_start(point)
         tripped = check_breakers(self._book, point, self._seen, in_force, self._params, self._day_equity)
         for halt in tripped:
             self._looked_ms = 0
             self._ledger.set_halt(halt)
             self._ledger.log(self._book, "breaker", "warning", halt.reason, bar_close_ms)
-        self._record.add(point)
         self._cap = None
         self._last = self._seen = self.unstored = point
         return point, self._halts(bar_close_ms) if tripped else in_force
@@ -97,13 +100,11 @@ class Marks:
         if self._last is not None and point != self._last:
             self._ledger.record_equity(self._book, point)
             self._last = replace(self._last, exposure=point.exposure)
-        self._record.add(point)
-        self._cap = None
 
     def kelly_cap(self) -> float:
         """Largest |notional| / equity that Kelly allows."""
         if self._cap is None:
-            self._cap = kelly_cap(self._record.returns(), self._params)
+            self._cap = recorded_cap(self._returns, self._params)
         return self._cap
 
     def saw(self, in_force: Sequence[Halt], now_ms: int) -> None:
@@ -128,3 +129,14 @@ class Marks:
     def _point(self, time_ms: int, account: Account) -> EquityPoint:
         peak = next_peak(account.equity, self._last, self._forgotten_ms)
         return EquityPoint(time_ms, account.equity, account.wallet, peak)
+
+
+def _equity_at_day_start(ledger: Ledger, book: str, last: EquityPoint) -> Decimal:
+    """`day_start_equity` of the newest point; the first point's where the book is younger than its day."""
+    before = ledger.equity(book, until_ms=last.time_ms // DAY_MS * DAY_MS, limit=1)
+    return (before[0] if before else ledger.first_equity(book) or last).equity
+
+
+def _returns(ledger: Ledger, book: str, last: EquityPoint) -> UnitReturns:
+    """The record up to the newest point; computed from all of them where an older version has written it."""
+    return moments(ledger.equity(book)) if last.returns is None else last.returns

@@ -1,6 +1,6 @@
 """What does a venue accept in a symbol, when it does not say? What it has accepted before: the book's own orders prove it.
 
-The finest price and quantity that were ever ordered lie on its grid, so a stop or an exit of what is held does too. Enough to
+The finest price and quantity that were ordered lately lie on its grid, so a stop or an exit of what is held does too. Enough to
 protect and to close, never to open: the rules say that the symbol is not traded.
 """
 
@@ -10,14 +10,16 @@ from collections.abc import Iterable
 from decimal import Decimal
 
 from shared.domain.money import ZERO, SymbolRules
-from shared.domain.orders import OrderRecord
+from shared.ports import Ledger
 
 UNBOUNDED = Decimal(10) ** 12
+PROOFS = 1000
+"""Newest orders of a symbol that are looked at: not one of so many lying on the finest grid is out of the question."""
 
 
-def proven_rules(symbol: str, orders: Iterable[OrderRecord]) -> SymbolRules:
-    """Rules of `symbol` as `orders` (of any symbols) prove them, base units and quote currency."""
-    intents = [record.intent for record in orders if record.intent.symbol == symbol]
+def proven_rules(ledger: Ledger, book: str, symbol: str) -> SymbolRules:
+    """Rules of `symbol` as the orders of `book` prove them, base units and quote currency. Raises `LedgerUnavailable`."""
+    intents = [record.intent for record in ledger.orders(book, symbol=symbol, limit=PROOFS)]
     step = _finest(intent.quantity for intent in intents)
     tick = _finest(price for intent in intents for price in (intent.stop_price, intent.price) if price is not None)
     return SymbolRules(symbol, tick, step, step, UNBOUNDED, ZERO, trading=False)

@@ -221,7 +221,7 @@ class Reconciler:
         since = self._complete_ms.get(symbol)
         if since is None:
             # What a stream has told may have gaps before it: the first question of a process looks back further.
-            known = self._ledger.fills(self._book, symbol=symbol)
+            known = self._ledger.fills(self._book, symbol=symbol, limit=1)
             since = max(self._since_ms, known[-1].time_ms - LOOK_BACK_MS) if known else self._since_ms
         try:
             fills = await self._exchange.fills(symbol, since)
@@ -274,8 +274,8 @@ class Reconciler:
             told = f"{report.symbol}: it is not known yet whose order {report.client_id} is: {error}"
             self._ledger.log(self._book, "reconciliation", "warning", told, self._clock.now_ms())
             return []
-        known = {known.trade_id for known in self._ledger.fills(self._book, symbol=report.symbol)}
-        return [] if fill.trade_id in known else self.booked(report.symbol, [fill])
+        known = self._ledger.fills(self._book, symbol=report.symbol, trade_id=fill.trade_id)
+        return [] if known else self.booked(report.symbol, [fill])
 
     def _is_frozen(self, symbol: str) -> bool:
         halts = self._ledger.halts(self._book, self._clock.now_ms())
@@ -304,7 +304,7 @@ class Reconciler:
 
     async def book_funding(self) -> int:
         """Bring new funding entries into the ledger."""
-        known = self._ledger.funding(self._book)
+        known = self._ledger.funding(self._book, limit=1)
         since = known[-1].time_ms if known else self._since_ms
         return self._ledger.add_funding(self._book, await self._exchange.funding_paid(since))
 

@@ -28,7 +28,7 @@ from shared.domain.records import BookRecord, EquityPoint, RegimeState
 from shared.ports import Bucket, Ledger, MarketData
 from shared.regime.schedule import last_instant
 from shared.regime.store import model_valid_at
-from shared.risk.kelly import kelly_cap
+from shared.risk.kelly import recorded_cap
 from shared.strategy.ml_model import Trained
 from shared.strategy.ml_store import load_ml_models
 from shared.strategy.rl_policy import RlPolicy
@@ -40,7 +40,7 @@ from shared.trading.legs import MARKET
 from shared.trading.ml_models import wants_ml
 from shared.trading.params import SystemParams
 from shared.trading.rl_models import policies_of
-from shared.trading.track_record import TrackRecord
+from shared.trading.track_record import moments
 from shared.trading.twap import SLICE
 from shared.trading.window import MarketWindow, refreshed
 
@@ -241,7 +241,7 @@ def _view(
     equity = float(point.equity)
     sent = [intent.created_ms for intent in _orders_of(book, stored)]
     decided_ms = (stored.decided_ms if stored else 0) or min(sent, default=bar_ms)
-    track = TrackRecord(row for row in book.equity if row.time_ms <= bar_ms)
+    record = moments(row for row in book.equity if row.time_ms <= bar_ms)
     return BookView(
         book=source.book,
         equity=point.equity,
@@ -249,7 +249,7 @@ def _view(
         protected=_protected(book, symbol, bar_ms),
         others_gross=sum(abs(notional) for notional in others) / equity if equity > 0 else math.inf,
         others_net=sum(others) / equity if equity > 0 else 0.0,
-        kelly_cap=kelly_cap(track.returns(), source.params.risk),
+        kelly_cap=recorded_cap(record, source.params.risk),
         halts=[halt for halt in source.ledger.halts(source.book, bar_ms) if halt.since_ms <= max(bar_ms, decided_ms)],
         rules=source.rules[symbol],
         now_ms=decided_ms,

@@ -101,10 +101,9 @@ class Session:
 
     def _make_do(self) -> None:
         """Where the venue has not said what it accepts: what it has accepted before, enough to protect and to close."""
-        orders = self._ports.ledger.orders(self._spec.book)
         for symbol in self.symbols:
             if symbol not in self.desk.rules:
-                self.desk.rules[symbol] = proven_rules(symbol, orders)
+                self.desk.rules[symbol] = proven_rules(self._ports.ledger, self._spec.book, symbol)
 
     @classmethod
     async def open(cls, ports: Ports, spec: SessionSpec, analyst: Analyst | None = None, quote: Quote | None = None) -> Session:

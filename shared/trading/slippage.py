@@ -46,7 +46,7 @@ class SlippageRow:
 def daily_slippage(ledger: Ledger, book: str, since_ms: int = 0) -> list[SlippageRow]:
     """Rows of the days from `since_ms` (ms UTC) on, oldest first, then by symbol."""
     return slippage_rows(
-        [fill for fill in ledger.fills(book) if fill.time_ms >= since_ms and fill.client_id is not None], ledger.arrivals(book)
+        [fill for fill in ledger.fills(book, since_ms=since_ms) if fill.client_id is not None], ledger.arrivals(book)
     )
 
 

@@ -25,9 +25,9 @@ PLANNED = (MARKET, SLICE)
 
 def target(ledger: Ledger, decision: Decision, rules: SymbolRules) -> Decimal | None:
     """Signed position that a decision wants, base units; `None` where the equity that it was sized with is not known."""
-    points = ledger.equity(decision.book, since_ms=decision.bar_close_ms)
-    point = next((point for point in points if point.time_ms == decision.bar_close_ms), None)
-    return None if point is None else wanted_quantity(rules, point.equity, decision.approved_fraction, decision.price)
+    for point in ledger.equity(decision.book, decision.bar_close_ms, until_ms=decision.bar_close_ms):
+        return wanted_quantity(rules, point.equity, decision.approved_fraction, decision.price)
+    return None
 
 
 def moved_by_others(ledger: Ledger, decision_id: str, held: Decimal, rules: SymbolRules) -> Decimal | None:

@@ -109,11 +109,11 @@ def _order_rows(connection: Connection, book: str) -> Iterator[Problem]:
 def _order_fills(connection: Connection, book: str) -> Iterator[Problem]:
     owners = orders.owners(connection, book)
     filled: dict[str, Decimal] = {}
-    for fill in executions.listed(connection, book, None, None):
+    for fill in executions.listed(connection, book):
         if fill.client_id in owners:
             client_id = owners[fill.client_id].client_id
             filled[client_id] = filled.get(client_id, ZERO) + fill.quantity
-    for record in orders.listed(connection, book, unfinished=False, decision_id=None):
+    for record in orders.listed(connection, book):
         wanted, executed = record.intent.quantity, filled.get(record.intent.client_id, ZERO)
         if max(executed, record.filled) > wanted:
             detail = f"asked for {wanted}, the venue reported {record.filled}, its fills are {executed}"
@@ -123,7 +123,7 @@ def _order_fills(connection: Connection, book: str) -> Iterator[Problem]:
 def _unsettled(connection: Connection, book: str, max_unsettled_ms: int) -> Iterator[Problem]:
     query = select(func.max(_DECISIONS.c.bar_close_ms)).where(_DECISIONS.c.book == book)
     newest = connection.execute(query).scalar_one()
-    for record in orders.listed(connection, book, unfinished=True, decision_id=None):
+    for record in orders.listed(connection, book, unfinished=True):
         age = (newest or 0) - record.intent.created_ms
         if record.state is not OrderState.OPEN and age > max_unsettled_ms:
             since = format_ms(record.intent.created_ms)
@@ -159,12 +159,12 @@ def _account(connection: Connection, record: BookRecord) -> Iterator[Problem]:
     decisions = connection.execute(select(_DECISIONS.c.id, _DECISIONS.c.bar_close_ms).where(_DECISIONS.c.book == record.book))
     bar_of = {decision_id: int(bar_ms) for decision_id, bar_ms in decisions}
     states = connection.execute(select(_REGIMES.c.bar_close_ms).where(_REGIMES.c.book == record.book).distinct())
-    intents = orders.listed(connection, record.book, unfinished=False, decision_id=None)
+    intents = orders.listed(connection, record.book)
     book = account_book(
         record,
-        account.equity(connection, record.book, 0),
-        executions.listed(connection, record.book, None, None),
-        account.funding(connection, record.book),
+        account.equity(connection, record.book, 0, None, None),
+        executions.listed(connection, record.book),
+        account.funding(connection, record.book, None),
         {one.intent.client_id: one for one in intents},
         bar_of,
         [*bar_of.values(), *states.scalars()],

@@ -24,7 +24,7 @@ from shared.adapters.sql import postgres
 from shared.adapters.sql.breaker import Breaker
 from shared.adapters.sql.direct import AtHand, Reading, Writing
 from shared.adapters.sql.errors import is_away, translated
-from shared.adapters.sql.types import dump_json
+from shared.adapters.sql.types import EXACT_SUM, ExactSum, dump_json
 from shared.domain.errors import ConfigError, LedgerUnavailable
 
 
@@ -224,6 +224,7 @@ def _sqlite_engine(url: URL, patience: Patience) -> Engine:
 
 def _prepare_sqlite(patience: Patience, connection: sqlite3.Connection, _record: Any) -> None:
     connection.isolation_level = None  # the driver's own BEGIN is deferred: `_transaction` chooses
+    connection.create_aggregate(EXACT_SUM, 1, ExactSum)
     connection.execute("PRAGMA foreign_keys=ON").close()
     # Turning WAL on needs the file for itself and does not wait for it, unlike every other lock.
     deadline = time.monotonic() + patience.statement_s

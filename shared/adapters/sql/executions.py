@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
-from sqlalchemy import BindParameter, Connection, RowMapping, Select, bindparam, delete, or_, select
+from sqlalchemy import BindParameter, Connection, RowMapping, Select, bindparam, delete, func, or_, select
 
 from shared.adapters.sql import orders, outbox
 from shared.adapters.sql.models import FillRow, PositionRow, TradeRow
@@ -21,7 +21,7 @@ from shared.domain.money import ZERO
 from shared.domain.orders import Fill, Position, Side
 from shared.domain.records import Trade
 
-_FILLS = table(FillRow)
+_FILLS = orders.FILLS
 _POSITIONS = table(PositionRow)
 _TRADES = table(TradeRow)
 _BOOK: BindParameter[str] = bindparam("book_key")
@@ -47,24 +47,43 @@ def add(connection: Connection, book: str, fills: Iterable[Fill]) -> list[Fill]:
     return stored
 
 
-def listed(connection: Connection, book: str, symbol: str | None, client_id: str | None, since_ms: int = 0) -> list[Fill]:
-    """Fills from `since_ms` on, oldest first. `client_id` also finds those that the venue booked under the order's other id."""
-    query = _listing(symbol is not None, client_id is not None, bool(since_ms))
-    values = {"book_key": book, "symbol_key": symbol, "client_id_key": client_id, "since_ms": since_ms}
+def listed(
+    connection: Connection,
+    book: str,
+    *,
+    symbol: str | None = None,
+    client_id: str | None = None,
+    trade_id: str | None = None,
+    since_ms: int = 0,
+    limit: int | None = None,
+) -> list[Fill]:
+    """Fills from `since_ms` on, oldest first; with `limit` the newest ones.
+
+    `client_id` also finds those that the venue booked under the order's other id.
+    """
+    query = _listing(symbol is not None, client_id is not None, trade_id is not None, bool(since_ms), limit is not None)
+    given = {"symbol_key": symbol, "client_id_key": client_id, "trade_key": trade_id, "since_ms": since_ms, "most": limit}
+    values = {"book_key": book, **given}
     fills = [_fill(row) for row in connection.execute(query, values).mappings()]
     return sorted(fills, key=lambda fill: (fill.time_ms, fill.symbol, fill_key(fill)))
 
 
 @cache
-def _listing(of_symbol: bool, of_order: bool, newer: bool) -> Select[Any]:
+def _listing(of_symbol: bool, of_order: bool, of_trade: bool, newer: bool, limited: bool) -> Select[Any]:
     query = select(_FILLS).where(_FILLS.c.book == _BOOK)
     if of_symbol:
         query = query.where(_FILLS.c.symbol == _SYMBOL)
+    if of_trade:
+        query = query.where(_FILLS.c.trade_id == bindparam("trade_key"))
     if newer:
         query = query.where(_FILLS.c.time_ms >= bindparam("since_ms"))
     if of_order:
         other = select(orders.ORDERS.c.fill_client_id).where(orders.ORDERS.c.client_id == _CLIENT_ID).scalar_subquery()
         query = query.where(or_(_FILLS.c.client_id == _CLIENT_ID, _FILLS.c.client_id == other))
+    if limited:  # in the order in which they are folded: of trade ids the longer one is the larger number
+        trade_id = _FILLS.c.trade_id
+        newest_first = (_FILLS.c.time_ms.desc(), _FILLS.c.symbol.desc(), func.length(trade_id).desc(), trade_id.desc())
+        query = query.order_by(*newest_first).limit(bindparam("most"))
     return kept(query)
 
 
@@ -92,7 +111,7 @@ def stored_trips(connection: Connection, book: str, symbol: str) -> list[RoundTr
 
 def refolded(connection: Connection, book: str, symbol: str) -> tuple[Holding, list[RoundTrip]]:
     """What the stored fills of a symbol add up to, computed from the first one on."""
-    return fold(book, Holding(Position(symbol)), sorted(listed(connection, book, symbol, None), key=fill_key))
+    return fold(book, Holding(Position(symbol)), sorted(listed(connection, book, symbol=symbol), key=fill_key))
 
 
 def _add_to_symbol(connection: Connection, book: str, symbol: str, fills: Iterable[Fill]) -> list[Fill]:

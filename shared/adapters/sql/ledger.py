@@ -8,6 +8,7 @@ opens its own.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import Engine
@@ -140,10 +141,23 @@ class SqlLedger(Ledger):
         with reading(self.engine) as connection:
             return orders.find(connection, client_id)
 
-    def orders(self, book: str, *, unfinished: bool = False, decision_id: str | None = None) -> list[OrderRecord]:
-        """Orders of a book, oldest first."""
+    def orders(
+        self,
+        book: str,
+        *,
+        unfinished: bool = False,
+        decision_id: str | None = None,
+        symbol: str | None = None,
+        limit: int | None = None,
+    ) -> list[OrderRecord]:
+        """Orders of a book, oldest first; with `limit` the newest ones."""
         with reading(self.engine) as connection:
-            return orders.listed(connection, book, unfinished=unfinished, decision_id=decision_id)
+            return orders.listed(connection, book, unfinished=unfinished, decision_id=decision_id, symbol=symbol, limit=limit)
+
+    def unbooked_orders(self, book: str, symbol: str) -> list[OrderRecord]:
+        """Orders of a symbol that have filled more than is booked of them, oldest first."""
+        with reading(self.engine) as connection:
+            return orders.unbooked(connection, book, symbol)
 
     def advance_order(self, report: OrderReport, lease: Lease | None = None) -> OrderRecord:
         """Apply a report; raises `LedgerError` for an order that has no intent, `LeaseLost` where `lease` is not the newest."""
@@ -157,10 +171,21 @@ class SqlLedger(Ledger):
         with writing(self.engine, durable=False) as connection:
             return executions.add(connection, book, fills)
 
-    def fills(self, book: str, *, symbol: str | None = None, client_id: str | None = None, since_ms: int = 0) -> list[Fill]:
+    def fills(
+        self,
+        book: str,
+        *,
+        symbol: str | None = None,
+        client_id: str | None = None,
+        trade_id: str | None = None,
+        since_ms: int = 0,
+        limit: int | None = None,
+    ) -> list[Fill]:
         """Fills, oldest first; `client_id` also finds what the venue booked under a stop's other id."""
         with reading(self.engine) as connection:
-            return executions.listed(connection, book, symbol, client_id, since_ms)
+            return executions.listed(
+                connection, book, symbol=symbol, client_id=client_id, trade_id=trade_id, since_ms=since_ms, limit=limit
+            )
 
     def positions(self, book: str) -> dict[str, Position]:
         """Positions by symbol."""
@@ -172,7 +197,7 @@ class SqlLedger(Ledger):
         with reading(self.engine) as connection:
             last_equity, peak_forgotten_ms = account.newest(connection, book)
             return BookState(
-                unfinished_orders=orders.listed(connection, book, unfinished=True, decision_id=None),
+                unfinished_orders=orders.listed(connection, book, unfinished=True),
                 positions=executions.positions(connection, book),
                 last_equity=last_equity,
                 peak_forgotten_ms=peak_forgotten_ms,
@@ -184,20 +209,32 @@ class SqlLedger(Ledger):
         with writing(self.engine, durable=False) as connection:
             return account.add_funding(connection, book, payments)
 
-    def funding(self, book: str) -> list[FundingPayment]:
-        """Funding entries, oldest first."""
+    def funding(self, book: str, *, limit: int | None = None) -> list[FundingPayment]:
+        """Funding entries, oldest first; with `limit` the newest ones."""
         with reading(self.engine) as connection:
-            return account.funding(connection, book)
+            return account.funding(connection, book, limit)
+
+    def funding_total(self, book: str) -> Decimal:
+        """Sum of all funding entries; one row is read."""
+        with reading(self.engine) as connection:
+            return account.funding_total(connection, book)
 
     def record_equity(self, book: str, point: EquityPoint) -> None:
         """Store an equity point; the same instant again replaces it."""
         with writing(self.engine, durable=False) as connection:
             account.record_equity(connection, book, point)
 
-    def equity(self, book: str, since_ms: int = 0) -> list[EquityPoint]:
-        """Equity points, oldest first."""
+    def equity(
+        self, book: str, since_ms: int = 0, *, until_ms: int | None = None, limit: int | None = None
+    ) -> list[EquityPoint]:
+        """Equity points, oldest first; with `limit` the newest ones."""
         with reading(self.engine) as connection:
-            return account.equity(connection, book, since_ms)
+            return account.equity(connection, book, since_ms, until_ms, limit)
+
+    def first_equity(self, book: str) -> EquityPoint | None:
+        """The oldest equity point."""
+        with reading(self.engine) as connection:
+            return account.first(connection, book)
 
     def last_equity(self, book: str) -> EquityPoint | None:
         """The newest equity point."""
@@ -295,10 +332,10 @@ class SqlLedger(Ledger):
         with writing(self.engine, durable=False) as connection:
             operations.record_arrival(connection, arrival)
 
-    def arrivals(self, book: str, since_ms: int = 0) -> list[Arrival]:
-        """Arrivals, oldest first."""
+    def arrivals(self, book: str, since_ms: int = 0, *, limit: int | None = None) -> list[Arrival]:
+        """Arrivals, oldest first; with `limit` the newest ones."""
         with reading(self.engine) as connection:
-            return operations.arrivals(connection, book, since_ms)
+            return operations.arrivals(connection, book, since_ms, limit)
 
     def record_emergency(self, emergency: EmergencyRecord) -> None:
         """Store a run of the emergency protocol; the same id again replaces it."""

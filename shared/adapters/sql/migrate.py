@@ -19,10 +19,10 @@ from shared.domain.errors import LedgerError, LedgerUnavailable
 METADATA = Base.metadata
 """Every table that the migrations make."""
 
-HEAD = "0006"
+HEAD = "0007"
 """The newest revision in `migrations/versions/`."""
 
-KNOWN_REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006")
+KNOWN_REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007")
 
 _VERSION_TABLE = "alembic_version"
 _ADVISORY_LOCK = 0x6F73_745F_6D69  # "ost_mi", any number that nobody else uses

@@ -91,7 +91,7 @@ class IntentRow(Base):
     """What an order was meant to be, committed before it is sent."""
 
     __tablename__ = "order_intents"
-    __table_args__ = (Index(None, "decision_id"), Index(None, "book", "created_ms"))
+    __table_args__ = (Index(None, "decision_id"), Index(None, "book", "symbol", "created_ms"))
 
     client_id: Mapped[Key]
     book: Mapped[str]
@@ -140,7 +140,11 @@ class FillRow(Base):
     """One execution."""
 
     __tablename__ = "fills"
-    __table_args__ = (Index(None, "book", "symbol", "time_ms"), Index(None, "book", "client_id"))
+    __table_args__ = (
+        Index(None, "book", "symbol", "time_ms"),
+        Index(None, "book", "time_ms"),
+        Index(None, "book", "client_id"),
+    )
 
     book: Mapped[Key]
     symbol: Mapped[Key]
@@ -204,6 +208,9 @@ class EquityRow(Base):
     wallet: Mapped[Decimal]
     peak: Mapped[Decimal]
     exposure: Mapped[Decimal]
+    return_bars: Mapped[int | None]
+    return_mean: Mapped[float | None]
+    return_spread: Mapped[float | None]
 
 
 class FundingRow(Base):

@@ -18,11 +18,9 @@ _EMERGENCIES = table(EmergencyRow)
 _HEARTBEATS = table(HeartbeatRow)
 _PAUSES = table(PauseRow)
 _BOOK: BindParameter[str] = bindparam("book_key")
-_ARRIVED = kept(
-    select(_ARRIVALS)
-    .where(_ARRIVALS.c.book == _BOOK, _ARRIVALS.c.sent_ms >= bindparam("since_ms"))
-    .order_by(_ARRIVALS.c.sent_ms, _ARRIVALS.c.client_id)
-)
+_ARRIVED = select(_ARRIVALS).where(_ARRIVALS.c.book == _BOOK, _ARRIVALS.c.sent_ms >= bindparam("since_ms"))
+_ALL_ARRIVED = kept(_ARRIVED.order_by(_ARRIVALS.c.sent_ms, _ARRIVALS.c.client_id))
+_LATEST_ARRIVED = kept(_ARRIVED.order_by(_ARRIVALS.c.sent_ms.desc(), _ARRIVALS.c.client_id.desc()).limit(bindparam("most")))
 _UNTIL = kept(select(_PAUSES.c.until_ms).where(_PAUSES.c.venue == bindparam("venue_key")))
 _UNHEARD = kept(delete(_HEARTBEATS).where(_HEARTBEATS.c.book == _BOOK, _HEARTBEATS.c.time_ms < bindparam("before_ms")))
 
@@ -32,10 +30,13 @@ def record_arrival(connection: Connection, arrival: Arrival) -> None:
     connection.execute(unread(_arriving(connection.dialect.name)), values_of(arrival))
 
 
-def arrivals(connection: Connection, book: str, since_ms: int) -> list[Arrival]:
-    """Arrivals from `since_ms` on, oldest first."""
-    rows = connection.execute(_ARRIVED, {"book_key": book, "since_ms": since_ms}).mappings()
-    return [Arrival(**row) for row in rows]
+def arrivals(connection: Connection, book: str, since_ms: int, limit: int | None) -> list[Arrival]:
+    """Arrivals from `since_ms` on, oldest first; with `limit` the newest ones."""
+    if limit is None:
+        rows = connection.execute(_ALL_ARRIVED, {"book_key": book, "since_ms": since_ms}).mappings()
+        return [Arrival(**row) for row in rows]
+    newest_first = connection.execute(_LATEST_ARRIVED, {"book_key": book, "since_ms": since_ms, "most": limit}).mappings()
+    return [Arrival(**row) for row in reversed(newest_first.all())]
 
 
 def record_emergency(connection: Connection, emergency: EmergencyRecord) -> None:

@@ -6,11 +6,12 @@ several processes change nothing.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import BindParameter, Connection, RowMapping, Select, bindparam, select, update
+from sqlalchemy import BindParameter, Connection, Double, RowMapping, Select, bindparam, cast, func, or_, select, update
 
-from shared.adapters.sql.models import UNFINISHED, IntentRow, OrderRow
+from shared.adapters.sql.models import UNFINISHED, FillRow, IntentRow, OrderRow
 from shared.adapters.sql.statements import kept, table, unread
 from shared.domain.errors import LedgerError
 from shared.domain.money import ZERO
@@ -18,25 +19,44 @@ from shared.domain.orders import OrderIntent, OrderKind, OrderRecord, OrderRepor
 
 INTENTS = table(IntentRow)
 ORDERS = table(OrderRow)
+FILLS = table(FillRow)
+_ROUNDING = 1e-12
+"""by which sums of floats may differ from the exact ones, as a fraction"""
 
 _RECORDS = select(INTENTS, *(column for column in ORDERS.c if column.name not in ("client_id", "book"))).join(
     ORDERS, ORDERS.c.client_id == INTENTS.c.client_id
 )
 _KEY: BindParameter[str] = bindparam("key")
+_SYMBOL: BindParameter[str] = bindparam("symbol_key")
+_OLDEST_FIRST = (INTENTS.c.created_ms, INTENTS.c.decision_id, INTENTS.c.position)
 _ONE = kept(_RECORDS.where(INTENTS.c.client_id == _KEY))
 _LOCKED = kept(_ONE.with_for_update(of=ORDERS))
 _ADVANCE = unread(update(ORDERS).where(ORDERS.c.client_id == _KEY))
 
 
-def _listing(*, unfinished: bool, of_decision: bool) -> Select[Any]:
+@cache
+def _listing(*, unfinished: bool, of_decision: bool, of_symbol: bool, limited: bool) -> Select[Any]:
     # The book is asked of the table whose index narrows more; asking both lets SQLite read every order of the book.
     query = _RECORDS.where(ORDERS.c.book == _KEY, UNFINISHED) if unfinished else _RECORDS.where(INTENTS.c.book == _KEY)
     if of_decision:
         query = query.where(INTENTS.c.decision_id == bindparam("decision_key"))
-    return kept(query.order_by(INTENTS.c.created_ms, INTENTS.c.decision_id, INTENTS.c.position))
+    if of_symbol:
+        query = query.where(INTENTS.c.symbol == _SYMBOL)
+    if not limited:
+        return kept(query.order_by(*_OLDEST_FIRST))
+    return kept(query.order_by(*(column.desc() for column in _OLDEST_FIRST)).limit(bindparam("most")))
 
 
-_LISTED = {(some, of): _listing(unfinished=some, of_decision=of) for some in (False, True) for of in (False, True)}
+def _unbooked() -> Select[Any]:
+    """The database compares floats, which tell any two quantities apart that a venue can; what is returned is exact."""
+    is_its = or_(FILLS.c.client_id == ORDERS.c.client_id, FILLS.c.client_id == ORDERS.c.fill_client_id)
+    total = select(func.sum(cast(FILLS.c.quantity, Double))).where(FILLS.c.book == _KEY, is_its).scalar_subquery()
+    of_symbol = (INTENTS.c.book == _KEY, INTENTS.c.symbol == _SYMBOL)
+    missing = cast(ORDERS.c.filled, Double) > func.coalesce(total, 0.0) * (1 + _ROUNDING)
+    return kept(_RECORDS.where(*of_symbol, missing).order_by(*_OLDEST_FIRST))
+
+
+_UNBOOKED = _unbooked()
 
 
 class Owner(NamedTuple):
@@ -77,10 +97,28 @@ def find(connection: Connection, client_id: str) -> OrderRecord | None:
     return None if row is None else _record(row)
 
 
-def listed(connection: Connection, book: str, *, unfinished: bool, decision_id: str | None) -> list[OrderRecord]:
-    """Orders of a book, oldest first, and in their decision's order."""
-    query = _LISTED[unfinished, decision_id is not None]
-    return [_record(row) for row in connection.execute(query, {"key": book, "decision_key": decision_id}).mappings()]
+def listed(
+    connection: Connection,
+    book: str,
+    *,
+    unfinished: bool = False,
+    decision_id: str | None = None,
+    symbol: str | None = None,
+    limit: int | None = None,
+) -> list[OrderRecord]:
+    """Orders of a book, oldest first, and in their decision's order; with `limit` the newest ones."""
+    query = _listing(
+        unfinished=unfinished, of_decision=decision_id is not None, of_symbol=symbol is not None, limited=limit is not None
+    )
+    values = {"key": book, "decision_key": decision_id, "symbol_key": symbol, "most": limit}
+    found = [_record(row) for row in connection.execute(query, values).mappings()]
+    return found if limit is None else found[::-1]
+
+
+def unbooked(connection: Connection, book: str, symbol: str) -> list[OrderRecord]:
+    """Orders of a symbol that have filled more than is booked of them, oldest first."""
+    rows = connection.execute(_UNBOOKED, {"key": book, "symbol_key": symbol}).mappings()
+    return [_record(row) for row in rows]
 
 
 def advance(connection: Connection, report: OrderReport) -> OrderRecord:

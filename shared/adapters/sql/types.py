@@ -18,7 +18,7 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.sql.operators import OperatorType
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from shared.domain.money import to_decimal
+from shared.domain.money import ZERO, to_decimal
 from shared.domain.text import storable
 
 _COMPARISONS = (lt, le, gt, ge, eq)
@@ -55,6 +55,25 @@ class Amount(TypeDecorator[Decimal]):
     def process_result_value(self, value: Any, dialect: Dialect) -> Decimal | None:
         """What Python gets."""
         return None if value is None else Decimal(value)
+
+
+EXACT_SUM = "exact_sum"
+"""Name under which SQLite knows `ExactSum`"""
+
+
+class ExactSum:
+    """Aggregate for SQLite, which adds amounts as floats itself. `None` of no rows, as SQL's `sum`."""
+
+    def __init__(self) -> None:
+        self._total: Decimal | None = None
+
+    def step(self, amount: Any, /) -> None:
+        """One more row."""
+        self._total = (self._total or ZERO) + Decimal(amount)
+
+    def finalize(self) -> Any:
+        """The sum as an amount is stored."""
+        return None if self._total is None else str(self._total)
 
 
 Json = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")

@@ -25,6 +25,7 @@ from shared.domain.records import (
     Lease,
     RegimeState,
     Trade,
+    UnitReturns,
     next_peak,
 )
 from shared.domain.regime import Regime, RegimeProbabilities
@@ -314,6 +315,33 @@ class TestLaterIntents:
             ledger.add_intents([make.intent(decision), make.intent(make.decision(1))], lease)
         assert ledger.orders("b") == []
 
+    def test_the_newest_orders_of_a_symbol_are_told_without_the_others(self, ledger: Ledger, lease: Lease, make: Any) -> None:
+        made = []
+        for bar, asset in enumerate((BTC, BTC, ETH, BTC)):
+            decision = make.decision(bar, asset=asset)
+            legs = [make.intent(decision), make.intent(decision, "stop")]
+            ledger.commit_decision(decision, legs, lease)
+            made += legs if asset == BTC else []
+        assert [record.intent for record in ledger.orders("b", symbol="BTCUSDT")] == made
+        assert [record.intent for record in ledger.orders("b", symbol="BTCUSDT", limit=3)] == made[-3:]
+        assert ledger.orders("b", symbol="XRPUSDT", limit=3) == []
+
+    def test_orders_that_filled_more_than_is_booked_are_told(self, ledger: Ledger, lease: Lease, make: Any) -> None:
+        decision = make.decision()
+        legs = ("market", "stop", "half", "unfilled", "none", "thirds")
+        intents = {leg: make.intent(decision, leg, quantity=Decimal(3)) for leg in legs}
+        ledger.commit_decision(decision, list(intents.values()), lease)
+        filled = {"market": "0.30000000001", "stop": "0.2", "half": "0.2", "none": "0.1", "thirds": "0.3"}
+        for leg, quantity in filled.items():
+            fill_id = "algo-7" if leg == "stop" else None
+            one = OrderReport(intents[leg].client_id, "BTCUSDT", OrderState.OPEN, Decimal(quantity), fill_client_id=fill_id)
+            ledger.advance_order(one)
+        booked = (("market", "0.3"), ("half", "0.1"), ("thirds", "0.1"), ("thirds", "0.1"), ("thirds", "0.1"))
+        fills = [make.fill(n, size, client_id=intents[leg].client_id) for n, (leg, size) in enumerate(booked)]
+        ledger.add_fills("b", [*fills, make.fill(9, "0.2", client_id="algo-7")])
+        assert [record.intent.leg for record in ledger.unbooked_orders("b", "BTCUSDT")] == ["market", "half", "none"]
+        assert ledger.unbooked_orders("b", "ETHUSDT") == ledger.unbooked_orders("c", "BTCUSDT") == []
+
 
 class TestFills:
     def test_fills_make_the_position(self, ledger: Ledger, make: Any) -> None:
@@ -366,6 +394,14 @@ class TestFills:
         assert ledger.fills("b", client_id=stop.client_id) == [theirs]
         assert ledger.fills("b", client_id="else") == [ours]
         assert ledger.trades("b")[0].close_decision_id == decision.id
+
+    def test_the_newest_fills_and_a_single_one_are_told_without_the_others(self, ledger: Ledger, make: Any) -> None:
+        fills = [make.fill(n, "1", time_ms=make.start_ms + n // 4) for n in (1, 8, 9, 10, 11)]
+        ledger.add_fills("b", [*fills, make.fill(12, "1", symbol="ETHUSDT")])
+        assert ledger.fills("b", symbol="BTCUSDT", limit=1) == fills[-1:]  # at one instant the larger number is the later one
+        assert ledger.fills("b", symbol="BTCUSDT", limit=4) == fills[1:]
+        assert ledger.fills("b", symbol="BTCUSDT", trade_id="9") == [fills[2]]
+        assert ledger.fills("b", symbol="BTCUSDT", trade_id="7") == ledger.fills("b", symbol="ETHUSDT", trade_id="9") == []
 
 
 class TestTrades:
@@ -423,6 +459,16 @@ class TestMoney:
         assert ledger.funding("c") == []
         assert ledger.add_funding("b", []) == 0
 
+    def test_the_newest_funding_and_the_sum_of_all_are_told_exactly(self, ledger: Ledger) -> None:
+        assert (ledger.funding_total("b"), ledger.funding("b", limit=1)) == (0, [])
+        amounts = ("0.1", "0.2", "-0.123456789012345678", "1000000000")
+        payments = [FundingPayment(str(n), "BTCUSDT", Decimal(amount), n // 2) for n, amount in enumerate(amounts)]
+        ledger.add_funding("b", payments)
+        ledger.add_funding("c", payments[:1])
+        assert ledger.funding_total("b") == Decimal("1000000000.176543210987654322")
+        assert ledger.funding("b", limit=1) == payments[-1:]
+        assert ledger.funding("b", limit=3) == payments[1:]
+
     def test_equity_points_are_replaced_by_instant(self, ledger: Ledger) -> None:
         assert ledger.last_equity("b") is None
         points = [EquityPoint(t, Decimal(equity), Decimal("0.1"), Decimal(1000)) for t, equity in ((2, "999.5"), (1, "1000"))]
@@ -442,6 +488,25 @@ class TestMoney:
         for count, point in enumerate(points, 1):
             ledger.record_equity("b", point)
             assert ledger.equity("b") == points[:count]
+
+    def test_the_first_the_newest_and_those_of_a_time_are_told_without_the_others(self, ledger: Ledger) -> None:
+        assert ledger.first_equity("b") is None
+        points = [EquityPoint(t, Decimal(t), Decimal(1), Decimal(1000)) for t in range(1, 6)]
+        for point in points:
+            ledger.record_equity("b", point)
+        assert ledger.first_equity("b") == points[0]
+        assert ledger.equity("b", until_ms=3, limit=1) == [points[2]]
+        assert ledger.equity("b", until_ms=0, limit=1) == []
+        assert ledger.equity("b", 2, until_ms=2) == [points[1]]
+        assert ledger.equity("b", 2, limit=2) == points[3:]
+
+    def test_the_record_of_returns_comes_back_to_the_bit(self, ledger: Ledger) -> None:
+        record = UnitReturns(3, 0.1 + 0.2, 1e-17 / 3)
+        point = EquityPoint(1, Decimal(1), Decimal(1), Decimal(1), returns=record)
+        ledger.record_equity("b", point)
+        ledger.record_equity("b", replace(point, time_ms=2, returns=UnitReturns()))
+        assert ledger.equity("b")[0].returns == record
+        assert ledger.last_equity("b") == replace(point, time_ms=2, returns=UnitReturns())
 
     def test_after_a_resume_the_next_mark_is_its_own_peak(self, ledger: Ledger) -> None:
         ledger.rebase_peak("b", 50)
@@ -601,6 +666,7 @@ class TestOperations:
         ledger.record_arrival(replace(self.ARRIVAL, answered_ms=99))
         assert ledger.arrivals("b") == [replace(self.ARRIVAL, answered_ms=15), blind]
         assert ledger.arrivals("b", since_ms=11) == [blind]
+        assert ledger.arrivals("b", limit=1) == [blind]
         assert ledger.arrivals("c") == []
 
     def test_an_emergency_is_kept_as_far_as_it_has_come(self, ledger: Ledger) -> None:

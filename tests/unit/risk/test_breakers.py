@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.domain.errors import ConfigError
-from shared.domain.interval import HOUR_MS
+from shared.domain.interval import DAY_MS, HOUR_MS
 from shared.domain.records import EquityPoint, Halt, HaltKind
-from shared.risk.breakers import check_breakers, day_start_equity, equity_at_day_start
+from shared.risk.breakers import check_breakers, day_start_equity
 from shared.risk.params import RiskParams
 
 PARAMS = RiskParams()
@@ -101,6 +101,12 @@ def test_contradictory_settings_are_refused(field: str, value: object) -> None:
 
 
 DAY = 24
+
+
+def equity_at_day_start(points: list[EquityPoint]) -> Decimal:
+    """From all points, oldest first: the newest up to midnight, the first one where there is none."""
+    start_ms = points[-1].time_ms // DAY_MS * DAY_MS
+    return next((point for point in reversed(points) if point.time_ms <= start_ms), points[0]).equity
 
 
 def by_day(equities: dict[int, str], params: RiskParams = PARAMS) -> list[tuple[int, int]]:

@@ -146,7 +146,7 @@ def test_a_session_that_cannot_be_made_gives_the_lease_back(world: World) -> Non
         raise ModelError("the policy is corrupt")
 
     async def story(w: World) -> None:
-        w.ledger.equity = broken
+        w.ledger.last_equity = broken
         with pytest.raises(ModelError):
             Session.take(w.ports(), w.spec(), LONG)
         assert w.ledger.real.acquire_lease(BOOK, "next", 1000, w.clock.now_ms()) is not None
