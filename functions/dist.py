@@ -19,6 +19,9 @@ HASH_CHARS = 12
 WHOLE = frozenset({"recalibrate"})
 """Functions that carry all of `shared`: a campaign is planned and computed by the same code (`shared/version.py`)."""
 
+_OF_OTHERS = frozenset({"functions/schedules.yaml", "shared/cli/cost_prices.yaml"})
+"""Data beside what a function reads, which it does not read: Terraform's and the bill's."""
+
 _TIME = (1980, 1, 1, 0, 0, 0)
 _MODE = 0o100644 << 16
 
@@ -69,7 +72,7 @@ def contents(root: Path, name: str) -> dict[str, bytes]:
         reached |= {path.relative_to(root).as_posix() for path in (root / "shared").rglob("*.py")}
     folders = {Path(path).parent for path in reached}
     data = {path.relative_to(root).as_posix() for folder in folders for path in (root / folder).glob("*.yaml")}
-    files = {path: (root / path).read_bytes() for path in (reached | data) - {entry, "functions/schedules.yaml"}}
+    files = {path: (root / path).read_bytes() for path in (reached | data) - {entry, *_OF_OTHERS}}
     return dict(
         sorted({**files, "main.py": (root / entry).read_bytes(), "requirements.txt": requirements.read_bytes()}.items())
     )
