@@ -15,7 +15,7 @@ from cloudrun.bot.log import say
 from cloudrun.bot.supervisor import end_with_parent
 from shared.cli import wiring
 from shared.cli.live_book import book_of
-from shared.cli.live_run import LiveBook, opened, trade
+from shared.cli.live_run import LiveBook, get_ready, opened, trade
 from shared.domain.errors import ConfigError, OstError, UsageError
 from shared.domain.interval import format_ms
 from shared.trading.session_types import StepReport
@@ -38,6 +38,7 @@ async def run(book: LiveBook, *, standby: bool) -> str:
     def started(_: Trader) -> None:
         say("INFO", f"the trader of the book {book.name} starts{' as a standby' if standby else ''}")
 
+    get_ready(book)
     async with opened(book) as session:
         return await trade(session, standby=standby, on_start=started, on_step=told)
 

@@ -19,16 +19,15 @@ from shared.domain.asset import Asset
 from shared.domain.interval import HOUR_MS, Interval
 from shared.regime.params import RegimeParams
 from shared.risk.params import RiskParams
-from shared.speed import BLOCK_ROWS
 from shared.trading.params import SystemParams
 
 _SYMBOL = "BTCUSDT"
-_WARMUP_BARS = 1000
+_TRADED_BARS, _WARMUP_BARS = 4096, 1000
 
 
 def warm_up(seed: int = 7) -> None:
     """Run everything once on a generated market that is just long enough for the compiled forms to be taken."""
-    bars = BLOCK_ROWS + _WARMUP_BARS
+    bars = _TRADED_BARS + _WARMUP_BARS
     market = _market(bars, seed)
     start_ms, end_ms = _WARMUP_BARS * HOUR_MS, bars * HOUR_MS
     account, risk = BacktestParams(), RiskParams()

@@ -110,8 +110,10 @@ def _named(symbols: str | None) -> list[str]:
 async def _live(book: LiveBook, *, standby: bool, once: bool) -> dict[str, Any]:
     """Trade to the end; a summary for people and machines."""
     from shared.cli import output
-    from shared.cli.live_run import opened, step_once
+    from shared.cli.live_run import get_ready, opened, step_once
 
+    with output.working("getting ready (on a new machine half a minute, once)"):
+        get_ready(book)
     async with opened(book, lockstep=once) as session:
         if once:
             report = await step_once(session)

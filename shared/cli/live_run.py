@@ -27,6 +27,7 @@ from shared.cli.live_venue import LiveVenue, own_exchange, running_exchange
 from shared.domain.asset import Universe
 from shared.domain.errors import OstError
 from shared.trading.preflight import check_start
+from shared.trading.rehearsal import rehearse
 from shared.trading.schedule import run_once
 from shared.trading.session_types import LivePorts, SessionSpec, StepReport
 from shared.trading.trader import Trader
@@ -66,6 +67,11 @@ class Live:
     ports: LivePorts
     spec: SessionSpec
     params: TraderParams
+
+
+def get_ready(book: LiveBook) -> None:
+    """Load, and on a new machine compile, what bars will ask for: before anything waits for this process."""
+    rehearse(book.settings.system, book.settings.interval)
 
 
 @asynccontextmanager

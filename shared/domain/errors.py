@@ -18,6 +18,7 @@ A message says what was found, what was expected and what to do. The command lin
     ├── LedgerError
     │   ├── LedgerUnavailable    cannot be reached: no new orders
     │   └── LeaseLost            another process writes this book now
+    ├── ClockSetBack             the process that sees it ends and is started again: its pauses lie too far ahead
     ├── BusUnavailable           an event could not be handed over; it stays in the outbox
     ├── RiskError
     │   ├── NotApproved          an order that risk control did not let through
@@ -97,6 +98,10 @@ class LedgerUnavailable(LedgerError):
 
 class LeaseLost(LedgerError):
     """Another process holds the lease of this book; this one must stop writing."""
+
+
+class ClockSetBack(OstError):
+    """The clock of this machine was set back: what waits for an instant would wait for so much longer."""
 
 
 class BusUnavailable(OstError):

@@ -13,6 +13,7 @@ from enum import StrEnum
 
 from shared.domain.errors import MalformedData
 from shared.domain.money import ZERO
+from shared.domain.text import storable
 
 
 class Side(StrEnum):
@@ -118,6 +119,10 @@ class OrderReport:
     """client id under which the venue books the fills, where it is another one (a triggered stop)"""
     left: Decimal | None = None
     """signed quantity (buy > 0) that the order may still execute, where the venue's answer names side and size"""
+
+    def __post_init__(self) -> None:
+        if self.reason:
+            object.__setattr__(self, "reason", storable(self.reason))
 
 
 @dataclass(frozen=True, slots=True)

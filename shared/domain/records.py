@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from shared.domain.asset import Asset
 from shared.domain.money import ZERO
 from shared.domain.regime import Regime, RegimeProbabilities
+from shared.domain.text import storable
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +122,9 @@ class Halt:
     symbol: str | None = None
     """`None`: the whole book"""
     kind: HaltKind = HaltKind.FROZEN
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "reason", storable(self.reason))
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,10 +26,13 @@ from shared.regime.jump import JumpModel
 from shared.regime.jump_fit import fit_jump_model
 from shared.regime.model import RegimeModel
 from shared.regime.params import RegimeParams
-from shared.speed import BLOCK_ROWS, in_order
+from shared.speed import in_order
 
 GRID_ANCHOR_MS = 4 * DAY_MS
 """Monday 1970-01-05 00:00 UTC."""
+
+THREADED_BARS = 4096
+"""Bars of a training window from which two threads pay: below, a fit spends its time in Python."""
 
 Model = TypeVar("Model", RegimeModel, JumpModel)
 OnProgress = Callable[[int, int], None]
@@ -157,8 +160,7 @@ def _history(
     results: list[ModelRefit[Model]] = []
     chains = _chains(instants, params)
     first = previous
-    # Threads pay where machine code works for long; short windows spend their time in Python.
-    over = in_order if params.train_bars >= BLOCK_ROWS else map
+    over = in_order if params.train_bars >= THREADED_BARS else map
     fitted = over(lambda links: chain(links, first if links is chains[0] else None), chains)
     # A chain begins with a search that knows no previous model; only where that finds nothing does the model before count.
     for links, made in zip(chains, fitted, strict=True):

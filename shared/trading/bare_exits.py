@@ -39,6 +39,7 @@ class BareExits:
             book=spec.book,
             lease=lambda: session.lease,
             journal=ports.exits,
+            own=session.reconciler.own,
         )
 
     async def close(self, outage: str) -> list[str]:

@@ -69,6 +69,7 @@ class EmergencyProtocol:
             book=book,
             lease=lease,
             journal=exits,
+            own=own or self._reconciler.own,
         )
         self._holdings = Holdings(ledger, self._reconciler, own or self._reconciler.own, book)
         self._pause_s = FIRST_PAUSE_S

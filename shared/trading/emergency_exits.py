@@ -28,6 +28,7 @@ from shared.ports import Clock, Exchange, ExitJournal, Ledger
 from shared.risk.approval import ApprovedOrder, OrderContext, approve
 from shared.trading.execution import Approve, Executor
 from shared.trading.inquiry import Answer, Inquiries
+from shared.trading.own_position import OwnPosition
 
 LEG = "emergency"
 PATIENCE_S = 5.0
@@ -64,7 +65,9 @@ class EmergencyExits:
         book: str,
         lease: Callable[[], Lease],
         journal: ExitJournal | None,
+        own: OwnPosition,
     ) -> None:
+        """`own` is told of what is closed without the ledger."""
         self._exchange = exchange
         self._ledger = ledger
         self._clock = clock
@@ -73,6 +76,7 @@ class EmergencyExits:
         self._book = book
         self._lease = lease
         self._journal = journal
+        self._own = own
         self._used: dict[str, int] = {}
         """by symbol: the last number that may have been sent"""
         self._unanswered: dict[str, OrderIntent] = {}
@@ -152,6 +156,7 @@ class EmergencyExits:
                     del self._unanswered[symbol]  # as above; the journal keeps it
                 return f"{symbol}: the fate of {waiting.client_id} is open"
             del self._unanswered[symbol]
+            self._own.exited(waiting, found.filled if isinstance(found, OrderReport) else ZERO)
             if isinstance(found, OrderReport):
                 return f"{symbol}: {waiting.client_id} is {found.state.value}"
         number = self._used.get(symbol, 0) + 1
@@ -165,12 +170,14 @@ class EmergencyExits:
             report = await self._exchange.send(order)
         except OutcomeUnknown:
             self._unanswered[symbol], self._used[symbol] = intent, number
+            self._own.exited(intent, intent.quantity)
             raise
         except VenueRejected as error:
             if not isinstance(error, RateLimited):  # answered for good: the next exit is another one
                 self._used[symbol] = number
             raise
         self._used[symbol] = number
+        self._own.exited(intent, report.filled if report.state.is_final else intent.quantity)
         return f"{symbol}: {intent.side.value} {intent.quantity} is {report.state.value} (journalled: the ledger is away)"
 
     def _intent(self, emergency: str, symbol: str, number: int, size: Decimal) -> OrderIntent:

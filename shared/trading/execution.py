@@ -9,7 +9,7 @@ past the bound freezes the symbol for a person to look at. Source: design/failur
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -142,6 +142,12 @@ class Executor:
     def unconfirmed(self) -> bool:
         """Whether there is a stop of which the venue says in no way whether it rests."""
         return bool(self._unconfirmed)
+
+    def forget_but(self, resting: Collection[str]) -> None:
+        """Nothing is open about stops but those in `resting`: of the others another message has told the end."""
+        self._unconfirmed = {client_id: since for client_id, since in self._unconfirmed.items() if client_id in resting}
+        self._unproven &= set(resting)
+        self._doubted &= set(resting)
 
     def trust(self, client_id: str) -> None:
         """The venue lists a stop: it rests."""

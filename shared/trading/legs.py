@@ -135,6 +135,11 @@ def next_leg(stem: str, legs: Sequence[OrderRecord]) -> str:
     return next(name for name in names if name not in used)
 
 
+def leg_number(stem: str, leg: str) -> int:
+    """The number of a leg that `next_leg` has named, from 1; unlike its instant it always grows."""
+    return int(leg.removeprefix(stem) or 1)
+
+
 def closing_stops(unfinished: Sequence[OrderRecord], symbol: str, size: Decimal) -> list[OrderRecord]:
     """Unfinished stops that would close a position of the sign of `size`, oldest first."""
     stops = [record for record in unfinished if record.intent.symbol == symbol and record.intent.kind is OrderKind.STOP]

@@ -21,7 +21,7 @@ from shared.risk.approval import ApprovedOrder, OrderContext, OrderLimits, appro
 from shared.risk.pace import OrderPace
 from shared.trading.book import BookState
 from shared.trading.execution import Executor
-from shared.trading.legs import EXIT, TRIM, remainder
+from shared.trading.legs import EXIT, TRIM, leg_number, remainder
 from shared.trading.move import Move as Move
 from shared.trading.overshoot import Trimmer
 from shared.trading.params import SystemParams
@@ -184,7 +184,9 @@ class OrderDesk:
     def _is_followed(self, intent: OrderIntent) -> bool:
         """Whether an exit has a younger one: it was given up, and what is left was ordered anew."""
         legs = self._ledger.orders(self._name, decision_id=intent.decision_id)
-        return any(leg.intent.leg.startswith(EXIT) and leg.intent.created_ms > intent.created_ms for leg in legs)
+        number = leg_number(EXIT, intent.leg)
+        exits = [leg for leg in legs if leg.intent.leg.startswith(EXIT) and not (leg.state.is_final and leg.filled == 0)]
+        return any(leg_number(EXIT, leg.intent.leg) > number for leg in exits)
 
     def approved(self, intent: OrderIntent, move: Move) -> ApprovedOrder:
         """Risk control for one intent, with the book as it is now. Raises `NotApproved`, or `LeaseLost`."""

@@ -13,7 +13,7 @@ from decimal import Decimal
 
 from shared.domain.ids import book_tag
 from shared.domain.money import ZERO
-from shared.domain.orders import Fill, OrderKind, OrderReport
+from shared.domain.orders import Fill, OrderIntent, OrderKind, OrderReport
 from shared.ports import Exchange, Ledger
 
 VENUE_CLIENT_IDS = ("autoclose-", "adl_autoclose", "settlement_autoclose-", "delivery_autoclose-")
@@ -33,6 +33,8 @@ class OwnPosition:
         self._cut_ms = since_ms
         self._before: dict[str, Decimal] = {}
         self._noted: dict[str, Decimal] = {}
+        self._exits: dict[str, tuple[str, Decimal]] = {}
+        """by client id: (symbol, signed quantity) of exits that the ledger does not know yet"""
 
     def note(self, ledger: Ledger, now_ms: int) -> None:
         """Remember what the ledger holds; every execution before `now_ms` is in it. Raises `LedgerUnavailable`."""
@@ -43,14 +45,23 @@ class OwnPosition:
         for fill in recent:
             before[fill.symbol] = before.get(fill.symbol, ZERO) - fill.signed_quantity
         self._cut_ms, self._before, self._noted = cut_ms, before, noted
+        self._exits.clear()
+
+    def exited(self, intent: OrderIntent, filled: Decimal) -> None:
+        """An exit was sent while the ledger is away and has closed `filled` (base units); all of it until that is known."""
+        self._exits[intent.client_id] = (intent.symbol, filled * intent.side.sign)
 
     def booked(self, fills: Iterable[Fill]) -> None:
         """The ledger has taken these executions since the last note."""
         for fill in fills:
-            self._noted[fill.symbol] = self.noted(fill.symbol) + fill.signed_quantity
+            self._exits.pop(fill.client_id or "", None)
+            self._noted[fill.symbol] = self._noted_of(fill.symbol) + fill.signed_quantity
 
     def noted(self, symbol: str) -> Decimal:
-        """Signed quantity at the last note, with what was booked since, base units."""
+        """Signed quantity at the last note, with what was booked since or closed without the ledger, base units."""
+        return self._noted_of(symbol) + sum((size for of, size in self._exits.values() if of == symbol), ZERO)
+
+    def _noted_of(self, symbol: str) -> Decimal:
         return self._noted.get(symbol, ZERO)
 
     async def now(self, symbol: str) -> Decimal:

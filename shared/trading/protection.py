@@ -12,6 +12,7 @@ Source: design/failures.md.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -184,8 +185,10 @@ class Guard:
         """Close what no stop covers, reduce-only, and take no new risk in the symbol for a while."""
         if await self._is_being_closed(symbol):
             return  # the next pass sees what is left
-        uncovered = await self._uncovered(symbol, size)
         origin = find_origin(self._bench.ledger, self._bench.name, symbol, size)
+        stops = [leg for leg in origin.legs if leg.intent.kind is OrderKind.STOP] if origin is not None else []
+        refused = hopeless or bool(stops and stops[-1].state is OrderState.REJECTED)
+        uncovered = await self._uncovered(symbol, size, self._rests if refused else self._may_rest)
         decision = newest_decision(self._bench.ledger, self._bench.name, symbol) if origin is None else origin.decision
         if uncovered == 0 or decision is None:
             return
@@ -215,7 +218,7 @@ class Guard:
         bench.book.changed()
         return False
 
-    async def _uncovered(self, symbol: str, size: Decimal) -> Decimal:
+    async def _uncovered(self, symbol: str, size: Decimal, covers: Callable[[OrderRecord], bool]) -> Decimal:
         """What no stop covers, signed base units; the venue is asked whether those that are known do rest there still."""
         bench = self._bench
         for stop in closing_stops(bench.book.unfinished(), symbol, size):
@@ -227,7 +230,7 @@ class Guard:
         left = bench.rules()[symbol].quantity(bench.book.held(symbol))
         if left * size <= 0:
             return Decimal(0)  # another position than the one that was looked at: the next pass looks at it
-        resting = [stop for stop in closing_stops(bench.book.unfinished(), symbol, left) if self._may_rest(stop)]
+        resting = [stop for stop in closing_stops(bench.book.unfinished(), symbol, left) if covers(stop)]
         covered = sum((_left(stop) for stop in resting), Decimal(0))
         return bench.rules()[symbol].quantity(max(abs(left) - covered, Decimal(0))).copy_sign(left)
 
@@ -236,7 +239,7 @@ class Guard:
         return self._may_rest(stop) and not self._bench.executor.is_unproven(stop.intent.client_id)
 
     def _may_rest(self, stop: OrderRecord) -> bool:
-        """The same of one of which the venue says nothing: beside it another one is placed, but what it covers is not closed."""
+        """Also of one of which the venue says nothing: what it covers is not closed, unless another stop was refused."""
         return stop.state is OrderState.OPEN and not self._bench.executor.is_doubted(stop.intent.client_id)
 
     def _pause(self, symbol: str, reason: str) -> None:

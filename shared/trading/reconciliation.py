@@ -95,6 +95,7 @@ class Reconciler:
             for record in self._ledger.orders(self._book, unfinished=True)
             if record.intent.kind is OrderKind.STOP and record.state is OrderState.OPEN
         ]
+        self._executor.forget_but({stop.intent.client_id for stop in stops})
         questions = []
         for stop in stops:
             if resting is not None and stop.intent.client_id in resting:

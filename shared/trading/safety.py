@@ -20,7 +20,7 @@ from shared.trading.trader_params import TraderParams
 
 LONGEST_UNTOLD_MS = 60_000
 """between two looks at what is bare while the venue does not tell what a symbol has done"""
-EMERGENCY, EXITS, DOUBTS, STOPS = "emergency", "exits without the ledger", "account", "stops"
+EMERGENCY, EXITS, DOUBTS, STOPS = "emergency", "exits without the ledger", "account", "resting stops"
 
 
 class Safety:
@@ -45,13 +45,15 @@ class Safety:
         """One pass; without `mark` the breakers are left to the step of a bar. Raises `LeaseLost` and what is not ours."""
         attempts, guardian = self._attempts, self.guardian
         self._count_failures()
-        self._pause_after_outage()
+        self.pause_after_outage()
         await attempts.when_due(LEDGER, self._look_at_halts)
         await self._close_if_halted()
         if attempts.due(LEDGER):
             await attempts.when_due(EXITS, guardian.take_over_exits, longest_s=self._deadline_s / 2)
             if self._session.executor.unconfirmed:
                 await attempts.when_due(STOPS, self._session.confirm_stops, longest_s=self._deadline_s / 2)
+            else:
+                attempts.health.recover(STOPS)
             await self._protect()
             if self._session.executor.doubts:
                 await attempts.when_due(DOUBTS, self._session.resolve_doubts, longest_s=self._deadline_s / 2)
@@ -183,7 +185,7 @@ class Safety:
             self.guardian.halt(HaltKind.OPERATIONAL, halt, None)
             self._attempts.say("error", f"halted: {halt}")
 
-    def _pause_after_outage(self) -> None:
+    def pause_after_outage(self) -> None:
         """Pause and tell a person where the venue has been away for too long."""
         params, now_ms = self._params, self._clock.now_ms()
         lasting_s = self._attempts.health.lasting_s(VENUE, now_ms)

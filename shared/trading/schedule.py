@@ -114,7 +114,7 @@ class _Request:
         session = Session.take(ports, spec, analyst)
         try:
             request = cls(ports, spec, params, session)
-            await request._beginning.first()
+            await request._begun_at_all()
             if session.reconciler.unread:
                 request._remember()
             if request.refused is not None:
@@ -124,6 +124,17 @@ class _Request:
                 await session.close()
             raise
         return request
+
+    async def _begun_at_all(self) -> None:
+        """The first attempt; a venue that keeps an idle book from it is counted as well: it is away for whoever asks next."""
+        try:
+            await self._beginning.first()
+        except (VenueUnreachable, OutcomeUnknown, RateLimited) as error:
+            await self.count(error)
+            self.safety.guardian.look()
+            self.safety.pause_after_outage()
+            self._beat(str(error))
+            raise
 
     async def refuse(self, error: OstError) -> None:
         """The beginning is refused. What a person has to put in order (a setting, a policy) closes no position in time."""

@@ -15,7 +15,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any
 
-from shared.domain.errors import LeaseLost, LedgerError, LedgerUnavailable, OstError, VenueError
+from shared.domain.errors import ClockSetBack, LeaseLost, LedgerError, LedgerUnavailable, OstError, VenueError
 from shared.domain.records import Heartbeat
 from shared.domain.stream import BarMessage, MarkMessage, QuoteMessage
 from shared.trading.analyst import Analyst
@@ -26,6 +26,8 @@ from shared.trading.session import LivePorts, Session, SessionSpec
 from shared.trading.tape import Tape
 from shared.trading.trader_params import TraderParams
 
+SET_BACK_S = 5.0
+"""A clock that was set back by more ends the process: half of the time that a position may be without its stop"""
 LEASE_PATIENCE = 1.5
 """Lives of a lease that a start waits for one that nobody renews"""
 FAREWELL_S = 2.0
@@ -178,9 +180,17 @@ class Trader:
             self._mailbox.put(Letter(Source.USER, message, self._ports.clock.now_ms()))
 
     async def _tick(self) -> None:
+        """A look each `tick_s`. Raises `ClockSetBack`: pauses and deadlines that were set before it are a new process's."""
+        clock = self._ports.lease_clock
         while True:
+            seen_ms = clock.now_ms()
             self._mailbox.tick()
             await self._ports.clock.sleep(self._params.tick_s)
+            back_s = (seen_ms - clock.now_ms()) / 1000
+            if back_s > SET_BACK_S:
+                raise ClockSetBack(
+                    f"the clock of this machine was set back by {back_s:.0f} s, and nothing may wait for so long: start again"
+                )
 
     def _help(self, group: asyncio.TaskGroup, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         task = group.create_task(work, name=name)

@@ -99,7 +99,7 @@ def in_numpy(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
 
     def switch() -> None:
         monkeypatch.setattr(speed, "LONG_ROWS", 1 << 60)
-        monkeypatch.setattr(speed, "BLOCK_ROWS", 1 << 60)
+        monkeypatch.setattr(speed, "SHORT_ROWS", 1 << 60)
 
     return switch
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from shared.memory import BoundedMemory
-from shared.speed import BLOCK_ROWS, LONG_ROWS, in_order, takes_twin, together
+from shared.speed import LONG_ROWS, SHORT_ROWS, in_order, takes_twin, together
 
 
 def test_short_arrays_take_no_twin() -> None:
-    assert not takes_twin(BLOCK_ROWS - 1)
+    assert not takes_twin(SHORT_ROWS - 1)
 
 
 @pytest.mark.parametrize("rows", [10, LONG_ROWS])

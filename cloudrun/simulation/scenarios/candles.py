@@ -84,7 +84,8 @@ def _far_off(seed: int, rng: np.random.Generator) -> WorldSpec:
 
 def _wrong_for_seconds(seed: int, rng: np.random.Generator) -> WorldSpec:
     at_s, by_ms = float(rng.uniform(65.0, 110.0)), int(rng.choice([-3_600_000, 3_600_000]))
-    return calm_world(seed, rng, FaultPlan(jumps=((at_s, by_ms), (at_s + 10.0, -by_ms))))
+    world = calm_world(seed, rng, FaultPlan(jumps=((at_s, by_ms), (at_s + 10.0, -by_ms))))
+    return replace(world, habits=Habits(flat=0.3, hold_bars=1))
 
 
 def _right_again(world: World) -> Iterator[str]:

@@ -19,7 +19,7 @@ from shared.domain.errors import LedgerUnavailable
 
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 5.0
-SLOW_CALL_S = 0.1
+SLOW_CALL_S = 0.25
 """A call that takes longer is slow. A quick one is none of it: many of them are no trouble"""
 WINDOW_S = 5.0
 MOST_S = 2.5

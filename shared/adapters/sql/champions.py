@@ -16,6 +16,7 @@ from shared.adapters.sql.statements import asset_columns, insert_missing, row_by
 from shared.domain.asset import Asset
 from shared.domain.errors import Conflict, UsageError
 from shared.domain.research import Champion
+from shared.domain.text import storable
 
 _CHAMPIONS = table(ChampionRow)
 _LISTING = "ost champions list"
@@ -85,7 +86,7 @@ def _row(champion: Champion, now_ms: int) -> dict[str, Any]:
         "trained_on_regime": dict(champion.trained_on_regime),
         "statistical_test": dict(champion.statistical_test),
         "lineage": dict(champion.lineage),
-        "reason": champion.reason.replace("\0", ""),
+        "reason": storable(champion.reason),
         "recalibration_id": champion.lineage.get("recalibration"),
         "active": True,
         "created_ms": champion.created_ms,

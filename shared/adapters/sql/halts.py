@@ -16,6 +16,7 @@ from shared.adapters.sql.models import HaltRow
 from shared.adapters.sql.statements import ask, insert_missing, kept, table
 from shared.domain.events import EventKind, halted
 from shared.domain.records import Halt, HaltKind
+from shared.domain.text import storable
 
 _HALTS = table(HaltRow)
 _IN_FORCE = (
@@ -59,7 +60,7 @@ def _halt(row: Mapping[Any, Any]) -> Halt:
 
 def lift(connection: Connection, lifted: Sequence[Halt], by: str, reason: str, now_ms: int) -> int:
     """Lift exactly these halts; return how many of them were still in force."""
-    values = {"lifted_ms": now_ms, "lifted_by": by, "lifted_reason": reason}
+    values = {"lifted_ms": now_ms, "lifted_by": storable(by), "lifted_reason": storable(reason)}
     count = 0
     for halt in lifted:
         key = (

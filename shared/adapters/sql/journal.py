@@ -17,6 +17,7 @@ from shared.domain.errors import LedgerError
 from shared.domain.events import failed
 from shared.domain.interval import Interval
 from shared.domain.records import BookRecord
+from shared.domain.text import storable
 
 _BOOKS = table(BookRow)
 _LOG = table(LogRow)
@@ -43,19 +44,20 @@ def finish_book(connection: Connection, book: str, summary: Mapping[str, Any], n
 def log(
     connection: Connection, book: str, source: str, level: str, message: str, now_ms: int, context: Mapping[str, Any] | None
 ) -> None:
-    """Append to the agent log, an error with its event. NUL, which PostgreSQL cannot store, is dropped."""
+    """Append to the agent log, an error with its event."""
+    message = storable(message)
     row = {
         "book": book,
         "time_ms": now_ms,
         "source": source,
         "level": level,
-        "message": message.replace("\0", ""),
+        "message": message,
         "context": None if context is None else dict(context),
     }
     insert_all(connection, LogRow, [row])
     if level == "error":
         plain = None if context is None else json.loads(dump_json(row["context"]))
-        outbox.add(connection, [failed(book, source, message.replace("\0", ""), now_ms, plain)])
+        outbox.add(connection, [failed(book, source, message, now_ms, plain)])
 
 
 def agent_log(connection: Connection, book: str, limit: int) -> list[Mapping[str, Any]]:

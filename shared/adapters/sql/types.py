@@ -19,6 +19,7 @@ from sqlalchemy.sql.operators import OperatorType
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from shared.domain.money import ZERO, to_decimal
+from shared.domain.text import storable
 
 _COMPARISONS = (lt, le, gt, ge, eq)
 
@@ -83,7 +84,7 @@ AutoId = BigInteger().with_variant(Integer(), "sqlite")
 
 
 def dump_json(value: Any) -> str:
-    """JSON that both databases accept: NaN and infinities become the strings that `float()` reads, NUL is dropped.
+    """JSON that both databases accept: NaN and infinities become the strings that `float()` reads, text becomes `storable`.
 
     Decimals become strings and numpy scalars numbers. Raises `TypeError` for what has no JSON form.
     """
@@ -91,7 +92,8 @@ def dump_json(value: Any) -> str:
         text = _encode(value)
     except ValueError:
         return dump_json(_storable(value))
-    return dump_json(_storable(value)) if "\\u0000" in text and _has_nul(value) else text
+    suspect = "\\u0000" in text or "\\ud" in text
+    return dump_json(_storable(value)) if suspect and not _is_storable(value) else text
 
 
 def _plain(value: Any) -> Any:
@@ -110,7 +112,7 @@ def _storable(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
     if isinstance(value, str):
-        return value.replace("\0", "")
+        return storable(value)
     if isinstance(value, dict):
         return {_storable(key): _storable(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -118,9 +120,9 @@ def _storable(value: Any) -> Any:
     return value if value is None or isinstance(value, bool | int | float) else _storable(_plain(value))
 
 
-def _has_nul(value: Any) -> bool:
+def _is_storable(value: Any) -> bool:
     if isinstance(value, str):
-        return "\0" in value
+        return value == storable(value)
     if isinstance(value, dict):
-        return any(_has_nul(key) or _has_nul(item) for key, item in value.items())
-    return isinstance(value, list | tuple) and any(_has_nul(item) for item in value)
+        return all(_is_storable(key) and _is_storable(item) for key, item in value.items())
+    return not isinstance(value, list | tuple) or all(map(_is_storable, value))

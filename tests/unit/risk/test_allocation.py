@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from shared.domain.regime import RegimeProbabilities
 from shared.risk.allocation import size_multiplier, size_multipliers
 from shared.risk.params import RiskParams
-from shared.speed import BLOCK_ROWS, LONG_ROWS
+from shared.speed import LONG_ROWS, SHORT_ROWS
 
 PARAMS = RiskParams()
 weights = st.tuples(*[st.floats(0.0, 1.0)] * 3).filter(lambda w: sum(w) > 1e-3)
@@ -73,7 +73,7 @@ def test_size_stays_between_its_bounds(one: tuple[float, float, float]) -> None:
 def test_the_sizes_of_a_history_are_those_of_its_bars_to_the_bit(rows: list[tuple[float, float, float]]) -> None:
     bars = [of(*row) for row in rows]
     history = np.array([[bar.calm, bar.balanced, bar.stress] for bar in bars])
-    for times in (1, 1 + BLOCK_ROWS // len(bars)):  # plain and compiled, once numba is there
+    for times in (1, 1 + SHORT_ROWS // len(bars)):  # plain and compiled, once numba is there
         expected = [size_multiplier(bar, PARAMS) for bar in bars] * times
         assert size_multipliers(np.tile(history, (times, 1)), PARAMS).tolist() == expected
 

@@ -12,11 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from shared import speed
 from shared.data.curation import curate
 from shared.domain.candles import Candles
 from shared.domain.frame import Frame
 from shared.domain.interval import Interval
-from shared.speed import BLOCK_ROWS, LONG_ROWS
+from shared.speed import LONG_ROWS, SHORT_ROWS
 from shared.strategy import series, series_compiled
 from shared.strategy.agents import AGENTS
 from shared.strategy.alphas import ALPHAS
@@ -36,7 +37,7 @@ def same(one: np.ndarray, other: np.ndarray) -> bool:
 @settings(max_examples=60, deadline=None)
 @given(one=COLUMN, other=COLUMN, low=st.floats(-5, 5), width=st.floats(0.1, 50), bars=st.integers(1, 30))
 def test_helpers(one: np.ndarray, other: np.ndarray, low: float, width: float, bars: int) -> None:
-    assert len(one) < BLOCK_ROWS
+    assert len(one) < SHORT_ROWS
     assert same(series.ratio(one, other), series_compiled.ratio(one, other))
     assert same(series.known_ratio(one, other), series_compiled.known_ratio(one, other))
     assert same(series.ramp(one, low, low + width), series_compiled.ramp(one, low, low + width))
@@ -72,13 +73,16 @@ def test_order_blocks(
         assert same(_support(frame, bullish=bullish, params=params), _compiled_support(frame, bullish=bullish, params=params))
 
 
-def test_a_history_and_its_short_pieces_agree_to_the_bit(walk: Callable[..., Candles], funding_for: Callable[..., Any]) -> None:
+def test_a_history_and_its_pieces_in_numpy_agree_to_the_bit(
+    walk: Callable[..., Candles], funding_for: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     candles = walk(7, LONG_ROWS + 500)
     funding, params = funding_for(candles), StrategyParams()
     probabilities = np.full((len(candles), 3), 1 / 3)
     whole_frame = curate(candles, funding=funding)
     whole = consensus(whole_frame, probabilities, params)
-    short = curate(candles[: BLOCK_ROWS - 1], funding=funding)
+    monkeypatch.setattr(speed, "SHORT_ROWS", 1 << 60)
+    short = curate(candles[:4000], funding=funding)
     part = consensus(short, probabilities[: len(short)], params)
     for name in short.columns:
         assert same(short[name], whole_frame[name][: len(short)]), name

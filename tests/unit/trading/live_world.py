@@ -66,10 +66,12 @@ RULES = SymbolRules("BTCUSDT", Decimal("0.1"), Decimal("0.001"), Decimal("0.001"
 
 
 class LoopClock:
-    """The loop's simulated time."""
+    """The loop's simulated time, which can be set back."""
+
+    offset_ms = 0
 
     def now_ms(self) -> int:
-        return START_MS + round(asyncio.get_running_loop().time() * 1000)
+        return START_MS + self.offset_ms + round(asyncio.get_running_loop().time() * 1000)
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(max(0.0, seconds))

@@ -109,6 +109,19 @@ def test_without_ledger_and_executions_what_was_held_at_the_last_reconciliation_
     world.lived(story)
 
 
+def test_without_ledger_and_executions_what_a_person_holds_is_not_closed_in_place_of_what_was(world: World) -> None:
+    async def story(w: World) -> None:
+        await w.until(65.0)
+        w.ledger.down = True
+        w.venue.stops.clear()
+        bought(w, "30", "web-1")
+        w.venue.fills = refused(VenueUnreachable("no answer within 3 s"))  # type: ignore[method-assign]
+        await w.until(200.0)
+        assert at_venue(w) == 30
+
+    world.lived(story)
+
+
 @pytest.mark.parametrize("error", [MalformedData("execution: not as documented"), VenueUnreachable("no answer within 3 s")])
 def test_what_is_filled_and_cannot_be_booked_is_closed_within_the_deadline_and_booked_later(
     world: World, error: Exception

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -46,6 +47,20 @@ async def test_executions_around_the_note_are_counted_once(desk: Any) -> None:
     desk.exchange.executions += [early, late, unbooked]
     assert own.noted("BTCUSDT") == Decimal("1.4")
     assert await own.now("BTCUSDT") == Decimal("1.6")
+
+
+def test_what_was_closed_without_the_ledger_is_held_no_more_and_booked_once(desk: Any) -> None:
+    own, entry = OwnPosition(desk.exchange, desk.book, desk.start_ms), desk.intent()
+    desk.committed(entry)
+    desk.ledger.add_fills(desk.book, [desk.fill(1, "1", entry.client_id)])
+    own.note(desk.ledger, desk.start_ms + 10_000)
+    leaving = replace(desk.intent("emergency-1", "-1"), quantity=Decimal(1))
+    own.exited(leaving, Decimal(1))
+    assert own.noted("BTCUSDT") == 0
+    own.exited(leaving, Decimal("0.4"))  # the venue's last word
+    assert own.noted("BTCUSDT") == Decimal("0.6")
+    own.booked([desk.fill(2, "-0.4", leaving.client_id)])
+    assert own.noted("BTCUSDT") == Decimal("0.6")
 
 
 def test_only_own_stops_of_the_closing_side_cover(desk: Any) -> None:

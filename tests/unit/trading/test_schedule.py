@@ -90,10 +90,14 @@ async def refused(world: World, every_s: float, until_s: float) -> None:
         await asyncio.sleep(every_s)
 
 
-def test_a_venue_that_is_away_for_long_pauses_the_book_although_every_request_is_another_process(world: World) -> None:
+@pytest.mark.parametrize("idle", [False, True])
+def test_a_venue_that_is_away_for_long_pauses_the_book_although_every_request_is_another_process(
+    world: World, idle: bool
+) -> None:
     async def story(w: World) -> None:
         await minute(w)
-        await asked(w)
+        if not idle:
+            await asked(w)
         w.venue.trouble = VenueUnreachable("maintenance")
         await refused(w, 60.0, 900.0)
         assert w.ledger.real.halts(BOOK, w.clock.now_ms()) == []

@@ -14,7 +14,7 @@ from live_world import BOOK, FLAT, M1, START_MS, World
 from cloudrun.simulation.analyst import ScriptedAnalyst
 from cloudrun.simulation.loop import VirtualLoop, run_virtual
 from shared.domain.decision import Action
-from shared.domain.errors import LeaseLost, ModelError, VenueRejected, VenueUnreachable
+from shared.domain.errors import ClockSetBack, LeaseLost, ModelError, VenueRejected, VenueUnreachable
 from shared.domain.orders import OrderKind, OrderState
 from shared.domain.records import Halt, HaltKind
 from shared.domain.stream import Channel, OrderMessage, StreamState
@@ -592,3 +592,15 @@ def test_the_trader_is_one_value_to_build(world: World) -> None:
 
 async def _unanswered(*_: Any) -> Any:
     raise VenueUnreachable("candles: no answer within 3 s")
+
+
+def test_a_clock_that_is_set_back_far_ends_the_process_and_frees_the_lease(world: World) -> None:
+    async def story(w: World) -> None:
+        running = asyncio.create_task(w.trader.run())
+        await w.until(65.0)
+        w.clock.offset_ms = -60_000
+        with pytest.raises(ClockSetBack, match="set back by 5"):
+            await asyncio.wait_for(running, 10.0)
+
+    world.lived(story, run=False)
+    assert world.ledger.real.acquire_lease(BOOK, "next", 1000, START_MS + 6_000) is not None
