@@ -23,7 +23,7 @@ from shared.trading.holdings import filled
 from shared.trading.proven_rules import proven_rules
 from shared.trading.session import Session
 
-YOUNG, OLD = 30, 2000
+YOUNG, OLD = 30, 600
 """bars, an hour apart: what was sent within a day counts for the pace of orders, in both"""
 PRICE, SIZE = Decimal(100), Decimal("0.5")
 
