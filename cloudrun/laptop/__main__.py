@@ -90,7 +90,7 @@ class _Laptop:
         pubsub = components.pubsub(self._folder, say)
         # The file through which events go without Pub/Sub is in the folder that is the lake then.
         store = components.object_store(self._folder, say) if pubsub is not None else None
-        ledger = components.postgres(self._folder, say)
+        ledger = components.postgres(self._folder, say, self._stack)
         ledger_url = ledger[1] if ledger else f"sqlite:///{self._folder / 'ledger.sqlite'}"
         for made in (pubsub, store, ledger):
             if made is not None:

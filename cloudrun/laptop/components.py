@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 import urllib.request
 from collections.abc import Callable
+from contextlib import ExitStack
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -62,8 +63,8 @@ def make_lake(url: str) -> None:
     urllib.request.urlopen(request, timeout=10).close()  # noqa: S310
 
 
-def postgres(folder: Path, say: Say) -> tuple[Part, str] | None:
-    """A PostgreSQL server of its own, and the ledger's address in it."""
+def postgres(folder: Path, say: Say, stack: ExitStack) -> tuple[Part, str] | None:
+    """A PostgreSQL server of its own, and the ledger's address in it; `stack` removes its data at the end."""
     homes = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
     found = str(homes[-1] / "postgres") if homes else shutil.which("postgres")
     if found is None:
@@ -71,6 +72,7 @@ def postgres(folder: Path, say: Say) -> tuple[Part, str] | None:
         return None
     programs, port = Path(found).parent, free_port()
     data = Path(tempfile.mkdtemp(prefix="ost-up-"))  # where its user can reach it, and no longer than it runs
+    stack.callback(shutil.rmtree, data, ignore_errors=True)
     switch = []
     if os.getuid() == 0:  # it refuses to run as root
         shutil.chown(data, "postgres", "postgres")
