@@ -31,5 +31,9 @@ locals {
   )
 
   # In mode paper everything that asks the venue asks the paper exchange.
-  venue_settings = local.paper ? { OST_VENUE__BASE_URL = google_cloud_run_v2_service.exchange[0].uri } : {}
+  # It is private: they show who they are (exchange_caller in cloudrun.tf says who is admitted).
+  venue_settings = local.paper ? {
+    OST_VENUE__BASE_URL = google_cloud_run_v2_service.exchange[0].uri
+    OST_VENUE__PRIVATE  = "true"
+  } : {}
 }

@@ -95,7 +95,7 @@ async def own_exchange(run: PaperRun, speed: float | None) -> AsyncIterator[Live
 @asynccontextmanager
 async def running_exchange(settings: Settings, base_url: str) -> AsyncIterator[LiveVenue]:
     """The paper exchange at `base_url`. Raises `ConfigError` where something else listens, and the `VenueError` tree."""
-    control = PaperControl(base_url, *wiring.account_keys(settings))
+    control = PaperControl(base_url, *wiring.account_keys(settings), wiring.admission(settings, base_url))
     try:
         try:
             state = await control.state()

@@ -125,6 +125,7 @@ def venue_problem(settings: Settings) -> str | None:
             settings.universe.venue,
             base_url=settings.venue.base_url,
             timeout_s=settings.venue.probe_timeout_s,
+            admission=wiring.admission(settings, settings.venue.base_url),
         )
     )
     return None if answer.reachable else answer.reason

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,9 @@ from shared.domain.errors import UsageError
 if TYPE_CHECKING:
     from numpy.random import Generator
 
+    from shared.adapters.exchange.client import Admission
     from shared.adapters.exchange.connection import Connection
+    from shared.adapters.gcp.caller_identity import CallerIdentity
     from shared.adapters.local.paper_clock import PaperClock
     from shared.adapters.local.paper_process import LockstepClock
     from shared.config.load import Loaded
@@ -155,6 +158,7 @@ def market(settings: Settings) -> MarketData:
         settings.exchange,
         base_url=settings.venue.base_url,
         demo=settings.mode == "testnet" and settings.venue.base_url is None,
+        admission=admission(settings, settings.venue.base_url),
     )
     return CcxtMarketData(connection)
 
@@ -181,7 +185,7 @@ def live_ports(
 
     system, rng = clock(), np.random.default_rng(settings.run.seed)
     url, venue = base_url or settings.venue.base_url, settings.universe.venue
-    demo = settings.mode == "testnet" and url is None
+    demo, admitted = settings.mode == "testnet" and url is None, admission(settings, url)
     connection = _account_connection(settings, ledger, url, paper, rng)
     return LivePorts(
         exchange=CcxtExchange(connection),
@@ -190,8 +194,10 @@ def live_ports(
         models=models or bucket(settings),
         clock=paper or system,
         lease_clock=system,
-        market_stream=CcxtMarketStream(venue, system, rng, settings.stream, base_url=url, demo=demo),
-        user_stream=CcxtUserStream(connection, system, rng, settings.stream, venue=venue, base_url=url, demo=demo),
+        market_stream=CcxtMarketStream(venue, system, rng, settings.stream, base_url=url, demo=demo, admission=admitted),
+        user_stream=CcxtUserStream(
+            connection, system, rng, settings.stream, venue=venue, base_url=url, demo=demo, admission=admitted
+        ),
         bus=bus(settings),
         exits=FileExitJournal(settings.folder / "exits" / f"{book}.jsonl"),
     )
@@ -222,7 +228,23 @@ def _account_connection(
         api_key=key,
         secret=secret,
         pauses=SharedPauses(ledger, url or f"{venue} ({settings.mode.value})") if paper is None else None,
+        admission=admission(settings, url),
     )
+
+
+def admission(settings: Settings, url: str | None) -> Admission | None:
+    """What the private paper exchange of the settings asks of its callers; `None` for any other server, and for the venue."""
+    if settings.mode != "paper" or not settings.venue.private or url is None or url != settings.venue.base_url:
+        return None
+    return _identity_for(url.rstrip("/")).headers
+
+
+@cache
+def _identity_for(audience: str) -> CallerIdentity:
+    """One for all connections of a process: a token lives longer than they do."""
+    from shared.adapters.gcp.caller_identity import CallerIdentity
+
+    return CallerIdentity(audience)
 
 
 async def prove_keys(settings: Settings, ledger: Ledger, keys: tuple[str, str]) -> None:

@@ -35,6 +35,7 @@ from shared.trading.trader_params import TraderParams
 
 _ORDER_MARGIN_S = 1.5
 """A venue takes times that are up to 1 s ahead of its own; the rest is for the error of our measure of its clock"""
+_NOT_READ_ALONG = ("https://", "http://127.0.0.1:", "http://localhost:")
 LIVE_CONFIRMATION = "I understand that live trading can lose all of my money"
 
 
@@ -138,6 +139,7 @@ class VenueSettings(Section):
     """Which server plays the exchange."""
 
     base_url: str | None = Field(pattern=r"^https?://[^\s]+$")
+    private: bool
     probe_timeout_s: float = Field(gt=0, le=60)
 
 
@@ -204,6 +206,16 @@ class Settings(BaseModel):
     def _live_is_confirmed(self) -> Self:
         if self.mode is Mode.LIVE and self.confirm_live != LIVE_CONFIRMATION:
             raise ValueError(f'mode live trades real money and needs confirm_live: "{LIVE_CONFIRMATION}"')
+        return self
+
+    @model_validator(mode="after")
+    def _identity_is_for_our_own(self) -> Self:
+        url = self.venue.base_url or ""
+        if self.venue.private and not (self.mode is Mode.PAPER and url.startswith(_NOT_READ_ALONG)):
+            raise ValueError(
+                f"venue.private sends this process's identity to venue.base_url, which is {url or 'null'} in mode "
+                f"{self.mode.value}; expected mode paper and the https:// address of the paper exchange"
+            )
         return self
 
     @model_validator(mode="after")

@@ -8,7 +8,7 @@ Invariant: only futures hosts are configured, so a stray spot, margin or deliver
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +17,9 @@ from shared.adapters.exchange.ccxt_import import load_exchange
 from shared.domain.errors import ConfigError
 
 VENUES = ("binanceusdm",)
+
+Admission = Callable[[], Awaitable[Mapping[str, str]]]
+"""Headers with which a server that is private admits us, asked for before each request. Raises `VenueUnreachable`."""
 
 _PATHS = {
     "fapiPublic": "/fapi/v1",

@@ -19,7 +19,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_aft
 
 from shared.adapters.exchange.budget import RequestBudget
 from shared.adapters.exchange.ccxt_import import load_module
-from shared.adapters.exchange.client import CURRENT_REPLY, HttpReply, make_client
+from shared.adapters.exchange.client import CURRENT_REPLY, Admission, HttpReply, make_client
 from shared.adapters.exchange.endpoints import SERVER_TIME, Endpoint
 from shared.adapters.exchange.errors import CLOCK_SKEW, TIME_REFUSED, AccessBlocked, WeightSpent, translate
 from shared.adapters.exchange.params import ConnectionParams
@@ -42,11 +42,12 @@ def connect(
     api_key: str | None = None,
     secret: str | None = None,
     pauses: SharedPauses | None = None,
+    admission: Admission | None = None,
 ) -> Connection:
     """A connection to `venue`, to another server that speaks like it (`base_url`) or to its test venue (`demo`).
 
     Nothing is sent yet. One connection serves `CcxtMarketData` and `CcxtExchange` alike, and so shares its budget; `pauses` are
-    what other processes of this address were told to wait.
+    what other processes of this address were told to wait, and `admission` is what a private server asks of its callers.
     Raises `ConfigError` for an unsupported venue.
     """
     params = params or ConnectionParams()
@@ -59,7 +60,7 @@ def connect(
         timeout_s=params.timeout_s,
         receive_window_ms=params.receive_window_ms,
     )
-    return Connection(client, clock, rng, params, pauses)
+    return Connection(client, clock, rng, params, pauses, admission)
 
 
 class Connection:
@@ -72,12 +73,14 @@ class Connection:
         rng: np.random.Generator,
         params: ConnectionParams,
         pauses: SharedPauses | None = None,
+        admission: Admission | None = None,
     ) -> None:
         self._client = client
         self._clock = clock
         self._rng = rng
         self._params = params
         self._pauses = pauses
+        self._admission = admission
         self._heeded_ms: int | None = None
         self._offset_ms = 0
         self._seen_ms = 0
@@ -221,6 +224,8 @@ class Connection:
 
     async def _request(self, endpoint: Endpoint, parameters: Mapping[str, Any], *, changes: bool) -> Any:
         """One HTTP request."""
+        if self._admission is not None:
+            self._client.headers = dict(await self._admission())
         reply = HttpReply()
         token = CURRENT_REPLY.set(reply)
         try:

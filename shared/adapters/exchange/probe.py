@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from shared.adapters.exchange.client import Admission
 from shared.adapters.exchange.connection import connect
 from shared.adapters.exchange.params import ConnectionParams
 from shared.domain.errors import OstError
@@ -22,11 +23,16 @@ class Probe:
 
 
 async def probe_venue(
-    clock: Clock, venue: str = "binanceusdm", *, base_url: str | None = None, timeout_s: float = 4.0
+    clock: Clock,
+    venue: str = "binanceusdm",
+    *,
+    base_url: str | None = None,
+    timeout_s: float = 4.0,
+    admission: Admission | None = None,
 ) -> Probe:
     """Ask the venue for its time, once. Never raises a network error; takes at most `timeout_s`."""
     params = ConnectionParams(timeout_s=timeout_s, read_attempts=1)
-    connection = connect(venue, clock, np.random.default_rng(0), params, base_url=base_url)
+    connection = connect(venue, clock, np.random.default_rng(0), params, base_url=base_url, admission=admission)
     try:
         async with asyncio.timeout(timeout_s):
             await connection.now_ms()

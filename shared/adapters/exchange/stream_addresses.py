@@ -5,20 +5,27 @@ At Binance quotes are served on another path than bars and mark prices, so their
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
-from shared.adapters.exchange.client import make_client
+from shared.adapters.exchange.client import Admission, make_client
 
 
 class StreamAddresses:
     """WebSocket addresses of `venue`, of another server that speaks like it, or of its test venue. Nothing is connected."""
 
-    def __init__(self, venue: str, *, base_url: str | None = None, demo: bool = False) -> None:
+    def __init__(
+        self, venue: str, *, base_url: str | None = None, demo: bool = False, admission: Admission | None = None
+    ) -> None:
+        self._admission = admission
         self._client = make_client(venue, base_url=base_url, demo=demo, streaming=True)
         self.authorities: str = self._client.cafile
         """file of the certificate authorities that are trusted"""
         self.trust_env = base_url is None
         """whether the machine's proxy settings are used: not for a server that is named"""
+
+    async def headers(self) -> Mapping[str, str]:
+        """What a handshake carries. Raises `VenueUnreachable` where a private server would not admit us."""
+        return {} if self._admission is None else await self._admission()
 
     def market(self, channels: Iterable[str]) -> dict[str, list[str]]:
         """Address of the socket → the `channels` (`kline`, `bookTicker`, `markPrice`) that are served there."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import aiohttp
@@ -37,6 +37,8 @@ class Subscription:
     """asked anew for every connection; may raise the `VenueError` tree"""
     names: Sequence[str] = ()
     """streams by the venue's names; none where the address says it all"""
+    headers: Callable[[], Awaitable[Mapping[str, str]]] | None = None
+    """of the handshake, asked anew for every connection; may raise the `VenueError` tree"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,8 +173,9 @@ class StreamConnection:
     async def _dial(self) -> StreamSocket:
         now_ms = self._clock.now_ms()
         address = await self._subscription.address()
+        headers = await self._subscription.headers() if self._subscription.headers is not None else {}
         names = self._subscription.names
-        socket = await StreamSocket.dial(self._session, address, names, self._action, self._params, now_ms)
+        socket = await StreamSocket.dial(self._session, address, names, self._action, self._params, now_ms, headers)
         self._sockets.append(socket)
         return socket
 

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import aiohttp
 import numpy as np
 
+from shared.adapters.exchange.client import Admission
 from shared.adapters.exchange.params import StreamParams
 from shared.adapters.exchange.payloads import Json
 from shared.adapters.exchange.stream_addresses import StreamAddresses
@@ -42,8 +43,9 @@ class CcxtMarketStream:
         *,
         base_url: str | None = None,
         demo: bool = False,
+        admission: Admission | None = None,
     ) -> None:
-        self._addresses = StreamAddresses(venue, base_url=base_url, demo=demo)
+        self._addresses = StreamAddresses(venue, base_url=base_url, demo=demo, admission=admission)
         self._clock, self._rng, self._params = clock, rng, params or StreamParams()
         self._inbox: Inbox[MarketMessage] = Inbox()
         self._malformed = Malformed("market stream")
@@ -105,7 +107,7 @@ class CcxtMarketStream:
         def notify(state: StreamState, detail: str) -> None:
             self._notify(address, state, detail)
 
-        subscription = Subscription(f"market stream ({', '.join(channels)})", same_address, names)
+        subscription = Subscription(f"market stream ({', '.join(channels)})", same_address, names, self._addresses.headers)
         consumer = Consumer(self._receive, notify, self._inbox.fail)
         return StreamConnection(subscription, consumer, session, self._clock, self._rng, self._params)
 

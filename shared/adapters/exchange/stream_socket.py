@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -48,13 +48,23 @@ class StreamSocket:
 
     @classmethod
     async def dial(
-        cls, session: aiohttp.ClientSession, address: str, names: Sequence[str], action: str, params: StreamParams, now_ms: int
+        cls,
+        session: aiohttp.ClientSession,
+        address: str,
+        names: Sequence[str],
+        action: str,
+        params: StreamParams,
+        now_ms: int,
+        headers: Mapping[str, str] | None = None,
     ) -> StreamSocket:
         """Connect and subscribe to `names`. Raises the `VenueError` tree; `action` names the stream in its messages."""
         try:
             async with asyncio.timeout(params.timeout_s):
                 socket = await session.ws_connect(
-                    address, heartbeat=params.heartbeat_s, timeout=aiohttp.ClientWSTimeout(ws_close=CLOSING_S)
+                    address,
+                    headers=headers,
+                    heartbeat=params.heartbeat_s,
+                    timeout=aiohttp.ClientWSTimeout(ws_close=CLOSING_S),
                 )
                 try:
                     backlog = await _subscribe(socket, names, action)

@@ -15,6 +15,7 @@ from collections import Counter
 import aiohttp
 import numpy as np
 
+from shared.adapters.exchange.client import Admission
 from shared.adapters.exchange.connection import Connection
 from shared.adapters.exchange.endpoints import KEEP_LISTEN_KEY, TAKE_LISTEN_KEY
 from shared.adapters.exchange.params import StreamParams
@@ -46,10 +47,11 @@ class CcxtUserStream:
         venue: str = "binanceusdm",
         base_url: str | None = None,
         demo: bool = False,
+        admission: Admission | None = None,
         currency: str = "USDT",
     ) -> None:
         self._rest = connection
-        self._addresses = StreamAddresses(venue, base_url=base_url, demo=demo)
+        self._addresses = StreamAddresses(venue, base_url=base_url, demo=demo, admission=admission)
         self._clock, self._rng, self._params = clock, rng, params or StreamParams()
         self._reader = UserReader(currency)
         self._inbox: Inbox[UserMessage] = Inbox()
@@ -67,7 +69,7 @@ class CcxtUserStream:
     async def open(self) -> None:
         """Take a key and connect. Raises `VenueRejected` where the venue refuses the account's key; what may pass is LOST."""
         self._session = open_session(self._addresses.authorities, trust_env=self._addresses.trust_env)
-        subscription = Subscription("user stream", self._address)
+        subscription = Subscription("user stream", self._address, headers=self._addresses.headers)
         consumer = Consumer(self._receive, self._notify, self._inbox.fail)
         self._stream = StreamConnection(subscription, consumer, self._session, self._clock, self._rng, self._params)
         try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import time
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 from urllib.parse import urlencode
 
@@ -21,12 +22,19 @@ TIMEOUT_S = 120.0
 
 
 class PaperControl:
-    """The control of the paper exchange at `base_url`. Close it after use."""
+    """The control of the paper exchange at `base_url`; `admission` gives what a private one asks for. Close it after use."""
 
-    def __init__(self, base_url: str, key: str, secret: str) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        key: str,
+        secret: str,
+        admission: Callable[[], Awaitable[Mapping[str, str]]] | None = None,
+    ) -> None:
         self._base_url = base_url.rstrip("/")
         self._key = key
         self._secret = secret
+        self._admission = admission
         self._http: aiohttp.ClientSession | None = None
         self._in_its_time = False
 
@@ -64,8 +72,9 @@ class PaperControl:
     async def _request(self, method: str, path: str) -> tuple[int, dict[str, Any]]:
         if self._http is None:
             self._http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT_S))
+        headers = {"X-MBX-APIKEY": self._key, **(await self._admission() if self._admission is not None else {})}
         try:
-            async with self._http.request(method, f"{self._base_url}{path}", headers={"X-MBX-APIKEY": self._key}) as response:
+            async with self._http.request(method, f"{self._base_url}{path}", headers=headers) as response:
                 body = await response.json(content_type=None)
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             raise VenueUnreachable(f"the paper exchange does not answer ({error or type(error).__name__})") from error
