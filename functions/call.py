@@ -6,18 +6,16 @@ Whoever may call at all was checked by the platform (IAM) before.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from shared.domain.errors import MalformedData, UsageError
-from shared.domain.event_reading import read_event
 from shared.domain.events import Event
 from shared.domain.fields import Fields
 from shared.domain.interval import parse_date_ms
+from shared.domain.pushes import is_push, pushed
 
 SLOT_HEADER = "x-cloudscheduler-scheduletime"
 
@@ -35,8 +33,8 @@ class Tick:
 def called_by(headers: Mapping[str, str], content: bytes) -> Event | Tick:
     """What a request with these headers (by name in lower case) carries. Raises `MalformedData`."""
     body = Fields("the request", _object(content))
-    if isinstance(body.values.get("message"), dict):
-        return read_event(_data(body.inner("message")))
+    if is_push(body):
+        return pushed(body)
     text = headers.get(SLOT_HEADER)
     if not text:
         raise MalformedData(f"the request is no message of Pub/Sub and has no {SLOT_HEADER}; expected one or the other")
@@ -54,10 +52,3 @@ def _object(content: bytes) -> Mapping[str, Any]:
     if not isinstance(value, dict):
         raise MalformedData(f"the body of the request is a {type(value).__name__}, expected an object")
     return value
-
-
-def _data(message: Fields) -> bytes:
-    try:
-        return base64.b64decode(message.text("data"), validate=True)
-    except binascii.Error as error:
-        raise MalformedData(f"the message's data are no base64 ({error})") from None

@@ -72,7 +72,8 @@ def contents(root: Path, name: str) -> dict[str, bytes]:
         reached |= {path.relative_to(root).as_posix() for path in (root / "shared").rglob("*.py")}
     folders = {Path(path).parent for path in reached}
     data = {path.relative_to(root).as_posix() for folder in folders for path in (root / folder).glob("*.yaml")}
-    files = {path: (root / path).read_bytes() for path in (reached | data) - {entry, *_OF_OTHERS}}
+    left_out = {entry, *(_OF_OTHERS if name not in WHOLE else ["functions/schedules.yaml"])}
+    files = {path: (root / path).read_bytes() for path in (reached | data) - left_out}
     return dict(
         sorted({**files, "main.py": (root / entry).read_bytes(), "requirements.txt": requirements.read_bytes()}.items())
     )

@@ -23,7 +23,7 @@ locals {
     recalibration-triggered-recalibrate = { topic = "recalibration-triggered", function = "recalibrate" }
   }
 
-  # Subscription -> topic, where it pushes, for whom the token is, and the longest answer.
+  # Subscription -> topic, where it pushes, for whom the token is, the longest answer, and the shortest wait after a refusal.
   pushes = merge(
     {
       for name, push in local.function_pushes : name => {
@@ -31,6 +31,7 @@ locals {
         endpoint   = google_cloudfunctions2_function.function[push.function].service_config[0].uri
         audience   = google_cloudfunctions2_function.function[push.function].service_config[0].uri
         deadline_s = local.function[push.function].timeout_s
+        backoff_s  = 10
       }
     },
     var.profile == "schedule" ? {
@@ -39,6 +40,8 @@ locals {
         endpoint   = "${google_cloud_run_v2_service.bot.uri}/step"
         audience   = google_cloud_run_v2_service.bot.uri
         deadline_s = local.bot_timeout_s
+        # While the book is traded for something else an event is told to come again: all its attempts outlast the longest step.
+        backoff_s = ceil(local.bot_timeout_s / (local.max_delivery_attempts - 1))
       }
     } : {},
   )
@@ -95,7 +98,7 @@ resource "google_pubsub_subscription" "push" {
   }
 
   retry_policy {
-    minimum_backoff = "10s"
+    minimum_backoff = "${each.value.backoff_s}s"
     maximum_backoff = "600s"
   }
 

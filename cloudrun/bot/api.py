@@ -4,6 +4,8 @@ GET /healthz   this process answers                    GET /metrics   Prometheus
 GET /readyz    the ledger answers and a trader lives   GET /status    the book as JSON, as `ost status --json`
 POST /step     the whole step of the newest closed bar (or ?bar_close_ms=…); the same request again changes nothing
 POST /tend     between bars, each minute: what happened since is settled, protected and, where a halt says so, closed
+
+A delivery of Pub/Sub to /step tells of a bar: 200 done, or nothing of ours; 202 at work; 503 not yet; 422 never.
 """
 
 from __future__ import annotations
@@ -11,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import hmac
 import threading
-from collections.abc import Callable, Coroutine
 from typing import Any
 
 from flask import Flask, Response, request
@@ -19,23 +20,28 @@ from werkzeug.exceptions import HTTPException
 
 from cloudrun.bot.log import heartbeat, telling
 from cloudrun.bot.metrics import BookCollector
+from cloudrun.bot.turns import Busy, Turns
 from shared.cli import wiring
 from shared.cli.book_status import book_status
 from shared.cli.live_book import book_name, book_of
 from shared.cli.live_run import LiveBook, opened, step_once
 from shared.cli.output import to_json
 from shared.config.settings import BotCallers, BotMode, Settings
+from shared.domain.data_events import RegimeClassified
 from shared.domain.errors import (
     BusUnavailable,
     DataError,
     LeaseLost,
     LedgerError,
     LedgerUnavailable,
+    MalformedData,
     NotAtRest,
     OstError,
     UsageError,
     VenueError,
 )
+from shared.domain.fields import Fields
+from shared.domain.pushes import is_push, pushed
 from shared.domain.records import Heartbeat
 from shared.ports import Ledger
 from shared.trading.health import TraderState
@@ -76,18 +82,38 @@ def create_app(settings: Settings, ledger: Ledger | None = None) -> Flask:
         return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
 
     if settings.bot.mode is BotMode.SCHEDULE:
-        trading = threading.Lock()
+        turns = Turns()
 
         @app.post("/step")
         def step() -> Response:
             text = request.args.get("bar_close_ms", "")
             if text and not (text.isdecimal() and len(text) <= LONGEST_MS):
                 return _json({"error": f"bar_close_ms is {text[:40]!r}; expected milliseconds since 1970"}, 400)
-            return _traded(settings, trading, lambda: _step(memory.traded, int(text) if text else None))
+            if not _is_allowed(settings):
+                return _refusal()
+            try:
+                told = _told()
+            except MalformedData as error:
+                return _json({"error": str(error)}, 422)
+            if told is not None and told.interval is not settings.interval:
+                return _json({"book": memory.book, "not_traded": told.interval.value})
+            with turns.step(told.bar_close_ms if told is not None else None) as turn:
+                if turn.is_mine:
+                    answer, is_whole = asyncio.run(_step(memory.traded, int(text) if text else None))
+                    turn.report = answer if is_whole else None
+                    return _json(answer)
+                return _json({"book": memory.book, "at_work": True}, 202) if turn.done is None else _json(turn.done)
 
         @app.post("/tend")
         def tend() -> Response:
-            return _traded(settings, trading, lambda: _tend(memory.traded))
+            if not _is_allowed(settings):
+                return _refusal()
+            with turns.tend() as is_mine:
+                return _json(asyncio.run(_tend(memory.traded))) if is_mine else _json({"at_work": True}, 202)
+
+        @app.errorhandler(Busy)
+        def busy(_: Busy) -> Response:
+            return _json({"error": "another request trades the book; ask again later"}, 503)
 
     @app.errorhandler(OstError)
     def refused(error: OstError) -> Response:
@@ -158,21 +184,22 @@ class _Memory:
         return {"status": book_status(self.ledger, record, self._settings, now_ms)}
 
 
-def _traded(settings: Settings, trading: threading.Lock, work: Callable[[], Coroutine[Any, Any, Any]]) -> Response:
-    """What `work` answers, for one request at a time that is allowed to."""
-    if not _is_allowed(settings):
-        return _json({"error": "this request carries no valid token (Authorization: Bearer …)"}, 401)
-    if not trading.acquire(blocking=False):
-        return _json({"error": "another request trades the book; ask again later"}, 409)
-    try:
-        return _json(asyncio.run(work()))
-    finally:
-        trading.release()
+def _refusal() -> Response:
+    return _json({"error": "this request carries no valid token (Authorization: Bearer …)"}, 401)
 
 
-async def _step(book: LiveBook, bar_close_ms: int | None) -> dict[str, Any]:
+def _told() -> RegimeClassified | None:
+    """The event that a delivery of Pub/Sub tells; `None` for the scheduler and for people. Raises `MalformedData`."""
+    content = request.get_json(force=True, silent=True)
+    body = Fields("the request", content if isinstance(content, dict) else {})
+    return RegimeClassified.of(pushed(body)) if is_push(body) else None
+
+
+async def _step(book: LiveBook, bar_close_ms: int | None) -> tuple[dict[str, Any], bool]:
+    """The report of the newest bar, and whether it is the whole one: nothing of that bar is left to be asked for."""
     async with opened(book, lockstep=True) as live:
-        return _report(book.name, await step_once(telling(live), bar_close_ms))
+        report = await step_once(telling(live), bar_close_ms)
+    return _report(book.name, report), bar_close_ms is None and not report.undecided
 
 
 async def _tend(book: LiveBook) -> dict[str, Any]:
@@ -215,9 +242,7 @@ def _is_allowed(settings: Settings) -> bool:
 
 
 def _status_of(error: OstError) -> int:
-    if isinstance(error, LeaseLost):
-        return 409
-    if isinstance(error, LedgerUnavailable | VenueError | BusUnavailable | DataError | NotAtRest):
+    if isinstance(error, LeaseLost | LedgerUnavailable | VenueError | BusUnavailable | DataError | NotAtRest):
         return 503
     return 400 if isinstance(error, UsageError) else 500
 

@@ -34,7 +34,7 @@ class Serving(BaseApplication):  # type: ignore[misc]
             "bind": f"{bot.host}:{os.environ.get('PORT') or bot.port}",
             "workers": 1,
             "worker_class": "gthread",
-            "threads": 4,
+            "threads": 12,  # more than Cloud Run sends at once: who waits for a turn keeps no question of health waiting
             "timeout": STEP_TIMEOUT_S,
             "graceful_timeout": 8,
             "worker_tmp_dir": "/dev/shm" if os.path.isdir("/dev/shm") else None,  # noqa: PTH112, S108 - its heartbeat: no disk

@@ -183,7 +183,7 @@ class _Laptop:
             return int(json.loads(answer.read())["serverTime"])
 
     def _told(self, name: str, slot_ms: int, status: int, text: str) -> None:
-        if name == "bot-tend" and status in (200, 409):  # done, or a step is at work on the book
+        if name == "bot-tend" and status in (200, 202):  # done, or a step is at work on the book
             return
         if name.startswith("bot-step") and status == 200:
             found = json.loads(text)

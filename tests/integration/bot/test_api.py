@@ -225,7 +225,7 @@ def test_the_look_between_bars_is_for_schedule_mode_and_needs_the_token(
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "10")
 
 
-@pytest.mark.parametrize(("error", "status"), [(NotAtRest("bare"), 503), (LeaseLost("taken"), 409), (UsageError("past"), 400)])
+@pytest.mark.parametrize(("error", "status"), [(NotAtRest("bare"), 503), (LeaseLost("taken"), 503), (UsageError("past"), 400)])
 def test_what_is_to_be_asked_for_again_says_so(tmp_path: Path, error: OstError, status: int) -> None:
     class Refusing:
         """A ledger with which every request ends as the error says."""
