@@ -257,7 +257,7 @@ class Secrets(Protocol):
 
 
 class ExitJournal(Protocol):
-    """A file beside the process for exits while the ledger is down; on disk before it returns."""
+    """What keeps exits while the ledger is down, and outlives the process: durable before `append` returns."""
 
     def append(self, intent: OrderIntent) -> None:
         """Write an intent down before it is sent. Raises `StorageError`."""

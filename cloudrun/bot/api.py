@@ -37,6 +37,7 @@ from shared.domain.errors import (
     MalformedData,
     NotAtRest,
     OstError,
+    StorageError,
     UsageError,
     VenueError,
 )
@@ -242,7 +243,7 @@ def _is_allowed(settings: Settings) -> bool:
 
 
 def _status_of(error: OstError) -> int:
-    if isinstance(error, LeaseLost | LedgerUnavailable | VenueError | BusUnavailable | DataError | NotAtRest):
+    if isinstance(error, LeaseLost | LedgerUnavailable | VenueError | BusUnavailable | DataError | NotAtRest | StorageError):
         return 503
     return 400 if isinstance(error, UsageError) else 500
 

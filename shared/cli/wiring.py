@@ -29,9 +29,13 @@ if TYPE_CHECKING:
     from shared.config.load import Loaded
     from shared.config.secrets import Secrets
     from shared.config.settings import Settings
-    from shared.ports import Bucket, Bus, Clock, Ledger, MarketData, Research, TaskArray
+    from shared.ports import Bucket, Bus, Clock, ExitJournal, Ledger, MarketData, Research, TaskArray
     from shared.ports import Secrets as SecretStore
     from shared.trading.session_types import LivePorts
+
+
+EXIT_PATIENCE_S = 4.0
+"""How long an exit waits to be written down in a bucket: what is held has no ledger to watch over it"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +184,6 @@ def live_ports(
     import numpy as np
 
     from shared.adapters.exchange import CcxtExchange, CcxtMarketData, CcxtMarketStream, CcxtUserStream
-    from shared.adapters.local.exit_journal import FileExitJournal
     from shared.trading.session_types import LivePorts
 
     system, rng = clock(), np.random.default_rng(settings.run.seed)
@@ -199,8 +202,21 @@ def live_ports(
             connection, system, rng, settings.stream, venue=venue, base_url=url, demo=demo, admission=admitted
         ),
         bus=bus(settings),
-        exits=FileExitJournal(settings.folder / "exits" / f"{book}.jsonl"),
+        exits=exit_journal(settings, book),
     )
+
+
+def exit_journal(settings: Settings, book: str) -> ExitJournal:
+    """What remembers the exits of `book` while its ledger is away: beside the lake, for an instance takes its disk with it."""
+    name = f"exits/{book}.jsonl"
+    if settings.lake_url is not None:
+        from shared.adapters.gcp.bucket import GcsBucket
+        from shared.adapters.gcp.exit_journal import BucketExitJournal
+
+        return BucketExitJournal(GcsBucket.at(settings.lake_url, patience_s=EXIT_PATIENCE_S), name)
+    from shared.adapters.local.exit_journal import FileExitJournal
+
+    return FileExitJournal(settings.folder / name)
 
 
 def _account_connection(

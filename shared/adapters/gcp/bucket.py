@@ -39,13 +39,13 @@ class GcsBucket:
         self._options: dict[str, Any] = {"retry": DEFAULT_RETRY.with_timeout(patience_s), "timeout": _ATTEMPT_S}
 
     @classmethod
-    def at(cls, url: str, *, client: Any | None = None) -> GcsBucket:
+    def at(cls, url: str, *, client: Any | None = None, patience_s: float = PATIENCE_S) -> GcsBucket:
         """The bucket at `gs://NAME[/PREFIX]`. Raises `UsageError` for another kind of URL."""
         scheme, _, rest = url.partition("://")
         name, _, prefix = rest.partition("/")
         if scheme != "gs" or not name:
             raise UsageError(f"{url!r} is no bucket; expected gs://BUCKET or gs://BUCKET/PREFIX")
-        return cls(name, prefix, client=client)
+        return cls(name, prefix, client=client, patience_s=patience_s)
 
     def __repr__(self) -> str:
         return f"GcsBucket('gs://{self.name}/{self.prefix}')"

@@ -12,12 +12,9 @@ from contextlib import suppress
 from io import FileIO
 from pathlib import Path
 
-from pydantic import TypeAdapter, ValidationError
-
-from shared.domain.errors import MalformedData, StorageError
+from shared.adapters.exit_lines import intents_in, line_of
+from shared.domain.errors import StorageError
 from shared.domain.orders import OrderIntent
-
-_INTENTS = TypeAdapter(OrderIntent)
 
 
 class FileExitJournal:
@@ -32,7 +29,7 @@ class FileExitJournal:
 
     def append(self, intent: OrderIntent) -> None:
         """Write an intent down; on the disk when it returns. Raises `StorageError`, and then it must not be sent."""
-        line = _INTENTS.dump_json(intent) + b"\n"
+        line = line_of(intent)
         try:
             is_new = not self._path.exists()
             self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -53,18 +50,9 @@ class FileExitJournal:
         """Intents that are in the journal, oldest first, each once. Raises `StorageError` where a line cannot be read."""
         content = self._read()
         whole = content[: content.rfind(b"\n") + 1]
-        found: dict[str, OrderIntent] = {}
-        for number, line in enumerate(whole.splitlines(), start=1):
-            try:
-                intent = _INTENTS.validate_json(line)
-            except (ValidationError, MalformedData) as error:
-                raise StorageError(
-                    f"{self._path}, line {number} is no order intent ({_first_words(error)}); nothing was changed: compare the "
-                    "line with the venue's order list, mend or remove it, and start again"
-                ) from error
-            found.setdefault(intent.client_id, intent)
+        found = intents_in(whole, str(self._path))
         self._shown_bytes = len(whole)
-        return list(found.values())
+        return found
 
     def clear(self) -> None:
         """Forget what `pending` has given; what was appended since stays. Raises `StorageError`."""
@@ -101,13 +89,6 @@ class FileExitJournal:
     def _refused(self, what: str, error: OSError) -> StorageError:
         reason = error.strerror or str(error)
         return StorageError(f"cannot {what} the exit journal {self._path}: {reason}; free the disk or mend its permissions")
-
-
-def _first_words(error: ValidationError | MalformedData) -> str:
-    if isinstance(error, MalformedData):
-        return str(error)
-    first = error.errors(include_url=False)[0]
-    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}".removeprefix(": ")
 
 
 def _write(descriptor: int, content: bytes) -> None:
