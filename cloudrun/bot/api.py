@@ -18,7 +18,7 @@ from typing import Any
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
-from cloudrun.bot.log import heartbeat, telling
+from cloudrun.bot.log import heartbeat, say, telling
 from cloudrun.bot.metrics import BookCollector
 from cloudrun.bot.turns import Busy, Turns
 from shared.cli import wiring
@@ -95,6 +95,7 @@ def create_app(settings: Settings, ledger: Ledger | None = None) -> Flask:
             try:
                 told = _told()
             except MalformedData as error:
+                _tell_refusal(error, 422)
                 return _json({"error": str(error)}, 422)
             if told is not None and told.interval is not settings.interval:
                 return _json({"book": memory.book, "not_traded": told.interval.value})
@@ -118,7 +119,10 @@ def create_app(settings: Settings, ledger: Ledger | None = None) -> Flask:
 
     @app.errorhandler(OstError)
     def refused(error: OstError) -> Response:
-        return _json({"error": str(error)}, _status_of(error))
+        status = _status_of(error)
+        if request.method == "POST":  # who asks by GET is told; who announces a bar reads no answers
+            _tell_refusal(error, status)
+        return _json({"error": str(error)}, status)
 
     @app.errorhandler(HTTPException)
     def unknown(error: HTTPException) -> Response:
@@ -183,6 +187,11 @@ class _Memory:
             return None
         now_ms = wiring.clock().now_ms()
         return {"status": book_status(self.ledger, record, self._settings, now_ms)}
+
+
+def _tell_refusal(error: OstError, status: int) -> None:
+    severity = "WARNING" if status == 503 else "ERROR"  # what is asked for again is no error yet
+    say(severity, str(error), event="call.refused", status=str(status), error=type(error).__name__, path=request.path)
 
 
 def _refusal() -> Response:

@@ -28,7 +28,7 @@ from shared.domain.interval import HOUR_MS, Interval, format_ms
 
 ROOT = Path(__file__).parents[2]
 FUNCTIONS = ("ingest", "curate", "classify", "signal", "monitor", "recalibrate", "maintain")
-HISTORY_BARS, FUTURE_BARS = 1000, 5000
+HISTORY_BARS, FUTURE_BARS = 1400, 5000
 _SAY_LOCK = threading.Lock()
 
 
@@ -187,8 +187,8 @@ class _Laptop:
             return
         if name.startswith("bot-step") and status == 200:
             found = json.loads(text)
-            moves = ", ".join(f"{row['symbol']} {row['action']}" for row in found["decisions"])
-            text = f"equity {found['equity']}, {found['fills']} fills: {moves}"
+            moves = [f"{row['symbol']} {row['action']}" for row in found["decisions"]]
+            text = f"equity {found['equity']}, {found['fills']} fills: {', '.join((*moves, *found['problems']))}"
         say(f"{format_ms(slot_ms)}  scheduler  {name}: {status} {' '.join(text.split())[:200]}")
 
     def _watch(self, seconds: float | None) -> int:

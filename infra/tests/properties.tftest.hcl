@@ -49,6 +49,15 @@ run "production_on_schedule" {
     github_repository = null
   }
 
+  # An event that must wait for the book is delivered again for longer than the longest step takes.
+  assert {
+    condition = (
+      4 * tonumber(trimsuffix(google_pubsub_subscription.push["regimes-classified-bot"].retry_policy[0].minimum_backoff, "s")) >= local.bot_timeout_s
+      && google_pubsub_subscription.push["regimes-classified-bot"].ack_deadline_seconds > local.bot_timeout_s
+    )
+    error_message = "A regime that is told while the bot is at work could become a dead letter before the step is over."
+  }
+
   # Nobody without an identity may call anything.
   assert {
     condition = alltrue([
@@ -75,7 +84,7 @@ run "production_on_schedule" {
   assert {
     condition = alltrue([
       for subscription in concat(values(google_pubsub_subscription.push), [google_pubsub_subscription.book_events_hold, google_pubsub_subscription.secret_rotation_hold, google_pubsub_subscription.dead_letters_hold]) :
-      subscription.retry_policy[0].minimum_backoff == "10s" && subscription.retry_policy[0].maximum_backoff == "600s" && subscription.expiration_policy[0].ttl == ""
+      contains(["10s", "75s"], subscription.retry_policy[0].minimum_backoff) && subscription.retry_policy[0].maximum_backoff == "600s" && subscription.expiration_policy[0].ttl == ""
     ])
     error_message = "A subscription has no retry_policy (it would try again without a pause) or expires when idle."
   }
