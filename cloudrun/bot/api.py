@@ -213,6 +213,8 @@ async def _step(book: LiveBook, bar_close_ms: int | None) -> tuple[dict[str, Any
 
 
 async def _tend(book: LiveBook) -> dict[str, Any]:
+    if book.keys is not None:  # not at a step: the bar does not wait for the store
+        await book.keys.look()
     async with opened(book, lockstep=True) as live:
         await tend_once(telling(live).ports, live.spec, live.params)
     heartbeat(book.name)

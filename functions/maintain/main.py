@@ -18,12 +18,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from functions.answer import Answer, Jobs, NotNow, answered, say
+from shared.cli.account_keys import KEYS
 from shared.domain.errors import PASSING, Conflict, OstError
 from shared.domain.interval import DAY_MS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from flask import Request
     from sqlalchemy import Engine
 
@@ -36,7 +35,6 @@ RECEIPT_DAYS = 45
 """Days that a receipt is kept: dead letters live for 31, and one may be replayed on the last of them."""
 SECRET_DAYS = 90
 """Age of a key that is told."""
-KEYS = ("binance-api-key", "binance-api-secret")
 
 
 def handle(request: Request) -> Answer:
@@ -115,16 +113,11 @@ def watch_secrets(slot_ms: int) -> None:
     from shared.cli import wiring
 
     settings = wired.settings()
-    if settings.mode == "paper" or settings.secrets.url is None:
+    ring = wiring.key_ring(settings, wired.ledger(), disables=True)
+    if ring is None:
         return
-    from shared.adapters.gcp.key_ring import KeyRing
-
     store = wiring.secret_store(settings)
-
-    async def proof(values: Mapping[str, str]) -> None:
-        await wiring.prove_keys(settings, wired.ledger(), (values[KEYS[0]], values[KEYS[1]]))
-
-    renewal = asyncio.run(KeyRing(store, KEYS, proof).renew())
+    renewal = asyncio.run(ring.renew())
     for refused in (*renewal.refused, *renewal.not_disabled):
         say("ERROR", "secret.refused", refused)
     for name in KEYS:

@@ -58,9 +58,9 @@ def external_book(settings: Settings) -> LiveBook:
     name = book_name(settings) or "paper"
     folder = settings.folder / "live" / name
     wiring.make_folder(folder)
-    return LiveBook(
-        name, settings, settings.universe.universe, wiring.ledger(settings, live=True), folder, wiring.bucket(settings)
-    )
+    ledger = wiring.ledger(settings, live=True)
+    keys = wiring.renewed_keys(settings, ledger)
+    return LiveBook(name, settings, settings.universe.universe, ledger, folder, wiring.bucket(settings), keys=keys)
 
 
 def book_name(settings: Settings) -> str | None:

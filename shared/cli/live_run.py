@@ -35,6 +35,7 @@ from shared.trading.trader_params import TraderParams
 from shared.version import code_version
 
 if TYPE_CHECKING:
+    from shared.cli.account_keys import AccountKeys
     from shared.cli.paper_run import PaperRun
     from shared.config.settings import Settings
     from shared.ports import Bucket, Ledger
@@ -56,6 +57,8 @@ class LiveBook:
     models: Bucket
     own: PaperRun | None = None
     """the paper exchange that is started for this book; `None`: there is one, or it is the real venue"""
+    keys: AccountKeys | None = None
+    """of the account, where they are renewed while it is traded"""
 
 
 @dataclass(frozen=True)
@@ -79,8 +82,10 @@ async def opened(book: LiveBook, *, lockstep: bool = False) -> AsyncIterator[Liv
     """The venue of a book and the ports to it. Raises the `OstError` tree where there is no way to it."""
     async with _venue(book, lockstep=lockstep) as venue:
         settings = book.settings
+        if book.keys is not None:
+            await book.keys.ready()
         ports = wiring.live_ports(
-            settings, book.ledger, book.name, base_url=venue.base_url, paper=venue.clock, models=book.models
+            settings, book.ledger, book.name, base_url=venue.base_url, paper=venue.clock, models=book.models, keys=book.keys
         )
         try:
             yield Live(book, venue, ports, _spec(book, venue), _params(settings, venue))
@@ -102,13 +107,16 @@ async def trade(live: Live, *, standby: bool, on_start: Callable[[Trader], None]
 
     on_start(trader)
     settle_memory()
-    following = asyncio.create_task(live.venue.follow(stop))
+    following = [asyncio.create_task(live.venue.follow(stop))]
+    if live.book.keys is not None:
+        following.append(asyncio.create_task(live.book.keys.follow()))
     try:
         with told_to_stop(stop):
             await live.venue.while_alive(trader.run())
     finally:
-        following.cancel()
-        await asyncio.gather(following, return_exceptions=True)
+        for task in following:
+            task.cancel()
+        await asyncio.gather(*following, return_exceptions=True)
     return reasons[0] if reasons else "the trader has ended"
 
 

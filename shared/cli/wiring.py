@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
@@ -24,8 +24,10 @@ if TYPE_CHECKING:
     from shared.adapters.exchange.client import Admission
     from shared.adapters.exchange.connection import Connection
     from shared.adapters.gcp.caller_identity import CallerIdentity
+    from shared.adapters.gcp.key_ring import KeyRing
     from shared.adapters.local.paper_clock import PaperClock
     from shared.adapters.local.paper_process import LockstepClock
+    from shared.cli.account_keys import AccountKeys
     from shared.config.load import Loaded
     from shared.config.secrets import Secrets
     from shared.config.settings import Settings
@@ -175,11 +177,13 @@ def live_ports(
     base_url: str | None = None,
     paper: PaperClock | LockstepClock | None = None,
     models: Bucket | None = None,
+    keys: AccountKeys | None = None,
 ) -> LivePorts:
     """The outside world of a live session of `book`; `exchange.close` releases it. Nothing is sent yet.
 
     `base_url` names a server that speaks like the venue (default: `venue.base_url`); `paper` is the time of a paper exchange
-    there. Streams wait in real time whatever the time of their venue. Raises `ConfigError` where keys are missing.
+    there. `keys` may be renewed while the session lives. Streams wait in real time whatever the time of their venue. Raises
+    `ConfigError` where keys are missing.
     """
     import numpy as np
 
@@ -189,7 +193,7 @@ def live_ports(
     system, rng = clock(), np.random.default_rng(settings.run.seed)
     url, venue = base_url or settings.venue.base_url, settings.universe.venue
     demo, admitted = settings.mode == "testnet" and url is None, admission(settings, url)
-    connection = _account_connection(settings, ledger, url, paper, rng)
+    connection = _account_connection(settings, ledger, url, paper, rng, (lambda: keys.pair) if keys is not None else None)
     return LivePorts(
         exchange=CcxtExchange(connection),
         market=CcxtMarketData(connection),
@@ -225,14 +229,14 @@ def _account_connection(
     url: str | None,
     paper: PaperClock | LockstepClock | None,
     rng: Generator,
-    keys: tuple[str, str] | None = None,
+    keys: Callable[[], tuple[str, str]] | None = None,
 ) -> Connection:
     """Signed requests of a trader, on the account of the settings. The pauses that the venue asks for bind all processes."""
     from shared.adapters.exchange import SharedPauses, connect
     from shared.adapters.exchange.params import in_trader, on_paper
     from shared.adapters.local.paper_clock import PaperClock, RealWaits
 
-    key, secret = keys or account_keys(settings)
+    key, secret = account_keys(settings) if keys is None else keys()
     venue = settings.universe.venue
     return connect(
         venue,
@@ -245,6 +249,7 @@ def _account_connection(
         secret=secret,
         pauses=SharedPauses(ledger, url or f"{venue} ({settings.mode.value})") if paper is None else None,
         admission=admission(settings, url),
+        keys=keys,
     )
 
 
@@ -270,11 +275,34 @@ async def prove_keys(settings: Settings, ledger: Ledger, keys: tuple[str, str]) 
     from shared.adapters.exchange import CcxtExchange
 
     rng = np.random.default_rng(settings.run.seed)
-    exchange = CcxtExchange(_account_connection(settings, ledger, settings.venue.base_url, None, rng, keys))
+    exchange = CcxtExchange(_account_connection(settings, ledger, settings.venue.base_url, None, rng, lambda: keys))
     try:
         await exchange.account()
     finally:
         await exchange.close()
+
+
+def key_ring(settings: Settings, ledger: Ledger, *, disables: bool, store: SecretStore | None = None) -> KeyRing | None:
+    """The account's key and secret in the store, proven by reading the account; `None` where there are none to be renewed."""
+    if settings.mode == "paper" or settings.secrets.url is None:
+        return None
+    from shared.adapters.gcp.key_ring import KeyRing
+    from shared.cli.account_keys import KEYS
+
+    async def proof(values: Mapping[str, str]) -> None:
+        await prove_keys(settings, ledger, (values[KEYS[0]], values[KEYS[1]]))
+
+    return KeyRing(store or secret_store(settings), KEYS, proof, disables=disables)
+
+
+def renewed_keys(settings: Settings, ledger: Ledger, store: SecretStore | None = None) -> AccountKeys | None:
+    """Keys of a trader that follow the store; `None` where they come from the environment."""
+    ring = key_ring(settings, ledger, disables=False, store=store)
+    if ring is None:
+        return None
+    from shared.cli.account_keys import AccountKeys
+
+    return AccountKeys(ring, clock())
 
 
 def account_keys(settings: Settings, store: SecretStore | None = None) -> tuple[str, str]:

@@ -43,11 +43,13 @@ def connect(
     secret: str | None = None,
     pauses: SharedPauses | None = None,
     admission: Admission | None = None,
+    keys: Callable[[], tuple[str, str]] | None = None,
 ) -> Connection:
     """A connection to `venue`, to another server that speaks like it (`base_url`) or to its test venue (`demo`).
 
     Nothing is sent yet. One connection serves `CcxtMarketData` and `CcxtExchange` alike, and so shares its budget; `pauses` are
     what other processes of this address were told to wait, and `admission` is what a private server asks of its callers.
+    `keys` gives the key and secret that a request is signed with, where they may change while the connection lives.
     Raises `ConfigError` for an unsupported venue.
     """
     params = params or ConnectionParams()
@@ -60,7 +62,7 @@ def connect(
         timeout_s=params.timeout_s,
         receive_window_ms=params.receive_window_ms,
     )
-    return Connection(client, clock, rng, params, pauses, admission)
+    return Connection(client, clock, rng, params, pauses, admission, keys)
 
 
 class Connection:
@@ -74,6 +76,7 @@ class Connection:
         params: ConnectionParams,
         pauses: SharedPauses | None = None,
         admission: Admission | None = None,
+        keys: Callable[[], tuple[str, str]] | None = None,
     ) -> None:
         self._client = client
         self._clock = clock
@@ -81,6 +84,7 @@ class Connection:
         self._params = params
         self._pauses = pauses
         self._admission = admission
+        self._keys = keys
         self._heeded_ms: int | None = None
         self._offset_ms = 0
         self._seen_ms = 0
@@ -226,6 +230,8 @@ class Connection:
         """One HTTP request."""
         if self._admission is not None:
             self._client.headers = dict(await self._admission())
+        if self._keys is not None:
+            self._client.apiKey, self._client.secret = self._keys()
         reply = HttpReply()
         token = CURRENT_REPLY.set(reply)
         try:

@@ -35,12 +35,22 @@ class Renewal:
     not_disabled: tuple[str, ...] = ()
     """older versions that could not be disabled, each with the reason"""
 
+    @property
+    def text(self) -> str:
+        """The versions in force, in words."""
+        return _text(self.numbers)
+
 
 class KeyRing:
-    """The values of the secrets `names`; nothing is in force before the first `renew`."""
+    """The values of the secrets `names`; nothing is in force before the first `renew`.
 
-    def __init__(self, secrets: Secrets, names: Sequence[str], proof: Proof) -> None:
-        self._secrets, self._names, self._proof = secrets, tuple(names), proof
+    `disables` says whether older versions are disabled once newer ones are in force. What is refused is not tried out again
+    until `forget_refusals`: a venue bans who comes with wrong keys again and again.
+    """
+
+    def __init__(self, secrets: Secrets, names: Sequence[str], proof: Proof, *, disables: bool = True) -> None:
+        self._secrets, self._names, self._proof, self._disables = secrets, tuple(names), proof, disables
+        self._refused: list[Numbers] = []
         self._numbers: Numbers = {}
         self._values: Values = {}
 
@@ -48,6 +58,10 @@ class KeyRing:
     def values(self) -> Values:
         """The values in force, by secret."""
         return self._values
+
+    def forget_refusals(self) -> None:
+        """Let what was refused be tried out again: a person may have mended it at the venue."""
+        self._refused.clear()
 
     async def renew(self) -> Renewal:
         """Look for newer versions, and let the newest that prove themselves take over.
@@ -61,11 +75,15 @@ class KeyRing:
         for numbers in _candidates(enabled):
             if numbers == self._numbers:
                 return Renewal(False, numbers, tuple(refused))
+            if numbers in self._refused:
+                continue
             values = await self._read(numbers)
             refusal = await self._refusal(values)
             if refusal is None:
                 self._numbers, self._values = numbers, values
-                return Renewal(True, numbers, tuple(refused), await self._disable_older(numbers, enabled))
+                left = await self._disable_older(numbers, enabled) if self._disables else ()
+                return Renewal(True, numbers, tuple(refused), left)
+            self._refused.append(numbers)
             refused.append(f"{_text(numbers)}: {refusal}")
         if not self._numbers:
             raise ConfigError(f"no enabled version of {', '.join(self._names)} is accepted: {'; '.join(refused) or 'none'}")

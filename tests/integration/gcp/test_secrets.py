@@ -93,6 +93,8 @@ async def test_a_rotation_is_seen_and_the_old_key_is_disabled_only_after_the_new
     assert renewal.refused == (f"{KEY} 2, {SECRET} 2: Invalid API-key, IP, or permissions for action",)
     assert (keys.values[KEY], store.enabled()) == ("key-a", [[2, 1], [2, 1]])
     venue.refused.clear()  # its address was allowed meanwhile
+    assert not (await keys.renew()).refused  # not tried out again yet
+    keys.forget_refusals()
     assert (await keys.renew()).is_new
     assert (keys.values[KEY], store.enabled()) == ("key-b", [[2], [2]])
 
