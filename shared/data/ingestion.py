@@ -8,7 +8,7 @@ adapter's business; here only the number of assets at work at a time is bounded.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
@@ -100,8 +100,9 @@ async def ingest_asset(
     since_ms: int | None = None,
     params: IngestParams | None = None,
     on_progress: OnProgress | None = None,
+    with_series: bool = True,
 ) -> AssetReport:
-    """Bring one asset up to the newest closed bar, then its funding and open interest.
+    """Bring one asset up to the newest closed bar, then, `with_series`, its funding and open interest.
 
     Without `since_ms`: from the last stored bar on (`params.default_days` back where nothing is stored). With it: everything
     that the lake lacks from there on, holes included. Raises `VenueError`, `DataError`, `StorageError`, `Conflict`; where the
@@ -135,6 +136,8 @@ async def ingest_asset(
         last_close_ms=int(now_stored.close_time[-1]) if len(now_stored) else None,
         data_hash=candles_hash(now_stored),
     )
+    if not with_series:
+        return report
     try:
         await _ingest_series(market, bucket, asset, start_ms if since_ms is None else since_ms, now_ms)
     except VenueError as error:  # the bars are there all the same
@@ -152,8 +155,12 @@ async def ingest_universe(
     since_ms: int | None = None,
     params: IngestParams | None = None,
     on_progress: OnProgress | None = None,
+    series_of: Container[Asset] | None = None,
 ) -> IngestReport:
-    """`ingest_asset` for every asset and interval, a bounded number of them at a time. Failures are in the report."""
+    """`ingest_asset` for every asset and interval, a bounded number of them at a time. Failures are in the report.
+
+    Funding and open interest are asked for `series_of` these assets, by default all.
+    """
     params = params or IngestParams()
     slots = asyncio.Semaphore(params.concurrency)
 
@@ -161,7 +168,15 @@ async def ingest_universe(
         async with slots:
             try:
                 return await ingest_asset(
-                    market, bucket, clock, asset, interval, since_ms=since_ms, params=params, on_progress=on_progress
+                    market,
+                    bucket,
+                    clock,
+                    asset,
+                    interval,
+                    since_ms=since_ms,
+                    params=params,
+                    on_progress=on_progress,
+                    with_series=series_of is None or asset in series_of,
                 )
             except OstError as error:
                 return AssetReport(asset, interval, 0, 0, None, error=str(error), is_passing=isinstance(error, PASSING))

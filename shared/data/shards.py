@@ -12,10 +12,13 @@ from itertools import pairwise
 
 from shared.data.ingest_params import IngestParams
 from shared.data.ingestion import AssetReport, ingest_universe
-from shared.domain.asset import Universe
+from shared.domain.asset import Asset, Universe
 from shared.domain.data_events import CandlesIngested, CandlesRequested
-from shared.domain.interval import Interval
+from shared.domain.interval import MINUTE_MS, Interval
 from shared.ports import Bucket, Bus, Clock, MarketData
+
+TURN_MS = 15 * MINUTE_MS
+"""Longer than the time over which a venue counts what it grants apart, and all rounds of a full hour lie in one"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +66,24 @@ async def ingest_shard(
 
     Not where a later round has been there already. Failures are in the report. Raises `BusUnavailable`.
     """
-    found = await ingest_universe(market, bucket, clock, request.universe, [request.interval], params=params)
+    turn = whose_turn(request, params)
+    found = await ingest_universe(market, bucket, clock, request.universe, [request.interval], params=params, series_of=turn)
     told = _news(found.assets, request)
     for news in told:
         await bus.publish(news.made())
     return ShardReport(found.assets, told)
+
+
+def whose_turn(request: CandlesRequested, params: IngestParams) -> frozenset[Asset]:
+    """The assets of a shard whose funding and open interest are asked for in the quarter of an hour of its slot.
+
+    Turns are 1, 5, 7, 11 …: with these numbers everybody's turn comes whether rounds are made each quarter, hour, or day.
+    """
+    assets = request.universe.assets
+    turns = 1
+    while turns < len(assets) and request.shards * -(-len(assets) // turns) > params.series_assets:
+        turns += 2 if turns % 6 == 5 else 4
+    return frozenset(assets[request.slot_ms // TURN_MS % turns :: turns])
 
 
 def _news(reports: Sequence[AssetReport], request: CandlesRequested) -> tuple[CandlesIngested, ...]:
