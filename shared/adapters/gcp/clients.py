@@ -2,8 +2,8 @@
 
 A client is made when it is asked for, never at import, with the process's own identity (Application Default Credentials). Its
 transport can be given instead: a gRPC channel, or for Cloud Storage an HTTP session with an endpoint. As Google's own tools do,
-`PUBSUB_EMULATOR_HOST` and `STORAGE_EMULATOR_HOST` lead to emulators. Libraries are imported inside the functions: a process
-pays only for the APIs that it uses.
+`PUBSUB_EMULATOR_HOST` and `STORAGE_EMULATOR_HOST` lead to emulators; so does `SECRET_MANAGER_EMULATOR_HOST`. Libraries are
+imported inside the functions: a process pays only for the APIs that it uses.
 """
 
 from __future__ import annotations
@@ -38,21 +38,21 @@ def publisher_client(channel: Any | None = None) -> Any:
     """The API client of Pub/Sub's publisher: one request for each call, whose fate is known when it returns."""
     from google.pubsub_v1.services.publisher import PublisherClient
 
-    return _client(PublisherClient, channel or _pubsub_emulator())
+    return _client(PublisherClient, channel or _emulator(PUBSUB_EMULATOR))
 
 
 def subscriber_client(channel: Any | None = None) -> Any:
     """The API client of Pub/Sub's subscriber."""
     from google.pubsub_v1.services.subscriber import SubscriberClient
 
-    return _client(SubscriberClient, channel or _pubsub_emulator())
+    return _client(SubscriberClient, channel or _emulator(PUBSUB_EMULATOR))
 
 
 def secret_manager_client(channel: Any | None = None) -> Any:
     """A client of Secret Manager."""
     from google.cloud.secretmanager_v1 import SecretManagerServiceClient
 
-    return _client(SecretManagerServiceClient, channel)
+    return _client(SecretManagerServiceClient, channel or _emulator("SECRET_MANAGER_EMULATOR_HOST"))
 
 
 def http_session() -> Any:
@@ -72,8 +72,9 @@ def _client(client_class: Any, channel: Any | None) -> Any:
         return client_class(transport=client_class.get_transport_class("grpc")(channel=channel))
 
 
-def _pubsub_emulator() -> Any | None:
-    host = os.environ.get(PUBSUB_EMULATOR)
+def _emulator(variable: str) -> Any | None:
+    """A channel to the emulator that the environment names, `None` where it names none."""
+    host = os.environ.get(variable)
     if not host:
         return None
     import grpc

@@ -113,6 +113,10 @@ class FakeApi:
             self._server.add_generic_rpc_handlers((_Handler(calls_of(client_class), answerer, self.asked),))
         self._port = self._server.add_insecure_port("127.0.0.1:0")
 
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self._port}"
+
     def channel(self) -> Any:
         """A new channel to it."""
         return grpc.insecure_channel(f"127.0.0.1:{self._port}")
