@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import json
 import threading
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
@@ -104,9 +103,8 @@ class FileRelay(threading.Thread):
                 continue
             for attempt in range(_MOST_ATTEMPTS):
                 status, text = post(self._endpoints[consumer], {"message": {"data": data, "messageId": event["id"]}})
-                if 200 <= status < 300:
+                if 200 <= status < 300 or self._over.wait(_RETRY_S * 2**attempt):
                     break
-                time.sleep(_RETRY_S * 2**attempt)
             else:
                 self._say(f"{consumer} did not take {kind} {event['id']}: {status} {text[:200]}")
 
