@@ -228,10 +228,9 @@ class Watch:
         account = self.venue.desk.engine.core.account
         stop = account.algos[account.algo_by_client[client_id]]
         held = self._known(client_id)
-        if held is None or held * stop.sign >= 0:
-            return
-        if self._cancelling.pop(client_id, held) != held:
-            return  # it arrives late: something else was held when it was asked for
+        asked = self._cancelling.pop(client_id, held)
+        if held is None or held * stop.sign >= 0 or asked != held:
+            return  # where it arrives late something else may have been held when it was asked for
         left = covered(account, stop.symbol)
         if left < abs(held) <= left + stop.quantity:
             self.story.violate(f"{sender} cancelled {client_id}, the stop of {held} {stop.symbol}")
@@ -250,6 +249,7 @@ class Watch:
         """Forget the decisions and orders so far: for runs of many days."""
         self._decided.clear()
         self._legs.clear()
+        self._cancelling.clear()
 
 
 def _opens(intent: OrderIntent) -> bool:

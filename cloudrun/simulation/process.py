@@ -98,6 +98,10 @@ class Process:
         """Call `ending` when the process and all its tasks are gone."""
         self._endings.append(ending)
 
+    def forget(self) -> None:
+        """It has ended and was judged: nothing of what its frames held is kept."""
+        self.main, self.on_terminate = None, lambda: None
+
     def bury(self) -> None:
         """What it held belongs to the world again."""
         self.alive = False

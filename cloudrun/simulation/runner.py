@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -81,9 +82,9 @@ def _worker() -> Callable[[Task], list[Outcome]]:
     from cloudrun.simulation import scenarios  # noqa: F401 - what it needs is loaded now and outlives every world
 
     gc.freeze()
-    gc.set_threshold(
-        50_000, 50, 100
-    )  # worlds are small and many: looking for cycles at the usual pace takes a tenth of the time
+    # Worlds are small and many: looking for cycles at the usual pace takes a tenth of the time.
+    gc.set_threshold(50_000, 50, 100)
+    logging.disable(logging.WARNING)  # what is wrong in a world is told by its story
     return _run
 
 

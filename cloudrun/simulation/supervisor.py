@@ -97,3 +97,4 @@ class Supervisor:
         else:
             self._hopeless = True
             story.violate(f"{process.name} crashed: {type(how).__name__}: {how}")
+        process.forget()

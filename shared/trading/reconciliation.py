@@ -9,9 +9,10 @@ counts: of two answers the later one may be the older. Source: design/failures.m
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Awaitable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 
 from shared.domain.errors import DataError, VenueError, VenueRejected
 from shared.domain.ids import book_tag
@@ -101,7 +102,8 @@ class Reconciler:
             if resting is not None and stop.intent.client_id in resting:
                 self._executor.trust(stop.intent.client_id)
             else:
-                questions.append(self.alone(stop.intent.symbol, self._confirm(stop, unlisted=resting is not None)))
+                work = partial(self._confirm, stop, unlisted=resting is not None)
+                questions.append(self.alone(stop.intent.symbol, work))
         await side_by_side(questions)
 
     async def _confirm(self, stop: OrderRecord, *, unlisted: bool) -> None:
@@ -120,7 +122,7 @@ class Reconciler:
     async def _settle_symbol(self, records: Sequence[OrderRecord], approve: Approve | None) -> None:
         for record in records:
             if not (self.abandon_orphan(record) or self._is_waiting(record)):
-                await self.alone(record.intent.symbol, self._settle_order(record, approve))
+                await self.alone(record.intent.symbol, partial(self._settle_order, record, approve))
 
     async def _settle_order(self, record: OrderRecord, approve: Approve | None) -> None:
         if record.intent.kind is OrderKind.STOP and record.state is OrderState.INTENT:
@@ -131,10 +133,10 @@ class Reconciler:
             # Booked at once: whether the next order may go out (a stop, say) depends on the position.
             await self.book_fills(record.intent.symbol)
 
-    async def alone(self, symbol: str, work: Awaitable[object]) -> None:
+    async def alone(self, symbol: str, work: Callable[[], Awaitable[object]]) -> None:
         """Work for one symbol, by which no other one is held up: what cannot be read about it freezes it, past a bound."""
         try:
-            await work
+            await work()
         except (DataError, VenueRejected) as error:
             if isinstance(error, VenueRejected) and error.code not in UNKNOWN_SYMBOL:
                 raise
@@ -343,7 +345,7 @@ class Reconciler:
         """
         differing = [symbol for symbol in symbols if self._difference(symbol, account) is not None]
         asked = dict.fromkeys((*differing, *self.untold))
-        await side_by_side([self.alone(symbol, self._book_all(symbol)) for symbol in asked])
+        await side_by_side([self.alone(symbol, partial(self._book_all, symbol)) for symbol in asked])
         left = [self._difference(symbol, account) for symbol in differing if symbol not in self.unread]
         return [difference for difference in left if difference is not None]
 

@@ -167,7 +167,7 @@ class Safety:
         """Work for one symbol. What cannot be read about it holds no other one back, and is not asked again at once."""
         name, longest_s, errands = _protection(symbol), self._deadline_s / 2, self._attempts.errands
         reconciler = self._session.reconciler
-        if not await self._attempts.attempt(name, lambda: reconciler.alone(symbol, work()), longest_s=longest_s):
+        if not await self._attempts.attempt(name, lambda: reconciler.alone(symbol, work), longest_s=longest_s):
             return
         if symbol in reconciler.unread:
             errands.ail(name, "what the venue says cannot be read", self._clock.now_ms(), longest_s=longest_s)

@@ -9,6 +9,7 @@ the user stream is trusted a step asks nothing here: book and account are compar
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from functools import partial
 
 from shared.domain.errors import LedgerError, OstError, OutcomeUnknown, RateLimited, VenueUnreachable
 from shared.domain.orders import Account
@@ -70,7 +71,7 @@ class Settlement:
                 await self._tend(symbol)
 
     async def _tend(self, symbol: str) -> None:
-        await self._reconciler.alone(symbol, self._follow_up.tend([symbol]))
+        await self._reconciler.alone(symbol, partial(self._follow_up.tend, [symbol]))
 
     async def reconcile(self, *, full: bool) -> None:
         """Orders first, then positions, funding and foreign orders; what nothing explains freezes its symbol.

@@ -6,6 +6,7 @@ A mutation replaces the one function that the behaviour hangs on, by the least t
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
@@ -25,7 +26,7 @@ from shared.domain.orders import OrderRecord
 from shared.domain.stream import StreamState
 from shared.risk import approval
 from shared.risk.approval import ApprovedOrder
-from shared.trading import bar_queue, deciding, live_desk, order_desk, own_position, reconciliation, schedule
+from shared.trading import bar_queue, deciding, live_desk, order_desk, own_position, reconciliation, schedule, trader
 from shared.trading.analyst import SystemAnalyst
 from shared.trading.attempts import LEDGER
 from shared.trading.bar_queue import BarQueue
@@ -138,6 +139,7 @@ def _paused_by_any_clock() -> Callable[[Patch], None]:
     def apply(patch: Patch) -> None:
         patch.setattr(bar_queue, "_is_pause", lambda until_ms, now_ms: now_ms < until_ms)
         patch.setattr(Trouble, "pauses", lambda self, now_ms: now_ms < self.retry_ms)
+        patch.setattr(trader, "SET_BACK_S", math.inf)
 
     return apply
 
@@ -313,7 +315,15 @@ def _first_denial(_: Any) -> Any:
 
 
 async def _unguarded(_: Reconciler, __: str, work: Any) -> None:
-    await work
+    await work()
+
+
+def _unnoticed() -> Callable[[Patch], None]:
+    def apply(patch: Patch) -> None:
+        patch.setattr(Reconciler, "alone", _unguarded)
+        patch.setattr(Reconciler, "untold", {})
+
+    return apply
 
 
 def _leaving(stopping: Any) -> Any:
@@ -432,7 +442,7 @@ _ONE: dict[str, Mutation] = {
         "the end of a pause that a wrong clock began", _paused_by_any_clock(), (1, 2, 3, 4, 5, 6)
     ),
     "maintenance": Mutation("the watchdog's reconciliation", answering(Watchdog, "resync")),
-    "long-maintenance": Mutation("the pause", answering(Safety, "_pause_after_outage")),
+    "long-maintenance": Mutation("the pause", answering(Safety, "pause_after_outage")),
     "no-network": Mutation("the watchdog's reconciliation", answering(Watchdog, "resync")),
     "banned": Mutation("Retry-After", answering(RequestBudget, "block")),
     "slow-venue": Mutation(
@@ -455,7 +465,7 @@ _ONE: dict[str, Mutation] = {
         "that what is held is looked after", lambda patch: patch.setattr(Session, "is_idle", True), range(1, 7)
     ),
     "one-unreadable-symbol": Mutation(
-        "that every symbol fails by itself", replaced(Reconciler, "alone", lambda _: _unguarded), range(1, 7)
+        "that every symbol fails by itself, and for a time that is known", _unnoticed(), range(1, 7)
     ),
     "terminated-while-bare": Mutation(
         "the look at what is left behind", replaced(live_desk.LiveDesk, "stopping", _leaving), (10, 17, 19)

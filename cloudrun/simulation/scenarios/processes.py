@@ -126,7 +126,8 @@ async def _terminate(world: World) -> None:
     rng = np.random.default_rng([world.spec.seed, 9])
     await asyncio.sleep(float(rng.choice([59.9, 59.99, 60.005, 60.02, 60.1, 60.4])) + 60.0 * int(rng.integers(0, 3)))
     process = await _leader(world)
-    if process is None or process.main is None:
+    main = None if process is None else process.main
+    if process is None or main is None:
         world.story.violate("there was no process to be terminated")
         return
     positions = world.venue.desk.engine.core.account.positions
@@ -134,8 +135,8 @@ async def _terminate(world: World) -> None:
     at_s = world.loop.time()
     world.story.tell(f"{process.name}: SIGTERM")
     process.terminate()
-    await asyncio.wait([process.main], timeout=ENDED_S)
-    if not process.main.done():
+    await asyncio.wait([main], timeout=ENDED_S)
+    if not main.done():
         world.story.violate(f"{process.name} did not end within {ENDED_S:.0f} s of SIGTERM")
     elif world.watch.holder == process.name:
         world.story.violate(f"{process.name} ended and kept the lease")

@@ -1,7 +1,8 @@
 """Fills, and the positions and trades that follow from them in the same transaction.
 
 A fill is keyed by (book, symbol, trade id). New fills are folded onto the stored position; one that is older than the last
-folded fill makes the symbol's position and trades be rebuilt, so the result never depends on the order of arrival.
+folded fill makes the symbol's position and trades be rebuilt from where it was flat before it, so the result never depends on
+the order of arrival, and its cost not on the age of the book.
 """
 
 from __future__ import annotations
@@ -30,6 +31,14 @@ _OF_BOOK = kept(select(_POSITIONS).where(_POSITIONS.c.book == _BOOK).order_by(_P
 _OF_SYMBOL = select(_POSITIONS).where(_POSITIONS.c.book == _BOOK, _POSITIONS.c.symbol == _SYMBOL)
 _LOCKED_POSITION = kept(_OF_SYMBOL.with_for_update())
 _CLIENT_ID: BindParameter[str] = bindparam("client_id_key")
+_CUT: BindParameter[int] = bindparam("cut_ms")
+_FLAT_BEFORE = kept(
+    select(_TRADES)
+    .where(_TRADES.c.book == _BOOK, _TRADES.c.symbol == _SYMBOL, _TRADES.c.closed_ms < _CUT, _TRADES.c.fees_after.is_not(None))
+    .order_by(_TRADES.c.closed_ms.desc())
+    .limit(1)
+)
+_BEGUN_AT = kept(select(_TRADES.c.id).where(_TRADES.c.book == _BOOK, _TRADES.c.symbol == _SYMBOL, _TRADES.c.opened_ms == _CUT))
 _OPEN_TRIP = kept(select(_TRADES).where(_TRADES.c.book == _BOOK, _TRADES.c.symbol == _SYMBOL, _TRADES.c.closed_ms.is_(None)))
 
 
@@ -123,12 +132,29 @@ def _add_to_symbol(connection: Connection, book: str, symbol: str, fills: Iterab
     if in_order:
         holding, closed = fold(book, _holding(row, _open_trip(connection, book, symbol)), new)
     else:
-        holding, closed = refolded(connection, book, symbol)
-        connection.execute(delete(_TRADES).where(_TRADES.c.book == book, _TRADES.c.symbol == symbol))
+        begun, flat_ms = _flat_before(connection, book, symbol, new[0].time_ms)
+        later = sorted(listed(connection, book, symbol=symbol, since_ms=flat_ms + 1), key=fill_key)
+        holding, closed = fold(book, begun, later)
+        rebuilt = _TRADES.c.opened_ms > flat_ms
+        connection.execute(delete(_TRADES).where(_TRADES.c.book == book, _TRADES.c.symbol == symbol, rebuilt))
     trips = [*closed, holding.trip] if holding.trip else closed
     insert_or_replace(connection, TradeRow, [{"book": book, **values_of(trip)} for trip in trips])
     insert_or_replace(connection, PositionRow, [_position_row(book, holding)])
     return new
+
+
+def _flat_before(connection: Connection, book: str, symbol: str, time_ms: int) -> tuple[Holding, int]:
+    """The newest moment (ms) before `time_ms` at which the symbol was flat and no fill followed, and what was held: nothing.
+
+    Before the first fill where no other one is known.
+    """
+    key = {"book_key": book, "symbol_key": symbol}
+    row = connection.execute(_FLAT_BEFORE, {**key, "cut_ms": time_ms}).mappings().one_or_none()
+    if row is not None:
+        begun = connection.execute(_BEGUN_AT, {**key, "cut_ms": row["closed_ms"]}).mappings().all()
+        if {trade["id"] for trade in begun} <= {row["id"]}:
+            return Holding(Position(symbol, realised=row["realised_after"], fees=row["fees_after"])), row["closed_ms"]
+    return Holding(Position(symbol)), -1
 
 
 def _locked_position(connection: Connection, book: str, symbol: str) -> RowMapping:

@@ -195,6 +195,9 @@ class TradeRow(Base):
     closed_ms: Mapped[int | None]
     open_client_id: Mapped[str | None]
     close_client_id: Mapped[str | None]
+    realised_after: Mapped[Decimal | None]
+    """realised profit of the symbol so far, where the trip has left it flat"""
+    fees_after: Mapped[Decimal | None]
 
 
 class EquityRow(Base):

@@ -8,7 +8,7 @@ Invariant: Σ trade profits = realised profit − fees of the position, while it
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from shared.domain.ids import content_id
@@ -35,6 +35,10 @@ class RoundTrip:
     closed_ms: int | None
     open_client_id: str | None
     close_client_id: str | None
+    realised_after: Decimal | None = field(default=None, compare=False)
+    """realised profit of the symbol since its first fill, where this trip has left it flat: a rebuild may begin here"""
+    fees_after: Decimal | None = field(default=None, compare=False)
+    """its fees; both are bookkeeping, and no part of what a trip is"""
 
     @property
     def profit(self) -> Decimal:
@@ -71,9 +75,11 @@ def fold(book: str, holding: Holding, fills: Iterable[Fill]) -> tuple[Holding, l
     closed: list[RoundTrip] = []
     for fill in fills:
         ended, trip = _advance(book, holding, fill)
+        position = holding.position.after(fill)
         if ended is not None:
-            closed.append(ended)
-        holding = Holding(holding.position.after(fill), trip, (fill.time_ms, fill.trade_id))
+            flat = position.quantity == 0
+            closed.append(replace(ended, realised_after=position.realised, fees_after=position.fees) if flat else ended)
+        holding = Holding(position, trip, (fill.time_ms, fill.trade_id))
     return holding, closed
 
 

@@ -177,7 +177,8 @@ class World:
 
     def newest_holder(self) -> str:
         with self.ledger() as ledger:
-            return max(ledger.heartbeats(BOOK), key=lambda beat: beat.time_ms).holder
+            beats = ledger.heartbeats(BOOK)
+        return max(beats, key=lambda beat: beat.time_ms).holder if beats else ""
 
     @staticmethod
     def kill(process: int) -> None:

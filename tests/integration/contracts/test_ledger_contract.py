@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+import uuid
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from shared.domain.asset import Asset
 from shared.domain.errors import LeaseLost, LedgerError, MalformedData, UsageError
@@ -376,6 +379,31 @@ class TestFills:
         assert ledger.positions("c") == ledger.positions("b")
         assert [replace(t, book="b", id="") for t in ledger.trades("c")] == [replace(t, id="") for t in ledger.trades("b")]
         assert ledger.fills("c") == fills
+
+    @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @given(data=st.data())
+    def test_any_order_of_arrival_gives_the_same_to_the_last_digit(
+        self, ledger: Ledger, make: Any, data: st.DataObject
+    ) -> None:
+        """Positions that are flat now and then, so that a late fill is folded from such a moment on."""
+        book, steps = (
+            f"flat-{uuid.uuid4()}",
+            data.draw(st.lists(st.sampled_from(["1", "-1", "3", "-3"]), min_size=2, max_size=12)),
+        )
+        prices = data.draw(st.lists(st.sampled_from(["100.07", "99.999", "3"]), min_size=len(steps), max_size=len(steps)))
+        pace = data.draw(st.sampled_from([1, 2, 5]))  # fills in the same millisecond, too
+        fills = [
+            make.fill(n, step, price, time_ms=make.start_ms + n // pace, fee=Decimal("0.0123"))
+            for n, (step, price) in enumerate(zip(steps, prices, strict=True), start=10)
+        ]
+        ledger.add_fills(f"{book}-sorted", fills)
+        for fill in data.draw(st.permutations(fills)):
+            ledger.add_fills(book, [fill])
+        assert ledger.positions(book) == ledger.positions(f"{book}-sorted")
+        one, other = (
+            [repr(replace(trade, book="", id="")) for trade in ledger.trades(name)] for name in (book, f"{book}-sorted")
+        )
+        assert sorted(one) == sorted(other)
 
     def test_amounts_are_exact(self, ledger: Ledger, make: Any) -> None:
         tiny = make.fill(1, "0.00000001", "0.000000000123456789", fee=Decimal("-1E-20"))
