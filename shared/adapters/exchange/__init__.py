@@ -1,4 +1,4 @@
-"""Venues through ccxt: market data and trading of `shared/ports.py`, three outcomes for every request.
+"""Venues through ccxt: market data and trading of `shared/ports`, three outcomes for every request.
 
 The names below are imported when they are first used: the settings read `params.py` alone, and a command that talks to no
 venue should not wait for an HTTP client.
