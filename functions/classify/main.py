@@ -37,18 +37,19 @@ def classify(event: Event) -> None:
     if news.interval is not wired.settings().interval:
         return
     try:
-        handled, told = _desk(Universe((news.asset,))).classify(news, event.id)
+        desk = _desk(Universe((news.asset,)))
+        handled, told = desk.classify(news, event.id)
     except NotEnoughData as error:
         say("INFO", "data.too_short", str(error), asset=str(news.asset))
         return
     if told is not None:
-        _tell(told)
+        _tell(desk, told)
     if handled is not Handled.APPLIED:
         say("INFO", f"event.{handled.value}", f"{news.asset}: {event.kind.value} {event.id}", asset=str(news.asset))
 
 
 def sweep(_tick: Tick) -> None:
-    """Classify every asset whose newest bar is not classified yet. Raises `NotNow` where one is to be tried again."""
+    """Classify and tell every asset whose newest bar is not classified or not told yet. Raises `NotNow` where one is to be tried again."""
     from functions import wired
 
     desk = _desk(wired.settings().universe.universe)
@@ -56,15 +57,16 @@ def sweep(_tick: Tick) -> None:
     def classify_newest(asset: Asset) -> None:
         told = desk.sweep(asset)
         if told is not None:
-            _tell(told)
+            _tell(desk, told)
 
     for_each(desk.universe, classify_newest, "classification.failed")
 
 
-def _tell(told: RegimeClassified) -> None:
+def _tell(desk: SignalDesk, told: RegimeClassified) -> None:
     from functions import wired
 
     asyncio.run(wired.bus().publish(told.made()))
+    desk.note_told(told)
     say("INFO", "regime.classified", f"{told.asset}: {told.regime.value}", asset=str(told.asset), regime=told.regime.value)
 
 

@@ -43,6 +43,9 @@ LEASE_TTL_MS = 60_000
 CLASSIFY = "classify"
 """consumer of the inbox"""
 
+TOLD = "classify.told"
+"""consumer under which the inbox knows the regimes that were published"""
+
 
 @dataclass(frozen=True, slots=True)
 class SignalDesk:
@@ -90,14 +93,20 @@ class SignalDesk:
     def sweep(self, asset: Asset) -> RegimeClassified | None:
         """Classify the newest bar of the lake where the ledger does not know it yet, as if its event had been lost.
 
-        `None` where the ledger knows it. Errors: as `classify`.
+        `None` where that regime was told (`note_told`); whoever was refused or killed before that is told the same again.
+        Errors: as `classify`.
         """
         close_ms = lake_window(self.bucket, asset, self.interval, self.params).close_ms
         last = self.ledger.last_regime(self.book, asset)
-        if last is not None and close_ms is not None and last.bar_close_ms >= close_ms:
-            return None
-        self.ledger.record_regimes(self.book, [newest_state(self.history(asset, RESUME_DAYS))])
-        return self._told(self.ledger.last_regime(self.book, asset))
+        if last is None or close_ms is None or last.bar_close_ms < close_ms:
+            self.ledger.record_regimes(self.book, [newest_state(self.history(asset, RESUME_DAYS))])
+            last = self.ledger.last_regime(self.book, asset)
+        told = self._told(last)
+        return None if told is None or self.ledger.receipt(TOLD, told.made().id) is not None else told
+
+    def note_told(self, told: RegimeClassified) -> None:
+        """Note that `told` is published, so that no sweep tells it again. Raises `LedgerUnavailable`."""
+        self.ledger.record_receipt(Receipt(TOLD, told.made().id, str(told.asset), self.clock.now_ms()))
 
     def regenerate(self, asset: Asset, lease: Lease) -> tuple[Decision, bool]:
         """The decision at the newest bar, and whether it is new in the ledger. Raises the `OstError` tree."""

@@ -93,8 +93,19 @@ def test_a_sweep_does_what_an_event_was_lost_for_and_nothing_else(desk: SignalDe
     told = desk.sweep(BTC)
     assert told is not None
     assert told.bar_close_ms == NOW_MS
+    desk.note_told(told)
     assert desk.sweep(BTC) is None
     assert desk.classify(news(), "e-1") == (Handled.APPLIED, told)
+
+
+def test_what_was_classified_but_not_published_is_told_by_the_next_sweep(desk: SignalDesk) -> None:
+    told = desk.sweep(BTC)  # the bus refuses it, or the process is killed
+    assert told is not None
+    assert desk.sweep(BTC) == told
+    assert [state.bar_close_ms for state in desk.ledger.regimes(desk.book, BTC)] == [NOW_MS]
+    desk.note_told(told)
+    desk.note_told(told)
+    assert desk.sweep(BTC) is None
 
 
 def test_too_few_bars_for_a_model_say_so_and_leave_no_receipt(desk: SignalDesk) -> None:
