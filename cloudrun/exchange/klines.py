@@ -1,7 +1,7 @@
 """Klines as Binance serves them: closed bars and, last, the open one; coarser intervals aggregated from the base.
 
 At simulated time t only bars with open time <= t are served. `startTime` and `endTime` are inclusive and compare with open
-times; without `startTime` the newest `limit` bars are served. Rendered closed bars are kept, as they never change.
+times; without `startTime` the newest `limit` bars are served. The last rendered closed bars are kept, as they never change.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from shared.domain.interval import Interval
 
 MAX_LIMIT = 1500
 DEFAULT_LIMIT = 500
+_MOST_RENDERED = 5_000
+"""rows that are kept, about 1 KB each; all are forgotten when there are more"""
 
 
 def interval_of(text: str, base: Interval) -> Interval:
@@ -84,6 +86,8 @@ class Klines:
             return None
         row = _render(bar, interval)
         if open_ms + interval.ms <= now_ms:
+            if len(self._rendered) >= _MOST_RENDERED:
+                self._rendered.clear()
             self._rendered[key] = row
         return row
 

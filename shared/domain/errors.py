@@ -179,6 +179,10 @@ class RateLimited(VenueRejected):
         self.retry_after_s = retry_after_s
 
 
+UNANSWERED = (VenueUnreachable, OutcomeUnknown, RateLimited)
+"""What leaves a question open: the same request may be answered later. Every other `VenueError` is an answer."""
+
+
 class NoMargin(VenueRejected):
     """The account holds too little free margin for the order; a smaller one is not tried."""
 

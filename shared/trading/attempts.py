@@ -9,15 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from shared.domain.errors import (
-    LeaseLost,
-    LedgerUnavailable,
-    OstError,
-    OutcomeUnknown,
-    RateLimited,
-    StorageError,
-    VenueUnreachable,
-)
+from shared.domain.errors import UNANSWERED, LeaseLost, LedgerUnavailable, OstError, RateLimited, StorageError
 from shared.ports import Clock, Ledger
 from shared.trading.health import LASTING_S, Health
 from shared.trading.trader_params import TraderParams
@@ -72,7 +64,7 @@ class Attempts:
         except LedgerUnavailable as error:
             self.ail(LEDGER, str(error))
             return False
-        except (VenueUnreachable, OutcomeUnknown, RateLimited) as error:
+        except UNANSWERED as error:
             self.in_doubt = True
             self.ail(name, str(error), self._left_alone(error), longest_s)
             return False

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from shared.domain.errors import (
+    UNANSWERED,
     ClockRefused,
     NotApproved,
     NotNow,
@@ -232,7 +233,7 @@ class Executor:
             return record
         try:
             report = await self._exchange.cancel(record.intent)
-        except (VenueUnreachable, OutcomeUnknown, RateLimited) as error:
+        except UNANSWERED as error:
             self._log("warning", f"{record.intent.client_id} is not known to be cancelled: {error}")
             return record
         if report is None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from shared.domain.errors import OutcomeUnknown, RateLimited, VenueUnreachable
+from shared.domain.errors import UNANSWERED
 from shared.domain.orders import OrderIntent, OrderKind, OrderReport
 from shared.ports import Clock, Exchange
 from shared.trading.execution_params import ExecutionParams
@@ -145,7 +145,7 @@ class Inquiries:
         inquiry.attempts += 1
         try:
             report = await self._exchange.find(intent)
-        except (VenueUnreachable, OutcomeUnknown, RateLimited) as error:
+        except UNANSWERED as error:
             pause_s = getattr(error, "retry_after_s", None) or inquiry.pause_s
             inquiry.next_ms = self._clock.now_ms() + round(pause_s * 1000)
             inquiry.pause_s = min(2 * inquiry.pause_s, LONGEST_PAUSE_S)
@@ -164,7 +164,7 @@ class Inquiries:
     async def _venue_answers(self) -> bool:
         try:
             await self._exchange.server_time_ms()
-        except (VenueUnreachable, OutcomeUnknown, RateLimited):
+        except UNANSWERED:
             return False
         return True
 

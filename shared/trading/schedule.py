@@ -14,17 +14,7 @@ from contextlib import suppress
 from decimal import Decimal
 from typing import Any
 
-from shared.domain.errors import (
-    BusUnavailable,
-    LeaseLost,
-    LedgerUnavailable,
-    NotAtRest,
-    NotEnoughData,
-    OstError,
-    OutcomeUnknown,
-    RateLimited,
-    VenueUnreachable,
-)
+from shared.domain.errors import UNANSWERED, BusUnavailable, LeaseLost, LedgerUnavailable, NotAtRest, NotEnoughData, OstError
 from shared.domain.interval import format_ms
 from shared.domain.records import Heartbeat
 from shared.trading.analyst import Analyst
@@ -129,7 +119,7 @@ class _Request:
         """The first attempt; a venue that keeps an idle book from it is counted as well: it is away for whoever asks next."""
         try:
             await self._beginning.first()
-        except (VenueUnreachable, OutcomeUnknown, RateLimited) as error:
+        except UNANSWERED as error:
             await self.count(error)
             self.safety.guardian.look()
             self.safety.pause_after_outage()
@@ -138,7 +128,7 @@ class _Request:
 
     async def refuse(self, error: OstError) -> None:
         """The beginning is refused. What a person has to put in order (a setting, a policy) closes no position in time."""
-        if error is not self._session.unfit or isinstance(error, (VenueUnreachable, OutcomeUnknown, RateLimited)):
+        if error is not self._session.unfit or isinstance(error, UNANSWERED):
             await self.count(error)
             return
         self._remember()

@@ -15,7 +15,7 @@ import numpy as np
 
 from shared.domain.asset import Asset
 from shared.domain.candles import Candles, FloatArray, IntArray
-from shared.domain.interval import DAY_MS, Interval
+from shared.domain.interval import HOUR_MS, Interval
 from shared.ports import MarketData
 
 Series = tuple[IntArray, FloatArray]
@@ -88,12 +88,12 @@ async def with_open_interest(window: MarketWindow, market: MarketData, now_ms: i
 
 
 def series_due(window: MarketWindow, series: Series, now_ms: int) -> bool:
-    """Whether a new value can be there: one spacing after the last one; once a day where there is none yet."""
+    """Whether a new value can be there: one spacing after the last one; at a full hour where no spacing is known yet."""
     times: list[int] = series[0][-4:].tolist()
     if window.close_ms is None:
         return True
     if len(times) < 2:
-        return now_ms // DAY_MS > window.close_ms // DAY_MS
+        return now_ms % HOUR_MS == 0
     return now_ms >= times[-1] + min(after - before for before, after in pairwise(times))
 
 

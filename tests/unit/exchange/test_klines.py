@@ -74,3 +74,13 @@ def test_a_gap_in_the_candles_stays_a_gap(bench):
     assert symbol.price(now_ms) == 103.0
     assert symbol.stretch(now_ms, now_ms + 1000) is None
     assert hours_of(bench, Klines(market).rows(symbol, {"interval": "1h"}, now_ms)) == [0, 1, 2]
+
+
+def test_rendered_bars_are_kept_within_bounds(bench, monkeypatch):
+    monkeypatch.setattr("cloudrun.exchange.klines._MOST_RENDERED", 3)
+    market = bench.market(BARS)
+    klines = Klines(market)
+    for _ in range(2):
+        rows = klines.rows(market.symbols["BTCUSDT"], {"interval": "1h"}, bench.start_ms + 20 * bench.hour_ms)
+        assert hours_of(bench, rows) == list(range(21))
+        assert len(klines._rendered) <= 3

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -58,17 +59,21 @@ def close_ms(bar: int) -> int:
     return START_MS + (bar + 1) * H1.ms
 
 
-async def test_bars_of_the_stream_and_of_rest_give_the_same_window() -> None:
-    streamed, asked = board(), board()
+@pytest.mark.parametrize("max_bars", [40, 4])
+async def test_bars_of_the_stream_and_of_rest_give_the_same_window(max_bars: int) -> None:
+    """A window of four hours knows one funding rate at a time, and the spacing of none."""
+    streamed, asked = board(max_bars=max_bars), board(max_bars=max_bars)
     await streamed.advance(close_ms(50))
     await asked.advance(close_ms(50))
-    for bar in range(51, 60):
+    for bar in range(51, 80):
         for symbol in SYMBOLS:
             assert streamed.receive(message(symbol, bar)) == ""
         assert await streamed.advance(close_ms(bar)) == await asked.advance(close_ms(bar)) == {}
         for asset in UNIVERSE:
+            known = MARKET.funding[asset.symbol][0]
             assert candles_hash(streamed.window(asset).candles) == candles_hash(asked.window(asset).candles)
             np.testing.assert_array_equal(streamed.window(asset).funding[0], asked.window(asset).funding[0])
+            np.testing.assert_array_equal(asked.window(asset).funding[0][-1:], known[known <= close_ms(bar)][-1:])
 
 
 async def test_nothing_is_asked_for_what_the_stream_has_brought() -> None:
