@@ -4,7 +4,7 @@ Idempotent, and safe when several processes start at once: SQLite's write lock o
 them migrate while the others wait and then find nothing to do. Alembic is imported only where there is something to do.
 
 While a release goes on, programs of two ages share one schema, so a migration only adds: tables, indexes, and columns that are
-nullable or have a default. Its name says for whom: `0009_for_0007` is the schema 0009, which every program from 0007 on can use.
+nullable or have a default. Its name says for whom: `0009_for_0007` is the schema 0009, for every program from 0007 on.
 """
 
 from __future__ import annotations
