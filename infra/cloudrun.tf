@@ -1,4 +1,4 @@
-# The bot, and the paper exchange that it trades on in mode paper; the jobs (jobs.tf) are from the same image.
+# The bot, and the paper exchange that it trades on in mode paper.
 # Terraform makes them and owns their settings; the image and the traffic belong to the releases (cloudbuild.yaml, the release
 # controller), so an apply never moves a production onto other code.
 

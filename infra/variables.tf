@@ -134,7 +134,7 @@ variable "intervals" {
 }
 
 variable "image" {
-  description = "Image of bot, exchange and jobs at their creation; afterwards releases change it, not Terraform. null: the newest in the registry."
+  description = "Image of bot and exchange at their creation; afterwards releases change it, not Terraform. null: the newest in the registry."
   type        = string
   default     = null
 }
