@@ -20,7 +20,11 @@ METADATA = Base.metadata
 """Every table that the migrations make."""
 
 HEAD = "0007"
-"""The newest revision in `migrations/versions/`."""
+"""The newest revision in `migrations/versions/`.
+
+Its first digit counts the series. Within one, a migration only adds: the programs before it go on working while a release is
+on its way, which may take days. A migration with which they could not begins the next series (1001).
+"""
 
 KNOWN_REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007")
 
@@ -45,7 +49,7 @@ def migrate(engine: Engine) -> bool:
     """Bring the schema to `HEAD`; says whether anything was done.
 
     Raises `LedgerUnavailable` where the database cannot be used, or its schema is older and this process cannot change it;
-    `LedgerError` for a schema newer than this program.
+    `LedgerError` for a schema of a later series than this program knows.
     """
     if _is_current(schema_revision(engine), engine):
         return False
@@ -59,12 +63,19 @@ def migrate(engine: Engine) -> bool:
     return True
 
 
+def serves(found: str | None) -> bool:
+    """Whether this program works on a schema: on its own, and on a later one of the same series."""
+    return found is not None and found[0] == HEAD[0] and found >= HEAD
+
+
 def _is_current(found: str | None, engine: Engine) -> bool:
+    if serves(found):
+        return True
     if found is not None and found not in KNOWN_REVISIONS:
         raise LedgerError(
             f"the ledger {label(engine)} has schema {found}, this program knows none newer than {HEAD}; update the program"
         )
-    return found == HEAD
+    return False
 
 
 def _upgrade(connection: Connection) -> None:

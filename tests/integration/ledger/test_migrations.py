@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -22,7 +23,7 @@ from shared.adapters.sql.engine import make_engine, reading, writing
 from shared.adapters.sql.migrate import HEAD, KNOWN_REVISIONS, METADATA, migrate, schema_revision
 from shared.domain.asset import Asset
 from shared.domain.errors import LedgerError
-from shared.domain.records import HaltKind
+from shared.domain.records import HaltKind, Receipt
 
 _ROOT = Path(__file__).parents[3]
 
@@ -157,6 +158,27 @@ def test_a_schema_of_the_future_is_refused(ledger_url: str) -> None:
     with pytest.raises(LedgerError, match=r"schema 9999.*update the program"):
         open_ledger(ledger_url)
     engine.dispose()
+
+
+def test_a_later_schema_of_the_same_series_is_worked_on(ledger_url: str) -> None:
+    engine = make_engine(ledger_url)
+    with writing(engine) as connection:
+        connection.execute(text(f"UPDATE alembic_version SET version_num = '{int(HEAD) + 2:04}'"))
+        connection.execute(text("ALTER TABLE inbox ADD COLUMN added_later VARCHAR"))
+    ledger = open_ledger(ledger_url)
+    assert ledger.record_receipt(Receipt("classify", "e-1", "x", 1))
+    assert find_problems(engine) == []
+    ledger.close()
+    engine.dispose()
+
+
+def test_migrations_after_the_seventh_only_add_within_their_series() -> None:
+    import shared.adapters.sql.migrations as package
+
+    for path in sorted((Path(package.__file__).parent / "versions").glob("0*.py")):
+        if path.name >= "0008":
+            taken_away = re.findall(r"drop_\w+|alter_column|rename_table|batch_alter_table|nullable=False", path.read_text())
+            assert taken_away == [], f"{path.name} takes away or demands: begin the next series (1001)"
 
 
 def test_the_list_of_revisions_is_the_folder_of_revisions() -> None:
