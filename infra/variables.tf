@@ -68,6 +68,17 @@ variable "mode" {
   }
 }
 
+variable "paper_account" {
+  description = "Name of the account on the paper exchange (mode paper), and part of the name of its book: another name begins both anew."
+  type        = string
+  default     = "1"
+
+  validation {
+    condition     = can(regex("^[a-z0-9]{1,16}$", var.paper_account))
+    error_message = "paper_account is \"${var.paper_account}\"; expected 1 to 16 lower-case letters and digits."
+  }
+}
+
 variable "confirm_live" {
   description = "Mode live also needs this sentence (setting confirm_live): I understand that live trading can lose all of my money"
   type        = string
