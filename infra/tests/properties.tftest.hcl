@@ -256,7 +256,7 @@ run "production_on_schedule" {
     error_message = "The lake cannot be queried."
   }
   assert {
-    condition     = google_bigquery_table.layer["raw"].external_data_configuration[0].source_uris == [for interval in var.intervals : "gs://demo-project-ost-lake/raw/*/${interval}/data.parquet"]
+    condition     = google_bigquery_table.layer["raw"].external_data_configuration[0].source_uris == tolist([for interval in var.intervals : "gs://demo-project-ost-lake/raw/*/${interval}/data.parquet"])
     error_message = "The tables of candles read other files as well."
   }
 }

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -60,6 +62,42 @@ def test_production_gets_a_tagged_revision_without_traffic() -> None:
     assert "--no-traffic" in script
     assert "--tag" in script
     assert script.index("infra/migrate.sh") < script.index("gcloud run services update bot")
+
+
+def run_plan_of_staging(folder: Path, region: str, plan: str) -> subprocess.CompletedProcess[str]:
+    """The script of the step with a terraform that shows `plan`, beside the real .tfvars."""
+    (folder / "environments").mkdir()
+    (folder / "environments" / "staging.tfvars").write_text((ROOT / "infra/environments/staging.tfvars").read_text())
+    (folder / "terraform").write_text(f"#!/bin/sh\necho terraform $* >&2\n[ $1 != show ] || echo '{plan}'\n")
+    (folder / "terraform").chmod(0o755)
+    script = next(step["script"] for step in STEPS if step["id"] == "plan-staging")
+    variables = {"PATH": f"{folder}:{os.environ['PATH']}", "_REGION": region, "_STATE_BUCKET": "b", "PROJECT_ID": "demo"}
+    return subprocess.run(["sh", "-c", script], cwd=folder, env=variables, capture_output=True, text=True, check=False)
+
+
+def test_a_build_of_another_region_than_that_of_staging_ends_before_its_plan(tmp_path: Path) -> None:
+    done = run_plan_of_staging(tmp_path, "asia-northeast1", "")
+    assert done.returncode == 1
+    assert "says another region" in done.stderr
+    assert "terraform plan" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("plan", "status"),
+    [
+        ("  # google_storage_bucket.lake must be replaced", 1),
+        ("  # google_sql_database_instance.ledger will be destroyed", 1),
+        ("  # google_storage_bucket.lake will be updated in-place", 0),
+    ],
+)
+def test_a_plan_that_takes_lake_or_ledger_away_is_not_applied_unseen(tmp_path: Path, plan: str, status: int) -> None:
+    assert run_plan_of_staging(tmp_path, "europe-west1", plan).returncode == status
+
+
+def test_the_campaign_follows_its_functions_and_not_the_ledger() -> None:
+    scripts = {step["id"]: step.get("script", "") for step in STEPS}
+    assert "jobs update campaign" in scripts["release-staging"]  # its functions were applied before
+    assert "campaign" not in scripts["release-production"]
 
 
 def test_every_substitution_that_is_used_is_known_and_every_known_one_is_used() -> None:
