@@ -8,7 +8,7 @@ locals {
   build_roles = toset(local.builds ? [
     "roles/artifactregistry.admin", "roles/bigquery.dataOwner", "roles/cloudbuild.builds.builder", "roles/cloudfunctions.admin",
     "roles/cloudscheduler.admin", "roles/cloudsql.admin", "roles/compute.networkAdmin", "roles/compute.securityAdmin",
-    "roles/iam.serviceAccountAdmin", "roles/iam.workloadIdentityPoolAdmin", "roles/logging.configWriter", "roles/monitoring.editor",
+    "roles/iam.serviceAccountAdmin", "roles/iam.workloadIdentityPoolAdmin", "roles/logging.configWriter", "roles/logging.viewer", "roles/monitoring.editor",
     "roles/pubsub.admin", "roles/run.admin", "roles/secretmanager.admin", "roles/servicenetworking.networksAdmin",
     "roles/serviceusage.serviceUsageAdmin", "roles/storage.admin",
   ] : [])

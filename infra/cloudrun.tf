@@ -40,7 +40,8 @@ resource "google_cloud_run_v2_service" "bot" {
     containers {
       image   = local.image
       command = ["python", "-m", "cloudrun.bot"]
-      args    = var.mode == "live" ? ["--live"] : []
+      # Two revisions never trade one book: the newer one waits until the lease of the older one is free, also without traffic.
+      args = concat(var.mode == "live" ? ["--live"] : [], var.profile == "stream" ? ["--standby"] : [])
 
       ports {
         container_port = 8080

@@ -139,6 +139,11 @@ variable "intervals" {
   }
 
   validation {
+    condition     = length(distinct(var.intervals)) == length(var.intervals)
+    error_message = "intervals is [${join(", ", var.intervals)}]; name each only once."
+  }
+
+  validation {
     condition     = length(setintersection(var.intervals, ["15m", "30m", "1h", "4h"])) > 0
     error_message = "intervals is [${join(", ", var.intervals)}]; keep at least one of 15m, 30m, 1h, 4h: Cloud Monitoring notices a silence of a day at most."
   }
@@ -176,6 +181,11 @@ variable "bot_memory_mib" {
     condition     = var.bot_memory_mib >= 512 && var.bot_memory_mib <= 8192
     error_message = "bot_memory_mib is ${var.bot_memory_mib}; expected 512 to 8192."
   }
+
+  validation {
+    condition     = var.bot_memory_mib <= 4096 * var.bot_cpu && (var.bot_cpu < 4 || var.bot_memory_mib >= 512 * var.bot_cpu)
+    error_message = "bot_memory_mib is ${var.bot_memory_mib} with bot_cpu ${var.bot_cpu}; Cloud Run gives a vCPU at most 4096 MiB, and wants 512 for each of four."
+  }
 }
 
 variable "campaign_tasks" {
@@ -209,6 +219,11 @@ variable "campaign_memory_mib" {
     condition     = var.campaign_memory_mib >= 512 && var.campaign_memory_mib <= 32768
     error_message = "campaign_memory_mib is ${var.campaign_memory_mib}; expected 512 to 32768."
   }
+
+  validation {
+    condition     = var.campaign_memory_mib <= 4096 * var.campaign_cpu && (var.campaign_cpu < 4 || var.campaign_memory_mib >= 512 * var.campaign_cpu)
+    error_message = "campaign_memory_mib is ${var.campaign_memory_mib} with campaign_cpu ${var.campaign_cpu}; Cloud Run gives a vCPU at most 4096 MiB, and wants 512 for each of four or eight."
+  }
 }
 
 variable "ledger_tier" {
@@ -219,6 +234,15 @@ variable "ledger_tier" {
   validation {
     condition     = can(regex("^db-(f1-micro|g1-small|custom-[0-9]+-[0-9]+)$", var.ledger_tier))
     error_message = "ledger_tier is \"${var.ledger_tier}\"; expected db-f1-micro, db-g1-small or db-custom-VCPUS-MIB."
+  }
+
+  validation {
+    condition = alltrue([
+      for size in [[for number in regexall("[0-9]+", var.ledger_tier) : tonumber(number)]] :
+      (size[0] == 1 || size[0] % 2 == 0) && size[1] % 256 == 0 && size[1] >= 3840 && size[1] >= 922 * size[0] && size[1] <= 6656 * size[0]
+      if startswith(var.ledger_tier, "db-custom-")
+    ])
+    error_message = "ledger_tier is \"${var.ledger_tier}\"; Cloud SQL takes 1 or an even number of vCPUs, and from 3840 MiB on whole 256 MiB, 0.9 to 6.5 GiB for each vCPU."
   }
 }
 
@@ -256,14 +280,9 @@ variable "ledger_max_connections" {
 }
 
 variable "deletion_protection" {
-  description = "Refuse to delete the ledger, the bot, the lake and the secrets."
+  description = "Refuse to delete the ledger, the bot, the lake and the secrets. In production false only on the way back to zero (docs/deploy.md)."
   type        = bool
   default     = true
-
-  validation {
-    condition     = var.deletion_protection || var.environment == "staging"
-    error_message = "deletion_protection is false in production; a plan must not be able to delete the ledger and the lake. Set it to true."
-  }
 }
 
 variable "noncurrent_days" {

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -89,18 +91,26 @@ def test_only_the_files_of_an_environment_say_where_it_is(plans: dict[str, dict[
         assert made["variables"]["region"]["value"] == BUILD["substitutions"]["_REGION"]
 
 
-def test_no_build_applies_a_plan_that_loses_data() -> None:
-    plan = script("plan-staging")
-    assert (
-        plan.index("-out=staging.plan")
-        < plan.index("terraform show -no-color staging.plan")
-        < plan.index("./keeps_the_data.sh")
-    )
-
-
 def test_production_gets_a_tagged_revision_without_traffic() -> None:
     assert "--no-traffic" in script("release-production")
     assert "--tag" in script("release-production")
+
+
+@pytest.mark.parametrize(
+    ("plan", "status"),
+    [
+        ("  # google_storage_bucket.lake must be replaced", 1),
+        ("  # google_sql_database_instance.ledger will be destroyed", 1),
+        ("  # google_storage_bucket.lake will be updated in-place", 0),
+    ],
+)
+def test_a_plan_that_takes_lake_or_ledger_away_is_not_applied_unseen(tmp_path: Path, plan: str, status: int) -> None:
+    (tmp_path / "keeps_the_data.sh").symlink_to(ROOT / "infra" / "keeps_the_data.sh")
+    (tmp_path / "terraform").write_text(f"#!/bin/sh\n[ $1 != show ] || echo '{plan}'\n")
+    (tmp_path / "terraform").chmod(0o755)
+    variables = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "_STATE_BUCKET": "b", "PROJECT_ID": "demo"}
+    command = ["sh", "-c", script("plan-staging")]
+    assert subprocess.run(command, cwd=tmp_path, env=variables, check=False).returncode == status
 
 
 def test_every_substitution_that_is_used_is_known_and_every_known_one_is_used() -> None:

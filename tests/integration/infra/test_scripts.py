@@ -15,9 +15,8 @@ echo "gcloud $*" >> "$CALLS"
 case "$*" in
     "run services describe bot"*) echo https://bot.example ;;
     "auth print-identity-token"*) echo token ;;
-    "storage ls"*) n=$(cat "$COUNT" 2>/dev/null || echo 0); echo $((n + 1)) > "$COUNT"
-        [ "$n" -ge 2 ] && [ -z "$NO_CANDLES" ] && t=11 || t=10
-        echo "  123  2026-01-01T00:$t:00Z  gs://demo-ost-lake/raw/binanceusdm/BTCUSDT/1h/data.parquet" ;;
+    "logging read"*candles.ingested*) n=$(cat "$COUNT" 2>/dev/null || echo 0); echo $((n + 1)) > "$COUNT"
+        [ "$n" -ge 2 ] && [ -z "$NO_CANDLES" ] && echo 2026-01-01T00:11:00Z || : ;;
     "pubsub subscriptions pull"*) printf %s "$DEAD" ;;
 esac
 [ -z "$REFUSE" ] || case "$*" in *"$REFUSE"*) exit 1 ;; esac
@@ -49,7 +48,13 @@ def test_a_sound_deployment_passes(tools: Path) -> None:
     done, calls = run(tools, "check_deployed.sh", "demo", "europe-west1")
     assert done.returncode == 0, done.stderr
     assert [line.partition(":")[0] for line in done.stdout.splitlines()] == ["ok", "ok", "ok"]
-    assert any(call.startswith("gcloud scheduler jobs run ingest-1h --project demo --location europe-west1") for call in calls)
+    ticked = next(
+        place for place, call in enumerate(calls) if call.startswith("gcloud scheduler jobs run ingest-1h --project demo")
+    )
+    asked = [call for call in calls[ticked:] if "logging read" in call]
+    assert asked  # only what was told after the tick counts: an hour that is ingested already changes no file
+    assert all('timestamp>="20' in call for call in asked)
+    assert not any("storage" in call for call in calls)
 
 
 @pytest.mark.parametrize(
@@ -57,7 +62,7 @@ def test_a_sound_deployment_passes(tools: Path) -> None:
     [
         ({"METRICS": ""}, "the bot does not answer"),
         ({"METRICS": 'ost_ledger_up{book="paper-1h"} 0.0'}, "does not reach the ledger"),
-        ({"NO_CANDLES": "1", "WAIT_S": "0"}, "no candles arrived"),
+        ({"NO_CANDLES": "1", "WAIT_S": "0"}, "no candles were ingested"),
         ({"DEAD": "1234\n"}, "dead letters"),
     ],
 )
