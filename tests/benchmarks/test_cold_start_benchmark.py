@@ -1,9 +1,9 @@
 """Cold start of each function: from a fresh interpreter to the first byte of a refusal, and to all that its work imports.
 
 The first is what every call pays, and loads nothing of the work (405 to a GET). The second comes before the first byte of a
-call that has something to do, and is what the target is about: 0.6 s and 130 MB (docs/speed.md says what is missed). Memory does not
-depend on what else the machine does, so its bounds are absolute. As in the cloud there is no pandas. The peer imports the usual
-libraries for the work of the functions, each as a whole.
+call that has something to do, and is what the target is about: 0.6 s and 130 MB (docs/speed.md says what is missed). Memory
+does not depend on what else the machine does, so its bounds are absolute. As in the cloud there is no pandas. The peer imports
+the usual libraries for the work of the functions, each as a whole.
 """
 
 from __future__ import annotations
