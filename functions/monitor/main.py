@@ -11,14 +11,18 @@ A look is written with the receipt of its slot: the same slot again writes nothi
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
 
-from functions.answer import Answer, Jobs, answered, for_each, say
+from functions.answer import Answer, Jobs, NotNow, answered, for_each, say
 from shared.domain.data_events import RecalibrationTriggered
+from shared.domain.errors import PASSING, OstError
 from shared.domain.interval import DAY_MS, HOUR_MS
 from shared.domain.records import Receipt
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from flask import Request
 
     from functions.call import Tick
@@ -36,30 +40,39 @@ def handle(request: Request) -> Answer:
 
 
 def look(tick: Tick) -> None:
-    """Everything, as of the slot. Raises the `OstError` tree: what was done by then is done."""
-    _books(tick.slot_ms)
-    _recalibrations(tick.slot_ms)
+    """All parts, as of the slot, whatever becomes of one. Raises `NotNow` where one failed for a reason that passes."""
     from functions import wired
 
-    universe = wired.settings().universe.universe
-    for_each(universe, lambda asset: _regime(asset, tick.slot_ms), "monitor.failed")
-    for_each(universe, lambda asset: _series(asset, tick.slot_ms), "monitor.failed")
+    slot_ms, universe = tick.slot_ms, wired.settings().universe.universe
+    books = [record.book for record in wired.ledger().books() if record.finished_ms is None]
+    parts: list[tuple[str, Callable[[], None]]] = [
+        *((f"book {book}", partial(_book, book, slot_ms)) for book in books),
+        ("recalibrations", lambda: _recalibrations(slot_ms)),
+        ("regimes", lambda: for_each(universe, lambda asset: _regime(asset, slot_ms), "monitor.failed")),
+        ("series", lambda: for_each(universe, lambda asset: _series(asset, slot_ms), "monitor.failed")),
+    ]
+    again = []
+    for name, part in parts:
+        try:
+            part()
+        except OstError as error:
+            is_passing = isinstance(error, (NotNow, *PASSING))
+            say("WARNING" if is_passing else "ERROR", "monitor.failed", f"{name}: {error}", part=name)
+            again += [name] if is_passing else []
+    if again:
+        raise NotNow(f"{' '.join(again)}: not now; tried again")
 
 
-def _books(slot_ms: int) -> None:
+def _book(book: str, slot_ms: int) -> None:
     from functions import wired
     from shared.cli import wiring
     from shared.monitor.watch import decided_assets, look_at_book
 
     ledger, research, params = wired.ledger(), wired.research(), wired.settings().monitor
-    for record in ledger.books():
-        if record.finished_ms is not None:
-            continue
-        receipt = Receipt(MONITOR, f"{slot_ms}/{record.book}", record.book, wiring.clock().now_ms())
-        assets = decided_assets(ledger, record.book)
-        for found in look_at_book(ledger, research, record.book, assets, params, receipt=receipt):
-            severity = "INFO" if found.check.trigger is None else "WARNING"
-            say(severity, "performance.checked", found.reason, asset=str(found.asset), book=record.book)
+    receipt = Receipt(MONITOR, f"{slot_ms}/{book}", book, wiring.clock().now_ms())
+    for found in look_at_book(ledger, research, book, decided_assets(ledger, book), params, receipt=receipt):
+        severity = "INFO" if found.check.trigger is None else "WARNING"
+        say(severity, "performance.checked", found.reason, asset=str(found.asset), book=book)
 
 
 def _recalibrations(slot_ms: int) -> None:
