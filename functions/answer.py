@@ -15,7 +15,7 @@ import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from functions.call import Tick, called_by
 from shared.adapters.gcp.log import about, set_up, trace_of
@@ -25,12 +25,11 @@ from shared.domain.events import Event
 if TYPE_CHECKING:
     from flask import Request
 
-    from shared.domain.asset import Asset
-
 DONE, MALFORMED, AGAIN, BUG = 204, 422, 503, 500
 _LOG = logging.getLogger("functions")
 
 Answer = tuple[dict[str, str], int]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,21 +44,21 @@ class NotNow(OstError):
     """Parts of the work failed for a reason that passes; the others are done."""
 
 
-def for_each(assets: Iterable[Asset], work: Callable[[Asset], None], failure: str) -> None:
-    """`work` on every asset, whatever becomes of the others; each failure is a line called `failure`.
+def for_each(items: Iterable[T], work: Callable[[T], None], failure: str, field: str = "asset") -> None:
+    """`work` on every item, whatever becomes of the others; each failure is a line called `failure`, with the item as `field`.
 
     Raises `NotNow` at the end where one failed for a reason that passes. Too few bars are no failure: an asset may be young.
     """
     again = []
-    for asset in assets:
+    for item in items:
         try:
-            work(asset)
+            work(item)
         except NotEnoughData as error:
-            say("INFO", "data.too_short", f"{asset}: {error}", asset=str(asset))
+            say("INFO", "data.too_short", f"{item}: {error}", **{field: str(item)})
         except OstError as error:
-            is_passing = isinstance(error, PASSING)
-            say("WARNING" if is_passing else "ERROR", failure, f"{asset}: {error}", asset=str(asset))
-            again += [asset.symbol] if is_passing else []
+            is_passing = isinstance(error, (NotNow, *PASSING))
+            say("WARNING" if is_passing else "ERROR", failure, f"{item}: {error}", **{field: str(item)})
+            again += [str(item)] if is_passing else []
     if again:
         raise NotNow(f"{' '.join(again)}: not now; tried again")
 

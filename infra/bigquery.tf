@@ -25,7 +25,8 @@ resource "google_bigquery_table" "layer" {
   external_data_configuration {
     autodetect    = true # Parquet files carry their columns
     source_format = "PARQUET"
-    source_uris   = ["gs://${google_storage_bucket.lake.name}/${each.key}/*/data.parquet"]
+    # Interval by interval: funding and open interest lie beside the candles and have other columns, and those of one file count for all.
+    source_uris = [for interval in var.intervals : "gs://${google_storage_bucket.lake.name}/${each.key}/*/${interval}/data.parquet"]
   }
 }
 
@@ -46,7 +47,6 @@ resource "google_bigquery_table" "candles" {
         REGEXP_EXTRACT(_FILE_NAME, r'/${each.key}/[^/]+/[^/]+/([^/]+)/') AS interval_name,
         *
       FROM `${var.project_id}.${google_bigquery_dataset.lake.dataset_id}.${google_bigquery_table.layer[each.key].table_id}`
-      WHERE REGEXP_CONTAINS(_FILE_NAME, r'/(15m|30m|1h|4h|1d|1w)/data[.]parquet$')
     SQL
   }
 }

@@ -8,7 +8,7 @@ locals {
   build_roles = toset(local.builds ? [
     "roles/artifactregistry.admin", "roles/bigquery.dataOwner", "roles/cloudbuild.builds.builder", "roles/cloudfunctions.admin",
     "roles/cloudscheduler.admin", "roles/cloudsql.admin", "roles/compute.networkAdmin", "roles/compute.securityAdmin",
-    "roles/iam.serviceAccountAdmin", "roles/iam.workloadIdentityPoolAdmin", "roles/logging.configWriter", "roles/monitoring.editor",
+    "roles/iam.serviceAccountAdmin", "roles/iam.workloadIdentityPoolAdmin", "roles/logging.configWriter", "roles/logging.viewer", "roles/monitoring.editor",
     "roles/pubsub.admin", "roles/run.admin", "roles/secretmanager.admin", "roles/servicenetworking.networksAdmin",
     "roles/serviceusage.serviceUsageAdmin", "roles/storage.admin",
   ] : [])
@@ -55,7 +55,7 @@ resource "google_service_account_iam_member" "build_acts_as" {
   member             = google_service_account.build[0].member
 }
 
-# Production: a new revision of the bot, the image, the schema of the ledger, and no more.
+# Production: a new revision of the bot, the image, the schema of the ledger, and no more: functions and campaigns are for an apply.
 resource "google_cloud_run_v2_service_iam_member" "release_builder" {
   count = var.release_builder == null ? 0 : 1
 
@@ -66,16 +66,16 @@ resource "google_cloud_run_v2_service_iam_member" "release_builder" {
 }
 
 resource "google_cloud_run_v2_job_iam_member" "release_builder" {
-  for_each = var.release_builder == null ? {} : local.jobs
+  count = var.release_builder == null ? 0 : 1
 
   location = var.region
-  name     = google_cloud_run_v2_job.job[each.key].name
+  name     = google_cloud_run_v2_job.job["migrate"].name
   role     = "roles/run.developer"
   member   = var.release_builder
 }
 
 resource "google_service_account_iam_member" "release_builder" {
-  for_each = toset(var.release_builder == null ? [] : ["run-bot", "run-campaign", "run-migrate"])
+  for_each = toset(var.release_builder == null ? [] : ["run-bot", "run-migrate"])
 
   service_account_id = google_service_account.component[each.key].name
   role               = "roles/iam.serviceAccountUser"

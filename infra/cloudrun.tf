@@ -1,4 +1,4 @@
-# The bot, and the paper exchange that it trades on in mode paper; the jobs (jobs.tf) are from the same image.
+# The bot, and the paper exchange that it trades on in mode paper.
 # Terraform makes them and owns their settings; the image and the traffic belong to the releases (cloudbuild.yaml, the release
 # controller), so an apply never moves a production onto other code.
 
@@ -6,7 +6,9 @@ locals {
   image         = coalesce(var.image, "${local.registry}/one-smart-trade:latest")
   bot_timeout_s = 300
 
-  # The paper exchange replays the candles below market/ in the lake's bucket, and makes the longer intervals from the shortest.
+  # The paper exchange lays the candles below market/ in the lake's bucket around the present, follows the clock, and makes the
+  # longer intervals from the shortest. Its account is an object beside them, so it survives every restart and every release.
+  paper_object    = "exchange/account-${var.paper_account}.json"
   finest_interval = [for interval, seconds in local.interval_s : interval if seconds == local.shortest_s][0]
 
   # Revisions of a service must run for a whole life of a WebSocket connection: Cloud Run ends requests after an hour at most.
@@ -38,7 +40,8 @@ resource "google_cloud_run_v2_service" "bot" {
     containers {
       image   = local.image
       command = ["python", "-m", "cloudrun.bot"]
-      args    = var.mode == "live" ? ["--live"] : []
+      # Two revisions never trade one book: the newer one waits until the lease of the older one is free, also without traffic.
+      args = concat(var.mode == "live" ? ["--live"] : [], var.profile == "stream" ? ["--standby"] : [])
 
       ports {
         container_port = 8080
@@ -115,7 +118,7 @@ resource "google_cloud_run_v2_service" "exchange" {
   name                = "exchange"
   location            = var.region
   description         = "The paper exchange: recorded candles, Binance's interface"
-  deletion_protection = false # it has nothing to lose
+  deletion_protection = false # its account is in the bucket
   ingress             = "INGRESS_TRAFFIC_INTERNAL_ONLY"
 
   template {
@@ -126,14 +129,15 @@ resource "google_cloud_run_v2_service" "exchange" {
 
     scaling {
       min_instance_count = 1
-      max_instance_count = 1 # one account, in memory
+      max_instance_count = 1 # one account; during a release the newer instance takes it over
     }
 
     containers {
       image   = local.image
       command = ["python", "-m", "cloudrun.exchange"]
       args = concat(
-        ["--market", "/lake/market", "--interval", local.finest_interval, "--host", "0.0.0.0", "--port", "8080", "--speed", "1"],
+        ["--market", "/lake/market", "--interval", local.finest_interval, "--host", "0.0.0.0", "--port", "8080", "--real-time"],
+        ["--account", "gs://${google_storage_bucket.lake.name}/${local.paper_object}"],
         ["--symbols"], var.symbols,
       )
 
@@ -185,7 +189,7 @@ resource "google_cloud_run_v2_service" "exchange" {
     ignore_changes = [client, client_version, template[0].containers[0].image, template[0].labels, template[0].revision]
   }
 
-  depends_on = [google_artifact_registry_repository.main, google_storage_bucket_iam_member.lake_reader]
+  depends_on = [google_artifact_registry_repository.main, google_storage_bucket_iam_member.lake_reader, google_storage_bucket_iam_member.paper_account]
 }
 
 resource "google_cloud_run_v2_service_iam_member" "exchange_caller" {

@@ -1,6 +1,10 @@
-# What runs to an end: the instances of a campaign, and the migration of the ledger. Their image belongs to the releases as well.
+# What runs to an end: the instances of a campaign, and the migration of the ledger.
+# Instances refuse a campaign that other code has planned (cloudrun/campaign). The function `recalibrate` plans, and is deployed by an
+# apply; so an apply brings the job to the image that was built with that function's archive: the image has the archive's name as a tag.
 
 locals {
+  campaign_image = "${local.registry}/one-smart-trade:${trimsuffix(local.archive["recalibrate"], ".zip")}"
+
   jobs = {
     campaign = {
       command = ["python", "-m", "cloudrun.campaign"]
@@ -41,7 +45,7 @@ resource "google_cloud_run_v2_job" "job" {
       timeout               = each.value.timeout
 
       containers {
-        image   = local.image
+        image   = local.campaign_image
         command = each.value.command
         args    = each.value.args
 
@@ -70,7 +74,7 @@ resource "google_cloud_run_v2_job" "job" {
   }
 
   lifecycle {
-    ignore_changes = [client, client_version, template[0].template[0].containers[0].image, template[0].labels]
+    ignore_changes = [client, client_version, template[0].labels]
   }
 
   depends_on = [google_artifact_registry_repository.main]

@@ -10,6 +10,9 @@ locals {
   interval_s = { "15m" = 900, "30m" = 1800, "1h" = 3600, "4h" = 14400, "1d" = 86400, "1w" = 604800 }
   shortest_s = min([for interval in var.intervals : local.interval_s[interval]]...)
 
+  # A book for each account: the ledger of one must not meet the positions of another.
+  book = join("-", compact([var.mode, var.interval, local.paper ? var.paper_account : ""]))
+
   # The settings of every component (shared/config/default.yaml), as OST_SECTION__KEY. Lists are JSON, which is YAML.
   settings = merge(
     {
@@ -24,7 +27,7 @@ locals {
       OST_JOBS__URL         = "run://${var.project_id}/${var.region}/campaign"
       OST_BOT__MODE         = var.profile
       OST_BOT__CALLERS      = "platform" # Cloud Run asks for their identity (google_cloud_run_v2_service_iam_member.bot_caller)
-      OST_BOT__BOOK         = "${var.mode}-${var.interval}"
+      OST_BOT__BOOK         = local.book
       GOOGLE_CLOUD_PROJECT  = var.project_id
     },
     var.mode == "live" ? { OST_CONFIRM_LIVE = var.confirm_live } : {},

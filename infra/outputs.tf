@@ -41,10 +41,9 @@ output "schedules" {
 }
 
 output "secrets_to_fill" {
-  description = "Commands that give the secrets their values. Terraform never sees them."
+  description = "Commands that give the secrets their values, those of the exchange before its mode is chosen. Terraform never sees them."
   value = [
     for secret in keys(local.secrets) : "gcloud secrets versions add ${secret} --project ${var.project_id} --data-file -"
-    if !local.paper || secret == "jwt-key"
   ]
 }
 

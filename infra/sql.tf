@@ -9,7 +9,7 @@ locals {
     { for name, function in local.function : "fn-${name}" => { pool = 2, of_part = 1, instances = function.instances } },
     {
       run-bot      = { pool = 4, of_part = 2, instances = 2 }
-      run-campaign = { pool = 2, of_part = 2, instances = var.campaign_tasks }
+      run-campaign = { pool = 2, of_part = 2, instances = var.campaign_tasks } # one campaign at a time: `recalibrate` lets the others wait
       run-migrate  = { pool = 1, of_part = 1, instances = 1 }
     },
   )

@@ -69,6 +69,20 @@ resource "google_storage_bucket_iam_member" "lake_reader" {
   member = local.account[each.key]
 }
 
+# The paper exchange reads the whole bucket, and writes its account.
+resource "google_storage_bucket_iam_member" "paper_account" {
+  for_each = local.lake_readers
+
+  bucket = google_storage_bucket.lake.name
+  role   = "roles/storage.objectUser"
+  member = local.account[each.key]
+
+  condition {
+    title      = "paper_accounts_only"
+    expression = "resource.name.startsWith(\"projects/_/buckets/${google_storage_bucket.lake.name}/objects/exchange/\")"
+  }
+}
+
 resource "google_storage_bucket" "source" {
   name                        = "${var.project_id}-ost-source"
   location                    = var.region

@@ -68,6 +68,17 @@ variable "mode" {
   }
 }
 
+variable "paper_account" {
+  description = "Name of the account on the paper exchange (mode paper), and part of the name of its book: another name begins both anew."
+  type        = string
+  default     = "1"
+
+  validation {
+    condition     = can(regex("^[a-z0-9]{1,16}$", var.paper_account))
+    error_message = "paper_account is \"${var.paper_account}\"; expected 1 to 16 lower-case letters and digits."
+  }
+}
+
 variable "confirm_live" {
   description = "Mode live also needs this sentence (setting confirm_live): I understand that live trading can lose all of my money"
   type        = string
@@ -128,13 +139,18 @@ variable "intervals" {
   }
 
   validation {
+    condition     = length(distinct(var.intervals)) == length(var.intervals)
+    error_message = "intervals is [${join(", ", var.intervals)}]; name each only once."
+  }
+
+  validation {
     condition     = length(setintersection(var.intervals, ["15m", "30m", "1h", "4h"])) > 0
     error_message = "intervals is [${join(", ", var.intervals)}]; keep at least one of 15m, 30m, 1h, 4h: Cloud Monitoring notices a silence of a day at most."
   }
 }
 
 variable "image" {
-  description = "Image of bot, exchange and jobs at their creation; afterwards releases change it, not Terraform. null: the newest in the registry."
+  description = "Image of bot and exchange at their creation; afterwards releases change it, not Terraform. null: the newest in the registry."
   type        = string
   default     = null
 }
@@ -164,6 +180,11 @@ variable "bot_memory_mib" {
   validation {
     condition     = var.bot_memory_mib >= 512 && var.bot_memory_mib <= 8192
     error_message = "bot_memory_mib is ${var.bot_memory_mib}; expected 512 to 8192."
+  }
+
+  validation {
+    condition     = var.bot_memory_mib <= 4096 * var.bot_cpu && (var.bot_cpu < 4 || var.bot_memory_mib >= 512 * var.bot_cpu)
+    error_message = "bot_memory_mib is ${var.bot_memory_mib} with bot_cpu ${var.bot_cpu}; Cloud Run gives a vCPU at most 4096 MiB, and wants 512 for each of four."
   }
 }
 
@@ -198,6 +219,11 @@ variable "campaign_memory_mib" {
     condition     = var.campaign_memory_mib >= 512 && var.campaign_memory_mib <= 32768
     error_message = "campaign_memory_mib is ${var.campaign_memory_mib}; expected 512 to 32768."
   }
+
+  validation {
+    condition     = var.campaign_memory_mib <= 4096 * var.campaign_cpu && (var.campaign_cpu < 4 || var.campaign_memory_mib >= 512 * var.campaign_cpu)
+    error_message = "campaign_memory_mib is ${var.campaign_memory_mib} with campaign_cpu ${var.campaign_cpu}; Cloud Run gives a vCPU at most 4096 MiB, and wants 512 for each of four or eight."
+  }
 }
 
 variable "ledger_tier" {
@@ -208,6 +234,15 @@ variable "ledger_tier" {
   validation {
     condition     = can(regex("^db-(f1-micro|g1-small|custom-[0-9]+-[0-9]+)$", var.ledger_tier))
     error_message = "ledger_tier is \"${var.ledger_tier}\"; expected db-f1-micro, db-g1-small or db-custom-VCPUS-MIB."
+  }
+
+  validation {
+    condition = alltrue([
+      for size in [[for number in regexall("[0-9]+", var.ledger_tier) : tonumber(number)]] :
+      (size[0] == 1 || size[0] % 2 == 0) && size[1] % 256 == 0 && size[1] >= 3840 && size[1] >= 922 * size[0] && size[1] <= 6656 * size[0]
+      if startswith(var.ledger_tier, "db-custom-")
+    ])
+    error_message = "ledger_tier is \"${var.ledger_tier}\"; Cloud SQL takes 1 or an even number of vCPUs, and from 3840 MiB on whole 256 MiB, 0.9 to 6.5 GiB for each vCPU."
   }
 }
 
@@ -245,14 +280,9 @@ variable "ledger_max_connections" {
 }
 
 variable "deletion_protection" {
-  description = "Refuse to delete the ledger, the bot, the lake and the secrets."
+  description = "Refuse to delete the ledger, the bot, the lake and the secrets. In production false only on the way back to zero (docs/deploy.md)."
   type        = bool
   default     = true
-
-  validation {
-    condition     = var.deletion_protection || var.environment == "staging"
-    error_message = "deletion_protection is false in production; a plan must not be able to delete the ledger and the lake. Set it to true."
-  }
 }
 
 variable "noncurrent_days" {

@@ -16,13 +16,16 @@ from cloudrun.bot.supervisor import end_with_parent
 from shared.cli import wiring
 from shared.cli.live_book import book_of
 from shared.cli.live_run import LiveBook, get_ready, opened, trade
-from shared.domain.errors import ConfigError, OstError, UsageError
+from shared.domain.errors import ConfigError, LedgerError, OstError, UsageError
 from shared.domain.interval import format_ms
+from shared.ports import Clock, Ledger
+from shared.trading.health import TraderState
 from shared.trading.session_types import StepReport
 from shared.trading.trader import Trader
 
 EXIT_PROBLEM, EXIT_USAGE = 1, 2
 HEARTBEAT_S = 60.0
+_TRADES = frozenset({TraderState.TRADING, TraderState.DEGRADED, TraderState.HALTED})
 
 
 def told(report: StepReport) -> None:
@@ -33,11 +36,27 @@ def told(report: StepReport) -> None:
         say("WARNING", problem)
 
 
-async def beat(book: str) -> None:
-    """A line each minute while the loop that trades turns."""
+def is_looked_after(ledger: Ledger, book: str, now_ms: int) -> bool:
+    """Whether a loop that trades the book has shown itself in the ledger within the last minute.
+
+    Not one that hangs, waits as a standby, or has been refused. False where the ledger cannot be asked.
+    """
+    try:
+        beats = ledger.heartbeats(book)
+    except LedgerError:
+        return False
+    return any(
+        beat.role == "trader" and beat.state.get("state") in _TRADES and now_ms - beat.time_ms <= HEARTBEAT_S * 1000
+        for beat in beats
+    )
+
+
+async def beat(ledger: Ledger, book: str, clock: Clock) -> None:
+    """A line each minute while somebody looks after the book."""
     while True:
-        heartbeat(book)
         await asyncio.sleep(HEARTBEAT_S)
+        if is_looked_after(ledger, book, clock.now_ms()):
+            heartbeat(book)
 
 
 async def run(book: LiveBook, *, standby: bool) -> str:
@@ -48,7 +67,7 @@ async def run(book: LiveBook, *, standby: bool) -> str:
 
     get_ready(book)
     async with opened(book) as session:
-        beating = asyncio.create_task(beat(book.name))
+        beating = asyncio.create_task(beat(book.ledger, book.name, wiring.clock()))
         try:
             return await trade(telling(session), standby=standby, on_start=started, on_step=told)
         finally:

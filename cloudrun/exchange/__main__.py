@@ -39,6 +39,10 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--start", help="simulated time at the start, YYYY-MM-DD or ISO (default: the first bar)")
     made.add_argument("--capital", default="10000", help="starting wallet in USDT (default 10000)")
     made.add_argument("--journal", type=Path, help="file that brings the account back after a restart")
+    made.add_argument(
+        "--real-time", action="store_true", help="lay the candles around the present and follow this clock, endlessly"
+    )
+    made.add_argument("--account", help="gs://BUCKET/NAME or path that brings the account back anywhere (with --real-time)")
     made.add_argument("--host", default="127.0.0.1", help="address to listen on (default 127.0.0.1)")
     made.add_argument("--port", type=int, default=8900, help="port, 0 for a free one (default 8900)")
     made.add_argument("--speed", type=float, help="simulated seconds per real second (default: lockstep, moved by its client)")
@@ -67,7 +71,12 @@ def amount(text: str) -> Decimal:
 
 
 def server_config(
-    speed: float | None, weight_limit: int, lives: Lives | None = None, *, simulated_lives: bool = False
+    speed: float | None,
+    weight_limit: int,
+    lives: Lives | None = None,
+    *,
+    simulated_lives: bool = False,
+    real_time: bool = False,
 ) -> ServerConfig:
     """The checked serving configuration. Raises `UsageError`."""
     lives = lives or Lives()
@@ -75,7 +84,12 @@ def server_config(
         raise UsageError(f"the speed is {speed}; expected simulated seconds per real second, e.g. 60")
     if not (lives.key_s > 0 and lives.connection_s > 0):
         raise UsageError(f"listen keys live {lives.key_s:g} s, connections {lives.connection_s:g} s; both must be positive")
-    return ServerConfig(credentials_from_environment(), weight_limit, speed, lives=lives, simulated_lives=simulated_lives)
+    if real_time and speed is not None:
+        raise UsageError("--real-time goes as fast as the clock: use it without --speed")
+    speed = 1.0 if real_time else speed
+    return ServerConfig(
+        credentials_from_environment(), weight_limit, speed, lives=lives, simulated_lives=simulated_lives, real_time=real_time
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -94,9 +108,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             parse_date_ms(given.start) if given.start else None,
             amount(given.capital),
             replace(CostParams(), **{name: value for name, value in costs.items() if value is not None}),
+            given.real_time,
+            given.account,
         )
         lives = Lives(given.key_minutes * 60, given.connection_hours * 3600)
-        config = server_config(given.speed, given.weight_limit, lives, simulated_lives=given.simulated_lives)
+        about_time = {"simulated_lives": given.simulated_lives, "real_time": given.real_time}
+        config = server_config(given.speed, given.weight_limit, lives, **about_time)
         asyncio.run(serve(options, config))
     except OstError as error:
         print(f"error: {error}", file=sys.stderr)

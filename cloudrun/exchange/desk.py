@@ -1,10 +1,14 @@
-"""The desk: engine and journal together. Every state-changing command is written down before it is applied."""
+"""The desk: the engine and what outlives the process.
+
+A journal has every state-changing command before it is applied; an account store has the account before anybody is answered.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
+from cloudrun.exchange.account_store import AccountStore
 from cloudrun.exchange.core import Event
 from cloudrun.exchange.engine import Engine
 from cloudrun.exchange.journal import Journal
@@ -18,11 +22,11 @@ _NOT_COMMANDS = ("signature", "timestamp", "recvWindow", "newOrderRespType")
 class Desk:
     """One account, served. `listener` is told the events and the time before and after each command."""
 
-    def __init__(self, engine: Engine, journal: Journal | None) -> None:
+    def __init__(self, engine: Engine, journal: Journal | None = None, store: AccountStore | None = None) -> None:
         self.engine = engine
         self.klines = Klines(engine.core.market)
         self.listener: Listener | None = None
-        self._journal = journal
+        self._journal, self._store = journal, store
 
     @property
     def market(self) -> Market:
@@ -35,13 +39,15 @@ class Desk:
         return self.engine.now_ms
 
     def execute(self, command: str, params: dict[str, str]) -> Any:
-        """Journal and apply a command. Raises `Refusal` (nothing changed) or `StorageError` (not applied)."""
+        """Apply a command and keep what it did. Raises `Refusal` (nothing changed) or `StorageError` (not applied)."""
         before_ms = self.engine.now_ms
         kept = {name: value for name, value in params.items() if name not in _NOT_COMMANDS}
         if self._journal is not None:
             self._journal.append(command, kept)
         reply = self.engine.execute(command, kept)
         events = self.engine.take_events()
+        if self._store is not None and (events or command != "advance"):
+            self._store.keep(before_ms)
         if self.listener is not None:
             self.listener(events, before_ms, self.engine.now_ms)
         return reply

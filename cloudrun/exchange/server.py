@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -43,6 +44,8 @@ class ServerConfig:
     """how long listen keys and stream connections last"""
     simulated_lives: bool = False
     """whether those lives are measured in simulated time instead of real time"""
+    real_time: bool = False
+    """whether simulated time is what the clock of this computer says; `speed` is 1 then"""
 
 
 class WeightCounter:
@@ -119,7 +122,8 @@ class Server:
         credentials.check_key(request.headers)
         if route.security is Security.SIGNED:
             real_ms = int(time.time() * 1000)
-            check_timestamp(params, self.desk.now_ms, real_ms, strict=self.config.speed == 1)
+            venue_ms = real_ms if self.config.real_time else self.desk.now_ms
+            check_timestamp(params, venue_ms, real_ms, strict=self.config.speed == 1)
             credentials.check_signature(query, body)
 
     async def _clock(self, _: web.Application) -> Any:
@@ -144,11 +148,16 @@ class Server:
         while self.desk.now_ms < market.end_ms:
             to_close_ms = market.interval.floor(self.desk.now_ms) + market.interval.ms - self.desk.now_ms
             await asyncio.sleep(min(self.config.tick_s, to_close_ms / 1000 / speed))
-            self._catch_up()
+            try:
+                self._catch_up()
+            except StorageError as error:  # time goes on with the next move
+                print(f"warning: {error}", file=sys.stderr, flush=True)
 
     def _catch_up(self) -> None:
         """Move simulated time to where it should be by now; in lockstep it stands where its client has put it."""
-        if self._began is not None and self.config.speed is not None:
+        if self.config.real_time:
+            self.desk.advance(int(time.time() * 1000))
+        elif self._began is not None and self.config.speed is not None:
             began_s, began_ms = self._began
             self.desk.advance(began_ms + int((time.monotonic() - began_s) * 1000 * self.config.speed))
 

@@ -6,6 +6,7 @@ Each function gives the part that is to be started, or `None` after it has said 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -19,6 +20,7 @@ from cloudrun.laptop.process import Part, answers, free_port
 
 PROJECT = "ost-laptop"
 LAKE = f"{PROJECT}-lake"
+POSTGRES_HOMES = Path("/usr/lib/postgresql")
 Say = Callable[[str], None]
 
 
@@ -65,20 +67,25 @@ def make_lake(url: str) -> None:
 
 def postgres(folder: Path, say: Say, stack: ExitStack) -> tuple[Part, str] | None:
     """A PostgreSQL server of its own, and the ledger's address in it; `stack` removes its data at the end."""
-    homes = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
-    found = str(homes[-1] / "postgres") if homes else shutil.which("postgres")
-    if found is None:
+    beside = shutil.which("postgres")
+    homes = [*POSTGRES_HOMES.glob("*/bin"), *([Path(beside).parent] if beside else [])]
+    whole = [home for home in homes if all((home / name).is_file() for name in ("postgres", "initdb", "pg_isready"))]
+    if not whole:
         say("absent: PostgreSQL; the ledger is a SQLite file. Get it: sudo apt-get install postgresql")
         return None
-    programs, port = Path(found).parent, free_port()
+    programs, port = max(whole, key=lambda home: [int(number) for number in re.findall(r"\d+", home.parent.name)]), free_port()
     data = Path(tempfile.mkdtemp(prefix="ost-up-"))  # where its user can reach it, and no longer than it runs
     stack.callback(shutil.rmtree, data, ignore_errors=True)
-    switch = []
-    if os.getuid() == 0:  # it refuses to run as root
-        shutil.chown(data, "postgres", "postgres")
-        switch = ["runuser", "-u", "postgres", "--"]
+    switch = ["runuser", "-u", "postgres", "--"] if os.getuid() == 0 else []  # it refuses to run as root
     made = [*switch, str(programs / "initdb"), "-D", str(data), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync"]
-    subprocess.run([*made, "--locale=C.UTF-8"], check=True, cwd="/", stdout=subprocess.DEVNULL)  # noqa: S603
+    try:
+        if switch:
+            shutil.chown(data, "postgres", "postgres")
+        subprocess.run([*made, "--locale=C.UTF-8"], check=True, cwd="/", capture_output=True)  # noqa: S603
+    except (subprocess.CalledProcessError, LookupError, OSError) as error:
+        say(f"absent: a PostgreSQL that starts here ({error}); the ledger is a SQLite file.")
+        say("        Get it: sudo apt-get install postgresql")
+        return None
     options = ["-D", str(data), "-p", str(port), "-h", "127.0.0.1", "-k", str(data), "-c", "fsync=off"]
 
     def is_ready() -> bool:

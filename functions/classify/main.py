@@ -49,7 +49,7 @@ def classify(event: Event) -> None:
 
 
 def sweep(_tick: Tick) -> None:
-    """Classify and tell every asset whose newest bar is not classified or not told yet. Raises `NotNow` where one is to be tried again."""
+    """Classify and tell every asset whose newest bar is not classified or not told yet. Raises `NotNow` where one failed."""
     from functions import wired
 
     desk = _desk(wired.settings().universe.universe)

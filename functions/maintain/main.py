@@ -17,9 +17,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from functions.answer import Answer, Jobs, NotNow, answered, say
+from functions.answer import Answer, Jobs, answered, for_each, say
 from shared.cli.account_keys import KEYS
-from shared.domain.errors import PASSING, Conflict, OstError
+from shared.domain.errors import Conflict
 from shared.domain.interval import DAY_MS
 
 if TYPE_CHECKING:
@@ -45,16 +45,7 @@ def handle(request: Request) -> Answer:
 def maintain(tick: Tick) -> None:
     """All parts. Raises `NotNow` at the end where one failed for a reason that passes."""
     parts: dict[str, Callable[[int], None]] = {"backup": backup, "check": check, "retention": forget, "secrets": watch_secrets}
-    again = []
-    for name, part in parts.items():
-        try:
-            part(tick.slot_ms)
-        except OstError as error:
-            is_passing = isinstance(error, PASSING)
-            say("WARNING" if is_passing else "ERROR", "maintenance.failed", f"{name}: {error}", part=name)
-            again += [name] if is_passing else []
-    if again:
-        raise NotNow(f"{' '.join(again)}: not now; tried again")
+    for_each(parts, lambda name: parts[name](tick.slot_ms), "maintenance.failed", "part")
 
 
 def backup(slot_ms: int) -> None:

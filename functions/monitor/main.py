@@ -5,12 +5,14 @@
     regimes       bars of stress without a break, drift of the probabilities    lines regime.stress, regime.drift
     series        bars that are missing lately                                  lines data.gap
 
-A look is written with the receipt of its slot: the same slot again writes nothing and tells the same.
+Each part, and in it each book and asset, is looked at whatever becomes of the others. A look is written with the receipt of its
+slot: the same slot again writes nothing and tells the same.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from functions.answer import Answer, Jobs, answered, for_each, say
@@ -36,30 +38,36 @@ def handle(request: Request) -> Answer:
 
 
 def look(tick: Tick) -> None:
-    """Everything, as of the slot. Raises the `OstError` tree: what was done by then is done."""
-    _books(tick.slot_ms)
-    _recalibrations(tick.slot_ms)
+    """Everything, as of the slot. Raises `NotNow` at the end where something failed for a reason that passes."""
     from functions import wired
 
     universe = wired.settings().universe.universe
-    for_each(universe, lambda asset: _regime(asset, tick.slot_ms), "monitor.failed")
-    for_each(universe, lambda asset: _series(asset, tick.slot_ms), "monitor.failed")
+    parts: dict[str, Callable[[int], None]] = {
+        "performance": _books,
+        "recalibration": _recalibrations,
+        "regimes": lambda slot_ms: for_each(universe, lambda asset: _regime(asset, slot_ms), "monitor.failed"),
+        "series": lambda slot_ms: for_each(universe, lambda asset: _series(asset, slot_ms), "monitor.failed"),
+    }
+    for_each(parts, lambda name: parts[name](tick.slot_ms), "monitor.failed", "part")
 
 
 def _books(slot_ms: int) -> None:
+    from functions import wired
+
+    open_books = [record.book for record in wired.ledger().books() if record.finished_ms is None]
+    for_each(open_books, lambda book: _performance(book, slot_ms), "monitor.failed", "book")
+
+
+def _performance(book: str, slot_ms: int) -> None:
     from functions import wired
     from shared.cli import wiring
     from shared.monitor.watch import decided_assets, look_at_book
 
     ledger, research, params = wired.ledger(), wired.research(), wired.settings().monitor
-    for record in ledger.books():
-        if record.finished_ms is not None:
-            continue
-        receipt = Receipt(MONITOR, f"{slot_ms}/{record.book}", record.book, wiring.clock().now_ms())
-        assets = decided_assets(ledger, record.book)
-        for found in look_at_book(ledger, research, record.book, assets, params, receipt=receipt):
-            severity = "INFO" if found.check.trigger is None else "WARNING"
-            say(severity, "performance.checked", found.reason, asset=str(found.asset), book=record.book)
+    receipt = Receipt(MONITOR, f"{slot_ms}/{book}", book, wiring.clock().now_ms())
+    for found in look_at_book(ledger, research, book, decided_assets(ledger, book), params, receipt=receipt):
+        severity = "INFO" if found.check.trigger is None else "WARNING"
+        say(severity, "performance.checked", found.reason, asset=str(found.asset), book=book)
 
 
 def _recalibrations(slot_ms: int) -> None:

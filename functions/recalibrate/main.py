@@ -65,7 +65,7 @@ def _step(found: RecalibrationEvent) -> None:
     log = ledger_log(wired.ledger(), found, clock)
     done = recalibrate_elsewhere(found, lambda: _request(found), ports, wired.task_array(), log, instances)
     status = "running" if done is None else done.event.status
-    reason = "the campaign is at work" if done is None else done.reason
+    reason = "its campaign is at work, or waits for another one" if done is None else done.reason
     say("INFO", "recalibration.step", f"{found.asset.symbol}: {status}: {reason}", recalibration=found.id, status=status)
 
 

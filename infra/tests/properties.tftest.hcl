@@ -255,6 +255,10 @@ run "production_on_schedule" {
     condition     = length(google_bigquery_table.layer) == 2 && google_bigquery_table.layer["raw"].external_data_configuration[0].source_format == "PARQUET"
     error_message = "The lake cannot be queried."
   }
+  assert {
+    condition     = google_bigquery_table.layer["raw"].external_data_configuration[0].source_uris == tolist([for interval in var.intervals : "gs://demo-project-ost-lake/raw/*/${interval}/data.parquet"])
+    error_message = "The tables of candles read other files as well."
+  }
 }
 
 run "stream_is_always_on" {
@@ -288,7 +292,7 @@ run "live_has_no_paper_exchange" {
   }
 
   assert {
-    condition     = length(google_cloud_run_v2_service.exchange) == 0 && google_cloud_run_v2_service.bot.template[0].containers[0].args == tolist(["--live"])
+    condition     = length(google_cloud_run_v2_service.exchange) == 0 && google_cloud_run_v2_service.bot.template[0].containers[0].args == tolist(["--live", "--standby"])
     error_message = "Mode live has a paper exchange, or the bot is not told that it trades real money."
   }
 }
@@ -350,14 +354,48 @@ run "us_region_with_another_venue_is_accepted" {
   }
 }
 
-run "unprotected_production_is_refused" {
+run "production_can_be_taken_down_once_it_is_unprotected" {
   command = plan
 
   variables {
     deletion_protection = false
   }
 
-  expect_failures = [var.deletion_protection]
+  assert {
+    condition     = google_storage_bucket.lake.force_destroy && !google_sql_database_instance.ledger.deletion_protection && !google_cloud_run_v2_service.bot.deletion_protection
+    error_message = "Production without its protection still cannot be destroyed."
+  }
+}
+
+run "more_memory_than_a_vcpu_takes_is_refused" {
+  command = plan
+
+  variables {
+    bot_memory_mib      = 8192
+    campaign_memory_mib = 32768
+  }
+
+  expect_failures = [var.bot_memory_mib, var.campaign_memory_mib]
+}
+
+run "a_machine_that_cloud_sql_does_not_have_is_refused" {
+  command = plan
+
+  variables {
+    ledger_tier = "db-custom-3-3840"
+  }
+
+  expect_failures = [var.ledger_tier]
+}
+
+run "an_interval_twice_is_refused" {
+  command = plan
+
+  variables {
+    intervals = ["1h", "1h"]
+  }
+
+  expect_failures = [var.intervals]
 }
 
 run "production_that_tells_nobody_is_refused" {

@@ -2,6 +2,7 @@
 
     plan the campaign -> start an execution for what is unfinished -> (calls while it runs change nothing) -> decide
 
+While the execution of another campaign runs, nothing is started: this one waits for its turn, and a later call asks again.
 An execution whose instances failed for good, after their own retries, is the end of the event: another one would only be paid
 for again. What passes by itself leaves the event running. The bucket keeps the name of a campaign's last execution.
 """
@@ -42,14 +43,16 @@ def recalibrate_elsewhere(
             todo = unfinished(spec, ports.bucket, ports.research)
             if todo:
                 execution = _at_work(array, spec.id, min(len(todo), instances), ports.bucket)
-                message = f"recalibration {event.id} of {event.asset.symbol}: {len(todo)} tasks to do by {execution.name}"
+                is_ours = execution.arguments == (spec.id,)
+                todo_by = f"to do by {execution.name}" if is_ours else f"wait for {execution.name} of another campaign"
+                message = f"recalibration {event.id} of {event.asset.symbol}: {len(todo)} tasks {todo_by}"
                 log("info", message, {"event": event.id, "campaign": spec.id, "execution": execution.name})
                 return None
     return recalibrate(event, request, ports, log, leaving=PASSING)
 
 
 def _at_work(array: TaskArray, campaign: str, instances: int, bucket: Bucket) -> Execution:
-    """The execution of a campaign that is not finished: the one that runs, or a new one. Raises `TasksFailed`, `JobError`."""
+    """The execution that a campaign waits for: its own, running or new, or another's. Raises `TasksFailed`, `JobError`."""
     name = f"campaigns/executions/{campaign}"
     stored = bucket.read(name)
     last = None if stored is None else array.execution(stored.content.decode())
@@ -59,5 +62,6 @@ def _at_work(array: TaskArray, campaign: str, instances: int, bucket: Bucket) ->
             f"the fix remove {name} from the bucket and run: ost recalibrate"
         )
     execution = array.start([campaign], instances)
-    bucket.write(name, execution.name.encode())
+    if execution.arguments == (campaign,):
+        bucket.write(name, execution.name.encode())
     return execution

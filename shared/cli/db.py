@@ -95,13 +95,14 @@ def migrate(ledger: LedgerOption = None, as_json: JsonOption = False) -> None:
 
     Example: ost db migrate
     """
-    from shared.adapters.sql.migrate import HEAD
     from shared.adapters.sql.migrate import migrate as upgrade
+    from shared.adapters.sql.migrate import schema_revision
 
     with _engine(ledger) as (engine, name):
         changed = upgrade(engine)
-    line = f"{name}: schema {HEAD}, {'migrated now' if changed else 'nothing to do'}"
-    _print({"ledger": name, "schema": HEAD, "migrated": changed}, as_json, [line])
+        schema = schema_revision(engine)
+    line = f"{name}: schema {schema}, {'migrated now' if changed else 'nothing to do'}"
+    _print({"ledger": name, "schema": schema, "migrated": changed}, as_json, [line])
 
 
 @contextmanager

@@ -95,9 +95,8 @@ async def opened(book: LiveBook, *, lockstep: bool = False) -> AsyncIterator[Liv
 
 async def trade(live: Live, *, standby: bool, on_start: Callable[[Trader], None], on_step: Callable[[StepReport], None]) -> str:
     """Trade until told to end; why it ended. Raises `LeaseLost`, what a start is refused with, or the error that ended it."""
-    if not standby or not is_registered(live.book):
-        await _check(live)
-        await _begin(live)
+    await _check(live)
+    await _begin(live)
     trader = Trader(live.ports, live.spec, live.params, standby=standby, on_step=tidied(on_step))
     reasons: list[str] = []
 

@@ -40,13 +40,15 @@ class Execution:
 class TaskArray(Protocol):
     """A program of which several instances run at once, each told its place: see `cloudrun/campaign`.
 
+    One execution at a time: what its instances may take together (connections of the ledger) is counted once.
     All methods raise `JobError` where the array cannot be used.
     """
 
     def start(self, arguments: Sequence[str], tasks: int) -> Execution:
         """Start `tasks` instances with `arguments` and return at once.
 
-        Where an unfinished execution has the same arguments nothing is started, and it is returned: asking again is safe.
+        Where an execution is unfinished nothing is started, and it is returned: asking again is safe, and its arguments tell
+        whether it is the one that was asked for.
         """
         ...
 

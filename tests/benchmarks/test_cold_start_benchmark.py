@@ -1,6 +1,9 @@
-"""Cold start of each function: from a fresh interpreter to the first byte of an answer, and to all that its work imports.
+"""Cold start of each function: from a fresh interpreter to the first byte of a refusal, and to all that its work imports.
 
-As in the cloud there is no pandas. The peer imports the usual libraries for the work of the functions, each as a whole.
+The first is what every call pays, and loads nothing of the work (405 to a GET). The second comes before the first byte of a
+call that has something to do, and is what the target is about: 0.6 s and 130 MB (docs/speed.md says what is missed). Memory
+does not depend on what else the machine does, so its bounds are absolute. As in the cloud there is no pandas. The peer imports
+the usual libraries for the work of the functions, each as a whole.
 """
 
 from __future__ import annotations
@@ -13,6 +16,10 @@ from tests.benchmarks.test_startup_benchmark import ROUNDS, measured
 
 FIRST_BYTE, READY = 0.35, 1.0
 """Of the peer's time and memory, at most; what it really costs is printed."""
+TARGET_MIB = 124
+"""130 MB"""
+READY_MIB = {"ingest": 137, "curate": 132, "classify": 158, "signal": 158}
+"""Those that miss the target hold at most so much, 5 % above what was measured."""
 
 START = """
 import os, sys
@@ -59,10 +66,13 @@ def test_cold_start_of_a_function_against_importing_everything(benchmark, name: 
     benchmark.pedantic(lambda: rounds.append(measured(first + WORK + IMPORTS[name])), rounds=ROUNDS)
     work_s, work_mib = (min(column) for column in zip(*rounds, strict=True))
     print(
-        f"\n{name}: first byte {answer_s:.2f} s, {answer_mib:.0f} MiB; ready for its work {work_s:.2f} s, {work_mib:.0f} MiB; "
+        f"\n{name}: first byte of a refusal {answer_s:.2f} s, {answer_mib:.0f} MiB; "
+        f"ready for its work {work_s:.2f} s, {work_mib:.0f} MiB; "
         f"everything imported: {peer_s:.2f} s, {peer_mib:.0f} MiB"
     )
     assert answer_s < FIRST_BYTE * peer_s
     assert answer_mib < FIRST_BYTE * peer_mib
     assert work_s < READY * peer_s
     assert work_mib < READY * peer_mib
+    assert answer_mib <= TARGET_MIB
+    assert work_mib <= READY_MIB.get(name, TARGET_MIB)

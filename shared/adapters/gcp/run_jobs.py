@@ -1,7 +1,7 @@
 """A `TaskArray` as a Cloud Run job: an execution is one run of the job with its own arguments and number of tasks.
 
 A start cannot be repeated safely by itself, so the unfinished executions are looked at first: whoever asks again, after a kill
-or an answer that was lost, is given the one that runs.
+or an answer that was lost, is given the one that runs. So is who asks for another one: it has to wait.
 """
 
 from __future__ import annotations
@@ -47,11 +47,10 @@ class RunJobs:
         return f"RunJobs({self._path!r})"
 
     def start(self, arguments: Sequence[str], tasks: int) -> Execution:
-        """Start an execution, or return the unfinished one with the same arguments; see the port."""
+        """Start an execution, or return the unfinished one; see the port."""
         with self._failures("start"):
-            for execution in self._unfinished():
-                if execution.arguments == tuple(arguments):
-                    return execution
+            if (running := next(self._unfinished(), None)) is not None:
+                return running
             overrides = {"taskCount": tasks, "containerOverrides": [{"args": list(arguments)}]}
             operation = self._run.ask("POST", f"{self._path}:run", {"overrides": overrides})
             return _execution(operation["metadata"])

@@ -34,10 +34,9 @@ class TaskProcesses:
         return f"TaskProcesses({list(self._command)})"
 
     def start(self, arguments: Sequence[str], tasks: int) -> Execution:
-        """Start an execution, or return the unfinished one with the same arguments; see the port."""
-        for run in self._runs.values():
-            found = _execution(run)
-            if found.arguments == tuple(arguments) and not found.is_finished:
+        """Start an execution, or return the unfinished one; see the port."""
+        for found in map(_execution, self._runs.values()):
+            if not found.is_finished:
                 return found
         name = f"{os.getpid()}-{len(self._runs) + 1}"
         processes: list[subprocess.Popen[Any]] = []

@@ -20,7 +20,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Table, delete, func, insert, select
 
 from shared.adapters.sql.engine import label, snapshot, writing
-from shared.adapters.sql.migrate import HEAD, METADATA, migrate, revision
+from shared.adapters.sql.migrate import HEAD, METADATA, is_usable, migrate, revision
 from shared.adapters.sql.types import Amount, dump_json
 from shared.domain.errors import LedgerError, StorageError, UsageError
 
@@ -30,14 +30,15 @@ _READ_ROWS = 1000
 
 
 def backup(engine: Engine, target: Path, created_ms: int) -> int:
-    """Write the whole ledger to `target` in one step; return the number of rows.
+    """Write the whole ledger, as this program knows it, to `target` in one step; return the number of rows.
 
+    What a newer schema has added is in the backups of that schema's program: this one's can be restored by programs like it.
     Raises `LedgerUnavailable`, `LedgerError` for a ledger of another schema, `StorageError` where the file cannot be
     written (an older file of that name is then unharmed).
     """
     with snapshot(engine) as connection:
         found = revision(connection)
-        if found != HEAD:
+        if not is_usable(found):
             raise LedgerError(f"the ledger {label(engine)} has schema {found}, expected {HEAD}; run `ost db migrate` first")
         try:
             return _write(connection, target, created_ms)

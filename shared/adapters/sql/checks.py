@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Engine, func, select, text
 from shared.adapters.sql import account, executions, journal, orders
 from shared.adapters.sql.engine import snapshot
 from shared.adapters.sql.live_models import ArrivalRow
-from shared.adapters.sql.migrate import HEAD, revision
+from shared.adapters.sql.migrate import HEAD, is_usable, revision
 from shared.adapters.sql.models import DecisionRow, FillRow, PositionRow, RegimeRow
 from shared.adapters.sql.research_checks import research_problems
 from shared.adapters.sql.statements import table
@@ -54,7 +54,7 @@ def find_problems(engine: Engine, max_unsettled_ms: int = MAX_UNSETTLED_MS) -> l
     with snapshot(engine) as connection:
         problems = list(_file(connection))
         found = revision(connection)
-        if found != HEAD:
+        if not is_usable(found):
             return [*problems, Problem("schema", "", f"the schema is {found}, expected {HEAD}; run `ost db migrate`")]
         for book in _books(connection):
             problems.extend(_positions(connection, book))

@@ -58,7 +58,7 @@ def open_ledger(url: str, *, migrate: bool = True, patience: Patience = PATIENT)
 
     `patience` says how long its calls wait for an answer; bringing the schema up to date may take longer. With
     `migrate=False` the schema is left as it is. Raises `ConfigError` for another kind of URL, `LedgerUnavailable` where the
-    database cannot be used, `LedgerError` where its schema is newer than this program.
+    database cannot be used, or its schema is not for this program.
     """
     engine = make_engine(url, patience)
     if migrate and patience.fails_fast:

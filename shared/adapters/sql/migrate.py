@@ -2,10 +2,14 @@
 
 Idempotent, and safe when several processes start at once: SQLite's write lock or a PostgreSQL advisory lock lets one of
 them migrate while the others wait and then find nothing to do. Alembic is imported only where there is something to do.
+
+While a release goes on, programs of two ages share one schema, so a migration only adds: tables, indexes, and columns that are
+nullable or have a default. Its name says for whom: `0009_for_0007` is the schema 0009, for every program from 0007 on.
 """
 
 from __future__ import annotations
 
+import re
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -14,7 +18,7 @@ from sqlalchemy import Connection, Engine, inspect, text
 from shared.adapters.sql import live_models, models, research_models  # noqa: F401  (importing them registers their tables)
 from shared.adapters.sql.base import Base
 from shared.adapters.sql.engine import label, reading, writing
-from shared.domain.errors import LedgerError, LedgerUnavailable
+from shared.domain.errors import LedgerUnavailable
 
 METADATA = Base.metadata
 """Every table that the migrations make."""
@@ -24,6 +28,9 @@ HEAD = "0007"
 
 KNOWN_REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007")
 
+_NUMBER = slice(4)
+"""of a revision's name"""
+_FOR_OLDER = re.compile(r"\d{4}_for_(\d{4})")
 _VERSION_TABLE = "alembic_version"
 _ADVISORY_LOCK = 0x6F73_745F_6D69  # "ost_mi", any number that nobody else uses
 
@@ -41,30 +48,38 @@ def schema_revision(engine: Engine) -> str | None:
         return revision(connection)
 
 
-def migrate(engine: Engine) -> bool:
-    """Bring the schema to `HEAD`; says whether anything was done.
+def is_usable(found: str | None) -> bool:
+    """Whether this program can work on the schema `found`: its own, or a newer one that was made for its like as well."""
+    if found is None or found in KNOWN_REVISIONS:
+        return found == HEAD
+    newer = _FOR_OLDER.fullmatch(found)
+    return newer is not None and newer[1] <= HEAD[_NUMBER]
 
-    Raises `LedgerUnavailable` where the database cannot be used, or its schema is older and this process cannot change it;
-    `LedgerError` for a schema newer than this program.
+
+def migrate(engine: Engine) -> bool:
+    """Bring the schema to `HEAD`, unless it is a newer one that this program can use; says whether anything was done.
+
+    Raises `LedgerUnavailable` where the database cannot be used, its schema is older and this process cannot change it, or
+    newer and not for this program: a release is on its way, and the same question is answered after it.
     """
-    if _is_current(schema_revision(engine), engine):
+    if _is_ready(schema_revision(engine), engine):
         return False
     with writing(engine) as connection:
         if connection.dialect.name == "postgresql":
             connection.execute(text("SET LOCAL statement_timeout = 0"))
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
-        if _is_current(revision(connection), engine):
+        if _is_ready(revision(connection), engine):
             return False
         _upgrade(connection)
     return True
 
 
-def _is_current(found: str | None, engine: Engine) -> bool:
-    if found is not None and found not in KNOWN_REVISIONS:
-        raise LedgerError(
-            f"the ledger {label(engine)} has schema {found}, this program knows none newer than {HEAD}; update the program"
-        )
-    return found == HEAD
+def _is_ready(found: str | None, engine: Engine) -> bool:
+    if found is None or found in KNOWN_REVISIONS or is_usable(found):
+        return is_usable(found)
+    raise LedgerUnavailable(
+        f"the ledger {label(engine)} has schema {found}, which this program, of schema {HEAD}, cannot use; update the program"
+    )
 
 
 def _upgrade(connection: Connection) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from typer.testing import Result
 
+from cloudrun.bot.trader import is_looked_after
 from shared.adapters.local.clock import SystemClock
 from shared.adapters.sql import SqlLedger, open_ledger
 from shared.config.settings import LIVE_CONFIRMATION
@@ -204,3 +205,23 @@ def test_an_emergency_never_guesses(ost: Run, ledger: Open) -> None:
     refused(ost("emergency", "--reason", "panic", "--yes"), "2 books could be meant", "b (holds 0.5 BTCUSDT)", "--book", code=2)
     with ledger() as opened:
         assert not [halt for name in ("a", "b") for halt in opened.halts(name, SystemClock().now_ms())]
+
+
+@pytest.mark.parametrize(
+    ("role", "state", "age_ms", "expected"),
+    [
+        ("trader", "trading", 0, True),
+        ("trader", "degraded", 59_000, True),
+        ("trader", "halted", 0, True),
+        ("trader", "trading", 61_000, False),  # it hangs, or is gone
+        ("trader", "starting", 0, False),
+        ("standby", "standby", 0, False),
+    ],
+)
+def test_only_a_loop_that_trades_is_a_heartbeat(tmp_path: Path, role: str, state: str, age_ms: int, expected: bool) -> None:
+    now_ms = SystemClock().now_ms()
+    opened = open_ledger(f"sqlite:///{tmp_path / 'ledger.sqlite'}")
+    opened.beat(Heartbeat("a", role, "h", now_ms - age_ms, {"state": state}))
+    assert is_looked_after(opened, "a", now_ms) is expected
+    assert not is_looked_after(opened, "b", now_ms)
+    opened.close()

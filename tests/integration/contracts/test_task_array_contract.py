@@ -99,7 +99,16 @@ def test_tasks_that_fail_are_counted(hall: Hall) -> None:
 def test_asking_again_while_it_runs_starts_nothing(hall: Hall) -> None:
     first = hall.array.start(["k-1"], 2)
     assert hall.array.start(["k-1"], 2).name == first.name
-    assert hall.array.start(["k-2"], 2).name != first.name
+
+
+def test_another_one_waits_until_the_first_has_finished(hall: Hall) -> None:
+    first = hall.array.start(["k-1"], 2)
+    assert hall.array.start(["k-2"], 2) == first
+    hall.let_go(first, set())
+    finished(hall.array, first.name)
+    second = hall.array.start(["k-2"], 2)
+    assert second.name != first.name
+    assert second.arguments == ("k-2",)
 
 
 def test_once_it_has_finished_the_same_arguments_are_a_new_execution(hall: Hall) -> None:

@@ -40,6 +40,7 @@ def test_the_library_finds_what_we_have_started_and_we_what_the_library_has(api:
     ours = jobs(api).start(["k-1"], 4)
     found = client(ExecutionsClient, api).get_execution(name=f"{JOB}/executions/{ours.name}")
     assert (found.task_count, list(found.template.containers[0].args)) == (4, ["k-1"])
+    api.finish(ours.name, 4)
     overrides = {"task_count": 2, "container_overrides": [{"args": ["k-2"]}]}
     theirs = client(JobsClient, api).run_job(request={"name": JOB, "overrides": overrides}).metadata
     assert jobs(api).start(["k-2"], 2).name == theirs.name.rpartition("/")[2]
@@ -58,7 +59,7 @@ class LosesTheStart(requests.Session):
 
 
 def test_a_start_whose_answer_was_lost_is_found_by_asking_again(api: RunApi) -> None:
-    jobs(api).start(["k-0"], 1)
+    api.finish(jobs(api).start(["k-0"], 1).name, 1)
     api.asked.clear()
     with pytest.raises(JobError, match=f"cannot start the job {JOB}: it cannot be reached"):
         jobs(api, session=LosesTheStart(api)).start(["k-1"], 3)

@@ -35,3 +35,9 @@ def infra(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def plans(infra: Path) -> dict[str, dict[str, Any]]:
     """The plan of each environment as JSON."""
     return {name: plan(infra, f"-var-file=environments/{name}.tfvars") for name in ENVIRONMENTS}
+
+
+@pytest.fixture(params=ENVIRONMENTS)
+def made(request: pytest.FixtureRequest, plans: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """The plan of one environment after the other."""
+    return plans[request.param]

@@ -34,6 +34,12 @@ def plan(infra: Path, *arguments: str) -> dict[str, Any]:
     return json.loads(terraform(infra, "show", "-json", "tfplan").stdout)
 
 
+def planned(made: dict[str, Any], kind: str, name: str | None = None) -> dict[str, dict[str, Any]]:
+    """What is known of each planned resource of a kind (and `name`), by its key or, where it has none, its name."""
+    found = [change for change in made["resource_changes"] if change["type"] == kind and name in (None, change["name"])]
+    return {str(change.get("index", change["name"])): change["change"]["after"] for change in found}
+
+
 def terraform(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run terraform in `folder`."""
     environment = {**os.environ, "CHECKPOINT_DISABLE": "1", "TF_IN_AUTOMATION": "1"}

@@ -12,22 +12,11 @@ import pytest
 from shared.cli.cost_terraform import read_deployment
 from shared.cli.cost_usage import Assumptions
 from shared.config.load import load
-from tests.integration.infra.planning import ENVIRONMENTS, ROOT, plan
+from tests.integration.infra.planning import ROOT, plan, planned
 
 PUBLIC = {"allUsers", "allAuthenticatedUsers"}
 BASIC_ROLES = {"roles/owner", "roles/editor", "roles/viewer"}
 HOLDS = {"book-events-hold", "dead-letters-hold", "secret-rotation-hold"}
-
-
-def planned(made: dict[str, Any], kind: str, name: str | None = None) -> dict[str, dict[str, Any]]:
-    """What is known of each planned resource of a kind (and `name`), by its key or, where it has none, its name."""
-    found = [change for change in made["resource_changes"] if change["type"] == kind and name in (None, change["name"])]
-    return {str(change.get("index", change["name"])): change["change"]["after"] for change in found}
-
-
-@pytest.fixture(params=ENVIRONMENTS)
-def made(request: pytest.FixtureRequest, plans: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    return plans[request.param]
 
 
 def test_nobody_without_an_identity_is_given_a_right(made: dict[str, Any]) -> None:

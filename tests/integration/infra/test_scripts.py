@@ -15,9 +15,8 @@ echo "gcloud $*" >> "$CALLS"
 case "$*" in
     "run services describe bot"*) echo https://bot.example ;;
     "auth print-identity-token"*) echo token ;;
-    "storage ls"*) n=$(cat "$COUNT" 2>/dev/null || echo 0); echo $((n + 1)) > "$COUNT"
-        [ "$n" -ge 2 ] && [ -z "$NO_CANDLES" ] && t=11 || t=10
-        echo "  123  2026-01-01T00:$t:00Z  gs://demo-ost-lake/raw/binanceusdm/BTCUSDT/1h/data.parquet" ;;
+    "logging read"*candles.ingested*) n=$(cat "$COUNT" 2>/dev/null || echo 0); echo $((n + 1)) > "$COUNT"
+        [ "$n" -ge 2 ] && [ -z "$NO_CANDLES" ] && echo 2026-01-01T00:11:00Z || : ;;
     "pubsub subscriptions pull"*) printf %s "$DEAD" ;;
 esac
 [ -z "$REFUSE" ] || case "$*" in *"$REFUSE"*) exit 1 ;; esac
@@ -49,7 +48,13 @@ def test_a_sound_deployment_passes(tools: Path) -> None:
     done, calls = run(tools, "check_deployed.sh", "demo", "europe-west1")
     assert done.returncode == 0, done.stderr
     assert [line.partition(":")[0] for line in done.stdout.splitlines()] == ["ok", "ok", "ok"]
-    assert any(call.startswith("gcloud scheduler jobs run ingest-1h --project demo --location europe-west1") for call in calls)
+    ticked = next(
+        place for place, call in enumerate(calls) if call.startswith("gcloud scheduler jobs run ingest-1h --project demo")
+    )
+    asked = [call for call in calls[ticked:] if "logging read" in call]
+    assert asked  # only what was told after the tick counts: an hour that is ingested already changes no file
+    assert all('timestamp>="20' in call for call in asked)
+    assert not any("storage" in call for call in calls)
 
 
 @pytest.mark.parametrize(
@@ -57,7 +62,7 @@ def test_a_sound_deployment_passes(tools: Path) -> None:
     [
         ({"METRICS": ""}, "the bot does not answer"),
         ({"METRICS": 'ost_ledger_up{book="paper-1h"} 0.0'}, "does not reach the ledger"),
-        ({"NO_CANDLES": "1", "WAIT_S": "0"}, "no candles arrived"),
+        ({"NO_CANDLES": "1", "WAIT_S": "0"}, "no candles were ingested"),
         ({"DEAD": "1234\n"}, "dead letters"),
     ],
 )
@@ -67,16 +72,15 @@ def test_what_does_not_work_is_named(tools: Path, variables: dict[str, str], fou
     assert found in done.stderr
 
 
-def test_the_jobs_get_the_image_before_the_ledger_is_migrated(tools: Path) -> None:
+def test_the_job_gets_the_image_before_the_ledger_is_migrated(tools: Path) -> None:
     done, calls = run(tools, "migrate.sh", "demo", "europe-west1", "registry/ost:1")
     assert done.returncode == 0, done.stderr
     assert [" ".join(call.split()[2:5]) for call in calls] == [
         "jobs update migrate",
-        "jobs update campaign",
         "jobs execute migrate",
     ]
     assert "--image registry/ost:1" in calls[0]
-    assert "--wait" in calls[2]
+    assert "--wait" in calls[1]
 
 
 def test_a_migration_that_fails_ends_the_release(tools: Path) -> None:
@@ -84,7 +88,43 @@ def test_a_migration_that_fails_ends_the_release(tools: Path) -> None:
     assert done.returncode != 0
 
 
-@pytest.mark.parametrize("script", ["migrate.sh", "check_deployed.sh"])
+@pytest.mark.parametrize("environment", ["staging", "production"])
+def test_another_region_than_that_of_the_environment_is_refused(tools: Path, environment: str) -> None:
+    done, _ = run(tools, "same_region.sh", "europe-west1", environment)
+    assert done.returncode == 0, done.stderr
+    done, _ = run(tools, "same_region.sh", "asia-northeast1", environment)
+    assert done.returncode == 1
+    assert f"the region is asia-northeast1, and {environment} is in europe-west1" in done.stderr
+
+
+PLANS = """
+Terraform will perform the following actions:
+
+  # google_cloud_run_v2_service.bot must be replaced
+  # google_sql_user.component["fn-ingest"] will be destroyed
+  # google_storage_bucket.lake will be updated in-place
+"""
+
+
+@pytest.mark.parametrize(
+    "lost",
+    [
+        "google_storage_bucket.lake must be replaced",
+        "google_sql_database_instance.ledger will be destroyed",
+        "google_sql_database_instance.ledger is tainted, so must be replaced",
+        "google_compute_address.egress will be replaced, as requested",
+    ],
+)
+def test_a_plan_that_loses_data_is_refused_and_names_them(lost: str) -> None:
+    command = [ROOT / "infra" / "keeps_the_data.sh"]
+    kept = subprocess.run(command, input=PLANS, capture_output=True, text=True, check=False)
+    assert kept.returncode == 0, kept.stderr
+    done = subprocess.run(command, input=f"{PLANS}  # {lost}\n", capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert lost in done.stderr
+
+
+@pytest.mark.parametrize("script", ["migrate.sh", "check_deployed.sh", "same_region.sh"])
 def test_wrong_arguments_are_answered_with_the_usage(tools: Path, script: str) -> None:
     done, calls = run(tools, script, "demo")
     assert done.returncode == 2

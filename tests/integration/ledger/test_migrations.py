@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic import command
@@ -13,15 +15,16 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import inspect, text
+from sqlalchemy import Connection, inspect, text
 from sqlalchemy.exc import IntegrityError
 
 from shared.adapters.sql import open_ledger, open_research
+from shared.adapters.sql.backup import backup
 from shared.adapters.sql.checks import find_problems
 from shared.adapters.sql.engine import make_engine, reading, writing
 from shared.adapters.sql.migrate import HEAD, KNOWN_REVISIONS, METADATA, migrate, schema_revision
 from shared.domain.asset import Asset
-from shared.domain.errors import LedgerError
+from shared.domain.errors import LedgerUnavailable
 from shared.domain.records import HaltKind
 
 _ROOT = Path(__file__).parents[3]
@@ -150,13 +153,92 @@ def test_a_ledger_of_the_second_schema_learns_the_kinds_of_its_halts_and_keeps_i
     engine.dispose()
 
 
-def test_a_schema_of_the_future_is_refused(ledger_url: str) -> None:
+def call_schema(url: str, revision: str) -> None:
+    engine = make_engine(url)
+    with writing(engine) as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = :revision"), {"revision": revision})
+    engine.dispose()
+
+
+@pytest.mark.parametrize("revision", ["9999", f"9999_for_{int(HEAD[:4]) + 1:04}"])
+def test_a_schema_that_is_not_for_this_program_is_to_be_asked_for_again(ledger_url: str, revision: str) -> None:
+    call_schema(ledger_url, revision)
+    with pytest.raises(LedgerUnavailable, match=rf"schema {revision}.*update the program"):
+        open_ledger(ledger_url)
+    with pytest.raises(LedgerUnavailable, match="update the program"):
+        open_research(ledger_url)
+
+
+@pytest.mark.parametrize("oldest", ["0003", HEAD[:4]])
+def test_a_newer_schema_that_only_adds_is_worked_on_as_it_is(ledger_url: str, oldest: str, make: Any, tmp_path: Path) -> None:
+    call_schema(ledger_url, f"9999_for_{oldest}")
     engine = make_engine(ledger_url)
     with writing(engine) as connection:
-        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
-    with pytest.raises(LedgerError, match=r"schema 9999.*update the program"):
-        open_ledger(ledger_url)
+        connection.execute(text("ALTER TABLE fills ADD COLUMN venue_note TEXT"))
+    assert not migrate(engine)
+    ledger = open_ledger(ledger_url)
+    ledger.add_fills("b", [make.fill(1, "1")])
+    assert len(ledger.fills("b")) == 1
+    assert find_problems(engine) == []
+    assert backup(engine, tmp_path / "ledger.jsonl.gz", 0) > 0
+    assert schema_revision(engine) == f"9999_for_{oldest}"
+    ledger.close()
     engine.dispose()
+
+
+Columns = dict[str, dict[str, tuple[str, bool, bool]]]
+
+
+def columns(connection: Connection) -> Columns:
+    """Table -> column -> type, whether it must be filled, and whether it is where nothing is given."""
+    found = inspect(connection)
+    return {
+        table: {
+            one["name"]: (
+                str(one["type"]),
+                not one["nullable"],
+                one["nullable"] or one["default"] is not None or bool(one.get("autoincrement") is True),
+            )
+            for one in found.get_columns(table)
+        }
+        for table in found.get_table_names()
+    }
+
+
+def hurts(before: Columns, after: Columns) -> list[str]:
+    """What a program that was made for the columns `before` stumbles over in `after`."""
+    found = [table for table in before if table not in after]
+    for table in before.keys() & after.keys():
+        for name, (kind, _, _) in before[table].items():
+            if name not in after[table]:
+                found.append(f"{table}.{name} is gone")
+            elif after[table][name][0] != kind or after[table][name][1] > before[table][name][1]:
+                found.append(f"{table}.{name} is another")
+        added = after[table].keys() - before[table].keys()
+        found += [f"{table}.{name} must be filled" for name in sorted(added) if not after[table][name][2]]
+    return found
+
+
+def test_a_migration_whose_name_is_for_older_programs_only_adds(empty_url: str) -> None:
+    engine = make_engine(empty_url)
+    config = Config()
+    config.set_main_option("script_location", "shared.adapters.sql:migrations")
+    schemas: dict[str, Columns] = {}
+    with writing(engine) as connection:
+        config.attributes["connection"] = connection
+        for revision in KNOWN_REVISIONS:
+            command.upgrade(config, revision)
+            schemas[revision[:4]] = columns(connection)
+    engine.dispose()
+    assert hurts(schemas["0001"], schemas["0003"]) != []
+    assert hurts(schemas["0006"], schemas["0007"]) == ["inbox.outcome must be filled", "inbox.subject must be filled"]
+    assert hurts(schemas["0005"], schemas["0006"]) == []
+    for revision, before in zip(KNOWN_REVISIONS[1:], KNOWN_REVISIONS, strict=False):
+        if revision > "0008":  # those before are older than any release; no later one may leave the running programs behind
+            found = re.fullmatch(r"\d{4}_for_(\d{4})", revision)
+            assert found, f"{revision} does not say for which programs it is"
+            assert found[1] <= before[:4], f"{revision} is of no use to the program before it: it takes two releases"
+            assert hurts(schemas[found[1]], schemas[revision[:4]]) == []
 
 
 def test_the_list_of_revisions_is_the_folder_of_revisions() -> None:

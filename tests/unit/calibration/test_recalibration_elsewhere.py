@@ -158,6 +158,22 @@ def test_an_execution_that_was_lost_is_started_again(ports: CampaignPorts, reque
     assert [run.name for run in array.runs] == ["run-1", "run-2"]
 
 
+def test_a_campaign_waits_while_another_one_is_at_work(ports: CampaignPorts, request_: CampaignRequest) -> None:
+    array = Array(ports)
+    array.runs.append(Execution("run-1", ("k-of-another-asset",), 3))
+    for _ in range(2):
+        assert step(ports, request_, array) is None
+    assert len(array.runs) == 1
+    assert status(ports) == "running"
+    array.fail()  # the other one's trouble
+    assert step(ports, request_, array) is None
+    assert [run.name for run in array.runs] == ["run-1", "run-2"]
+    array.work()
+    done = step(ports, request_, array)
+    assert done is not None
+    assert array.runs[-1].arguments == (done.campaign,)
+
+
 def test_tasks_that_failed_for_good_are_the_end_and_are_not_paid_for_again(
     ports: CampaignPorts, request_: CampaignRequest
 ) -> None:

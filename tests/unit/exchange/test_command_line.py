@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from typer.testing import CliRunner
 
-from cloudrun.exchange.__main__ import parser
+from cloudrun.exchange.__main__ import main, parser
 from shared.cli.exchange import app
 from shared.domain.errors import UsageError
 
@@ -30,3 +30,17 @@ def test_a_bad_argument_is_refused_at_once(tmp_path, arguments, message):
     result = CliRunner().invoke(app, ["serve", "--market", str(tmp_path), *arguments])
     assert isinstance(result.exception, UsageError)
     assert message in str(result.exception)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--account", "a.json"], "add --real-time"),
+        (["--real-time", "--start", "2025-07-01"], "without --start and --journal"),
+        (["--real-time", "--journal", "j"], "without --start and --journal"),
+        (["--real-time", "--speed", "2"], "without --speed"),
+    ],
+)
+def test_what_does_not_go_with_real_time_is_refused(tmp_path, capsys, arguments, message):
+    assert main(["--market", str(tmp_path), *arguments]) == 2
+    assert message in capsys.readouterr().err

@@ -149,4 +149,4 @@ def test_an_asset_that_failed_for_a_while_brings_the_call_back(error: OstError, 
             raise error
 
     body, status = answered(pushed(EVENT), Jobs(on_event=lambda _: for_each((BTC, ETH), work, "x.failed")))
-    assert (status, body["error"]) == (503, "BTCUSDT: not now; tried again")
+    assert (status, body["error"]) == (503, f"{BTC}: not now; tried again")
