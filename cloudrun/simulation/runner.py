@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from cloudrun.simulation.spec import Outcome
 from shared.ports import Jobs
 
-CHUNK = 10
+CHUNK = 20
 """Seeds that are handed to a worker at once"""
 
 
@@ -91,4 +91,6 @@ def _worker() -> Callable[[Task], list[Outcome]]:
 def _run(task: Task) -> list[Outcome]:
     from cloudrun.simulation.scenarios import run_seed
 
-    return [run_seed(task.scenario, seed) for seed in task.seeds]
+    outcomes = [run_seed(task.scenario, seed) for seed in task.seeds]
+    gc.collect()  # worlds are full of cycles: thousands of them would wait for the rare look at what is old
+    return outcomes
