@@ -5,7 +5,10 @@ set -eu
 action=$1 environment=$2 project=$3
 fail() { echo "error: $*" >&2; exit 2; }
 cd "$(dirname "$0")"
-[ -n "$environment" ] && [ -f "environments/$environment.tfvars" ] || fail "there is no environment '$environment'; say ENV=staging or ENV=production"
+case $environment in # a name, never a path: it is a part of where the state lies
+    staging | production) ;;
+    *) fail "there is no environment '$environment'; say ENV=staging or ENV=production" ;;
+esac
 [ -n "$project" ] || fail "no project was named; say PROJECT=the-id-of-your-project"
 command -v terraform >/dev/null || fail "there is no terraform; get it: https://developer.hashicorp.com/terraform/install"
 

@@ -36,7 +36,7 @@ def heartbeat(book: str) -> None:
 
 
 def telling(live: Live) -> Live:
-    """The session, whose events stand in the log as well once the bus has taken them."""
+    """The session, whose events stand in the log as well, at each attempt to publish them."""
     return replace(live, ports=replace(live.ports, bus=_ToldBus(live.ports.bus)))
 
 
@@ -45,10 +45,12 @@ class _ToldBus:
         self._bus = bus
 
     async def publish(self, event: Event) -> None:
-        await self._bus.publish(event)
-        severity = "WARNING" if event.kind in _ALARMING else "INFO"
-        message = f"{event.kind.value} of {event.subject} in the book {event.book}"
-        say(severity, message, event=event.kind.value, event_id=event.id, book=event.book)
+        try:
+            await self._bus.publish(event)
+        finally:  # alerts read the log: they must not be silent because the bus is
+            severity = "WARNING" if event.kind in _ALARMING else "INFO"
+            message = f"{event.kind.value} of {event.subject} in the book {event.book}"
+            say(severity, message, event=event.kind.value, event_id=event.id, book=event.book)
 
 
 @cache

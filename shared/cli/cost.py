@@ -14,11 +14,13 @@ if TYPE_CHECKING:
     from shared.cli.cost_bill import Bill
     from shared.cli.cost_terraform import Deployment
 
-DEFAULT_TFVARS = Path("infra/environments/production.tfvars")
+SHIPPED = "infra/environments/production.tfvars"
+DEFAULT_TFVARS = Path(__file__).parents[2] / SHIPPED
+"""of this repository, whatever the working directory"""
 
 
 def cost(
-    tfvars: Annotated[Path, typer.Option(help="Variables of a deployment.", show_default=True)] = DEFAULT_TFVARS,
+    tfvars: Annotated[Path, typer.Option(help="Variables of a deployment.", show_default=SHIPPED)] = DEFAULT_TFVARS,
     assets: Annotated[int | None, typer.Option(min=1, help="Another number of assets than the file's symbols.")] = None,
     profile: Annotated[str | None, typer.Option(help="Another profile than the file's: schedule or stream.")] = None,
     without_free_tier: Annotated[
@@ -31,7 +33,7 @@ def cost(
     Example: ost cost --tfvars infra/environments/staging.tfvars --assets 1000
     """
     from shared.cli import output
-    from shared.cli.cost_bill import make_bill, price_table
+    from shared.cli.cost_bill import PRICED_REGION, make_bill, price_table
     from shared.cli.cost_terraform import read_deployment
     from shared.cli.cost_usage import Assumptions, monthly_usage
 
@@ -46,6 +48,7 @@ def cost(
         "free_usd": {sku: round(usd, 2) for sku, usd in bill.free.items()},
         "lines": bill.lines,
         "assumptions": assumptions,
+        "prices_of_region": PRICED_REGION,
         "prices": {sku: prices[sku] for sku in sorted({line.sku for line in bill.lines})},
     }
     output.emit(
@@ -58,6 +61,7 @@ def _view(tfvars: Path, deployment: Deployment, bill: Bill, checked: Any) -> Any
     from rich.markup import escape
 
     from shared.cli import output
+    from shared.cli.cost_bill import PRICED_REGION
     from shared.cli.texts import fixed
 
     rows = [(name, fixed(usd), _why(name, bill)) for name, usd in bill.by_component().items()]
@@ -68,7 +72,10 @@ def _view(tfvars: Path, deployment: Deployment, bill: Bill, checked: Any) -> Any
         f"{tfvars.name}: {deployment.assets} assets, profile {deployment.profile}, mode {deployment.mode}, US dollars a month"
     )
     table = output.table(("component", "USD", "mostly"), rows, title=title, right=("USD",), whole=("component",))
-    return Group(table, f"list prices of {checked} without taxes; every line with its source: --json; the traps: docs/cost.md")
+    notes = [f"list prices of {checked} without taxes; every line with its source: --json; the traps: docs/cost.md"]
+    if deployment.region != PRICED_REGION:
+        notes.append(f"the prices are those of {PRICED_REGION}; {deployment.region} may cost 10 to 30 % more or less")
+    return Group(table, *notes)
 
 
 def _why(component: str, bill: Bill) -> str:

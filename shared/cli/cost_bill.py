@@ -15,6 +15,9 @@ import yaml
 
 from shared.cli.cost_usage import Usage
 
+PRICED_REGION = "europe-west1"
+"""whose prices the table holds"""
+
 
 @dataclass(frozen=True, slots=True)
 class Price:

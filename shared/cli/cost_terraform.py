@@ -1,29 +1,23 @@
 """What a deployment consists of, read from its Terraform files: the chosen variables over their defaults, functions, schedules.
 
-Only literals are understood (texts, numbers, true, false, null, lists, maps), which is all that .tfvars files and defaults hold
-here; anything else is refused with its line. Nothing of Terraform is needed to read them.
+Nothing of Terraform is needed to read them. Invariant: a value that costs something and that Terraform refuses has no bill.
 """
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from shared.cli.cost_literals import Tokens, assignments, file_text
+from shared.cli.cost_variables import declared, value_of
 from shared.domain.errors import UsageError
 from shared.domain.interval import Interval
 
-_TOKEN = re.compile(r'\s+|(?:#|//)[^\n]*|(?P<token>"(?:[^"\\]|\\.)*"|[\w.-]+|[=:,{}\[\]()])')
-_VARIABLE = re.compile(r'^variable "(\w+)" \{$(.*?)^\}$', re.MULTILINE | re.DOTALL)
-_DEFAULT = re.compile(r"^  default\s*=", re.MULTILINE)
 _FUNCTIONS = re.compile(r"^  function = (?=\{)", re.MULTILINE)
-PROFILES = ("schedule", "stream")
-_WORDS = {"true": True, "false": False, "null": None}
 _UNITS_MIB = {"Mi": 1, "Gi": 1024}
 
 
@@ -42,6 +36,7 @@ class Deployment:
     """What is deployed, as far as it costs something."""
 
     environment: str
+    region: str
     profile: str
     mode: str
     assets: int
@@ -63,68 +58,66 @@ class Deployment:
 def read_deployment(tfvars: Path, assets: int | None = None, profile: str | None = None) -> Deployment:
     """The deployment of `tfvars`, a file in `infra/environments`; `assets` and `profile` replace what it says.
 
-    Raises `UsageError` for files that are missing or cannot be read, for variables that do not exist, for an unknown profile.
+    Raises `UsageError` for files that are missing or cannot be read, for variables that do not exist, and for
+    values that Terraform would refuse.
     """
     infra = tfvars.resolve().parent.parent
-    chosen = assignments(_text(tfvars), tfvars.name)
-    values = defaults(_text(infra / "variables.tf"))
-    if unknown := sorted(chosen.keys() - values.keys()):
+    chosen, variables = assignments(file_text(tfvars), tfvars.name), declared(file_text(infra / "variables.tf"))
+    if unknown := sorted(chosen.keys() - variables.keys()):
         raise UsageError(f"{tfvars} sets {', '.join(unknown)}, which {infra / 'variables.tf'} does not declare")
-    values.update(chosen)
     if profile is not None:
-        values["profile"] = profile
-    if values["profile"] not in PROFILES:
-        raise UsageError(f"the profile is {values['profile']!r}; expected schedule or stream")
+        chosen["profile"] = profile
+
+    def value(name: str) -> Any:
+        return value_of(variables, name, chosen)
+
     try:
-        interval, intervals = Interval(values["interval"]), tuple(map(Interval, values["intervals"]))
+        intervals = tuple(_interval("intervals", text) for text in _each_once("intervals", value("intervals")))
+        interval = _interval("interval", value("interval"))
+        if interval not in intervals:
+            raise UsageError(f"interval is {interval}, which is not among intervals ({', '.join(intervals)})")
         return Deployment(
-            environment=values["environment"],
-            profile=values["profile"],
-            mode=values["mode"],
-            assets=len(values["symbols"]) if assets is None else assets,
+            environment=value("environment"),
+            region=value("region"),
+            profile=value("profile"),
+            mode=value("mode"),
+            assets=len(_each_once("symbols", value("symbols"))) if assets is None else assets,
             interval=interval,
             intervals=intervals,
-            bot_cpu=values["bot_cpu"],
-            bot_memory_gib=values["bot_memory_mib"] / 1024,
-            campaign_tasks=values["campaign_tasks"],
-            campaign_cpu=values["campaign_cpu"],
-            campaign_memory_gib=values["campaign_memory_mib"] / 1024,
-            ledger_tier=values["ledger_tier"],
-            ledger_is_regional=values["ledger_availability"] == "REGIONAL",
-            ledger_disk_gib=values["ledger_disk_gib"],
-            noncurrent_days=values["noncurrent_days"],
-            schedules=_schedules(infra.parent / "functions" / "schedules.yaml", values["profile"], interval, intervals),
-            functions=_functions(_text(infra / "functions.tf")),
+            bot_cpu=value("bot_cpu"),
+            bot_memory_gib=value("bot_memory_mib") / 1024,
+            campaign_tasks=value("campaign_tasks"),
+            campaign_cpu=value("campaign_cpu"),
+            campaign_memory_gib=value("campaign_memory_mib") / 1024,
+            ledger_tier=value("ledger_tier"),
+            ledger_is_regional=value("ledger_availability") == "REGIONAL",
+            ledger_disk_gib=value("ledger_disk_gib"),
+            noncurrent_days=value("noncurrent_days"),
+            schedules=_schedules(infra.parent / "functions" / "schedules.yaml", value("profile"), interval, intervals),
+            functions=_functions(file_text(infra / "functions.tf")),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise UsageError(f"{tfvars} and its defaults do not describe a deployment: {error!r}; see infra/variables.tf") from None
 
 
-def assignments(text: str, name: str) -> dict[str, Any]:
-    """The variables that a .tfvars file sets. Raises `UsageError` with the line that is no literal."""
-    tokens = _Tokens(text, name)
-    found: dict[str, Any] = {}
-    while tokens.next is not None:
-        key = tokens.take()
-        tokens.expect("=")
-        found[key] = tokens.value()
-    return found
+def _interval(name: str, text: str) -> Interval:
+    try:
+        return Interval(text)
+    except ValueError:
+        raise UsageError(f"{name} is or holds {text!r}; expected one of {', '.join(Interval)}") from None
 
 
-def defaults(text: str) -> dict[str, Any]:
-    """The variables that a file declares, with their defaults; `None` where there is none."""
-    found: dict[str, Any] = {}
-    for name, body in _VARIABLE.findall(text):
-        default = _DEFAULT.search(body)
-        found[name] = _Tokens(body[default.end() :], f"variable {name}").value() if default else None
-    return found
+def _each_once(name: str, values: list[str]) -> list[str]:
+    if not values or len(set(values)) < len(values):
+        raise UsageError(f"{name} is [{', '.join(values)}]; expected at least one, and each only once")
+    return values
 
 
 def _functions(text: str) -> dict[str, Function]:
     start = _FUNCTIONS.search(text)
     if start is None:
         raise UsageError("infra/functions.tf has no local `function = {…}`; it says how each function is deployed")
-    table: dict[str, dict[str, Any]] = _Tokens(text[start.end() :], "functions.tf").value()
+    table: dict[str, dict[str, Any]] = Tokens(text[start.end() :], "functions.tf").value()
     return {
         name: Function(
             int(row["memory"][:-2]) * _UNITS_MIB[row["memory"][-2:]] / 1024, row["instances"], row["egress"] == "all"
@@ -136,87 +129,8 @@ def _functions(text: str) -> dict[str, Function]:
 def _schedules(path: Path, profile: str, interval: Interval, intervals: tuple[Interval, ...]) -> int:
     """Jobs of this profile and these intervals, as `infra/scheduler.tf` chooses them."""
     count = 0
-    for job in yaml.safe_load(_text(path)):
+    for job in yaml.safe_load(file_text(path)):
         kept = (interval,) if job["target"].startswith("bot:") else intervals
         wanted = job["body"].get("interval")
         count += profile in job["profiles"] and (wanted is None or wanted in kept)
     return count
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise UsageError(
-            f"cannot read {path}: {error.strerror}; --tfvars names a file in infra/environments of the repository"
-        ) from None
-
-
-class _Tokens:
-    """A text's tokens, one ahead."""
-
-    def __init__(self, text: str, name: str) -> None:
-        self._name, self._text = name, text
-        self._line = 1
-        self._tokens = self._scan()
-        self.next: str | None = next(self._tokens, None)
-
-    def take(self) -> str:
-        """The next token, which is consumed."""
-        token = self.next
-        if token is None:
-            raise self._unexpected()
-        self.next = next(self._tokens, None)
-        return token
-
-    def expect(self, token: str) -> None:
-        """Consume `token`."""
-        if self.next != token:
-            raise self._unexpected()
-        self.take()
-
-    def value(self) -> Any:
-        """One literal."""
-        word = self.take()
-        if word == "{":
-            return dict(self._items("}", self._pair))
-        if word == "[":
-            return list(self._items("]", self.value))
-        if word.startswith('"') and "${" not in word:
-            return json.loads(word)
-        if word in _WORDS:
-            return _WORDS[word]
-        try:
-            return int(word) if word.lstrip("-").isdecimal() else float(word)
-        except ValueError:
-            raise self._unexpected(word) from None
-
-    def _pair(self) -> tuple[str, Any]:
-        key = self.take().strip('"')
-        if self.next not in ("=", ":"):
-            raise self._unexpected()
-        self.take()
-        return key, self.value()
-
-    def _items(self, end: str, item: Any) -> Iterator[Any]:
-        while self.next != end:
-            yield item()
-            if self.next == ",":
-                self.take()
-        self.take()
-
-    def _scan(self) -> Iterator[str]:
-        place = 0
-        while place < len(self._text):
-            match = _TOKEN.match(self._text, place)
-            if match is None:
-                raise self._unexpected(self._text[place])
-            self._line += match[0].count("\n")
-            place = match.end()
-            if match["token"]:
-                yield match["token"]
-
-    def _unexpected(self, token: str | None = None) -> UsageError:
-        found = token or self.next
-        where = f"{self._name}, line {self._line}"
-        return UsageError(f"{where}: found {found or 'the end'}; expected a text, a number, true, false, null, a list or a map")

@@ -1,4 +1,4 @@
-"""Imported before anything else by a function that speaks HTTP alone: keeps gRPC out, which google-api-core loads where it can.
+"""Imported first by a process that speaks HTTP alone, it keeps gRPC out, which google-api-core loads where it can.
 
 The Cloud SQL connector has it installed without using it here; it would cost a function 60 ms and 8 MB of its start. Whoever
 imports gRPC later all the same is refused, rather than served by clients that know only half of their errors.

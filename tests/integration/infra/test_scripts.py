@@ -17,7 +17,9 @@ case "$*" in
     "auth print-identity-token"*) echo token ;;
     "logging read"*candles.ingested*) n=$(cat "$COUNT" 2>/dev/null || echo 0); echo $((n + 1)) > "$COUNT"
         [ "$n" -ge 2 ] && [ -z "$NO_CANDLES" ] && echo 2026-01-01T00:11:00Z || : ;;
-    "pubsub subscriptions pull"*) printf %s "$DEAD" ;;
+    "pubsub subscriptions pull"*)
+        echo pull >> "$COUNT.pulls"
+        [ "$(wc -l < "$COUNT.pulls")" -le "$EMPTY_PULLS" ] || printf %s "$DEAD" ;;
 esac
 [ -z "$REFUSE" ] || case "$*" in *"$REFUSE"*) exit 1 ;; esac
 """
@@ -37,7 +39,7 @@ def run(tools: Path, script: str, *arguments: str, **variables: str) -> tuple[su
     calls = tools / "calls"
     environment = {
         "PATH": f"{tools}:{os.environ['PATH']}", "CALLS": str(calls), "COUNT": str(tools / "count"),
-        "DEAD": "", "REFUSE": "", "NO_CANDLES": "", "METRICS": UP, **variables,
+        "DEAD": "", "REFUSE": "", "NO_CANDLES": "", "EMPTY_PULLS": "0", "METRICS": UP, **variables,
     }  # fmt: skip
     command = [ROOT / "infra" / script, *arguments]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
@@ -64,6 +66,7 @@ def test_a_sound_deployment_passes(tools: Path) -> None:
         ({"METRICS": 'ost_ledger_up{book="paper-1h"} 0.0'}, "does not reach the ledger"),
         ({"NO_CANDLES": "1", "WAIT_S": "0"}, "no candles were ingested"),
         ({"DEAD": "1234\n"}, "dead letters"),
+        ({"DEAD": "1234\n", "EMPTY_PULLS": "2"}, "dead letters"),
     ],
 )
 def test_what_does_not_work_is_named(tools: Path, variables: dict[str, str], found: str) -> None:
@@ -130,3 +133,10 @@ def test_wrong_arguments_are_answered_with_the_usage(tools: Path, script: str) -
     assert done.returncode == 2
     assert "usage:" in done.stderr
     assert not calls
+
+
+@pytest.mark.parametrize("environment", ["", "test", "../environments/staging"])
+def test_an_environment_is_a_name_and_no_path(tools: Path, environment: str) -> None:
+    done, _ = run(tools, "terraform.sh", "plan", environment, "demo")
+    assert done.returncode == 2
+    assert "say ENV=staging or ENV=production" in done.stderr

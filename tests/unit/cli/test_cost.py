@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,8 +11,10 @@ import pytest
 from typer.testing import CliRunner
 
 from shared.cli.cost_bill import Price, make_bill, price_table
-from shared.cli.cost_terraform import Deployment, assignments, defaults, read_deployment
+from shared.cli.cost_literals import assignments
+from shared.cli.cost_terraform import Deployment, read_deployment
 from shared.cli.cost_usage import HOURS, Assumptions, Usage, monthly_usage, rounds_a_day, venue_requests
+from shared.cli.cost_variables import declared
 from shared.cli.main import app
 from shared.domain.errors import UsageError
 
@@ -29,13 +33,17 @@ def total(deployment: Deployment) -> float:
 
 
 def test_every_kind_of_literal_is_read() -> None:
-    text = 'a = "x, y" # said\nb = 3\nc = -1.5\n// no\nd = true\ne = null\nf = ["1h", "4h"]\ng = { k = "v", l : [1] }\n'
+    text = 'a = "x, y" # said\n/* more\nlines */ b = 3\n'
+    text += 'c = -1.5\n// no\nd = true\ne = null\nf = ["1h", "4h"]\ng = { k = "v", l : [1] }\n'
     assert assignments(text, "x.tfvars") == {
         "a": "x, y", "b": 3, "c": -1.5, "d": True, "e": None, "f": ["1h", "4h"], "g": {"k": "v", "l": [1]},
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("text", ["a = \n", "a = var.b\n", 'a = "${var.b}"\n', "a = [1,\n", "a 3\n", "a = 3 @\n"])
+@pytest.mark.parametrize(
+    "text",
+    ["a = \n", "a = var.b\n", 'a = "${var.b}"\n', "a = [1,\n", "a 3\n", "a = 3 @\n", "a = inf\n", "a = nan\n", 'a = "\\q"\n'],
+)
 def test_what_is_no_literal_is_refused_with_its_line(text: str) -> None:
     with pytest.raises(UsageError, match=r"x\.tfvars, line \d"):
         assignments("# a comment\n" + text, "x.tfvars")
@@ -44,7 +52,7 @@ def test_what_is_no_literal_is_refused_with_its_line(text: str) -> None:
 def test_defaults_are_those_of_the_variables_alone() -> None:
     first = 'variable "a" {\n  type = number\n  default = 3\n  validation {\n    condition = var.a > 1\n  }\n}\n'
     text = first + 'variable "b" {\n  type = string\n}\n'
-    assert defaults(text) == {"a": 3, "b": None}
+    assert {name: variable.default for name, variable in declared(text).items()} == {"a": 3, "b": None}
 
 
 def test_a_variable_that_does_not_exist_is_refused(tmp_path: Path) -> None:
@@ -59,6 +67,71 @@ def test_a_variable_that_does_not_exist_is_refused(tmp_path: Path) -> None:
 def test_a_missing_file_is_refused() -> None:
     with pytest.raises(UsageError, match="--tfvars names a file"):
         read_deployment(ROOT / "infra" / "environments" / "nowhere.tfvars")
+
+
+@pytest.fixture
+def tfvars(tmp_path: Path) -> Callable[[str], Path]:
+    """A file of variables beside the real Terraform files: those of staging, and a line."""
+    (tmp_path / "infra" / "environments").mkdir(parents=True)
+    (tmp_path / "functions").mkdir()
+    for name in ("infra/variables.tf", "infra/functions.tf", "functions/schedules.yaml"):
+        shutil.copy(ROOT / name, tmp_path / name)
+
+    def written(line: str) -> Path:
+        variable = line.split(" ")[0]
+        kept = [row for row in STAGING.read_text().splitlines() if not row.startswith(f"{variable} ")]
+        file = tmp_path / "infra" / "environments" / "mine.tfvars"
+        file.write_text("\n".join([*kept, line]) + "\n")
+        return file
+
+    return written
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'symbols = "BTCUSDT"', "symbols = []", 'symbols = ["BTCUSDT", "BTCUSDT"]', "symbols = null", 'mode = "foo"',
+        "mode = null", "mode = true", 'ledger_tier = "db-perf-optimized-N-2"', 'ledger_availability = "both"',
+        "campaign_tasks = -5", 'campaign_tasks = "many"', "campaign_tasks = [1]", "campaign_tasks = true",
+        "ledger_disk_gib = -100", "bot_memory_mib = 100000", "bot_cpu = 3", "noncurrent_days = 0",
+        'interval = "2h"', 'intervals = ["4h"]', 'intervals = ["1h", "1h"]', "mode = \"paper\"\nmode = \"live\"",
+    ],
+)  # fmt: skip
+def test_what_terraform_refuses_has_no_bill(tfvars: Callable[[str], Path], line: str) -> None:
+    with pytest.raises(UsageError, match=line.split(" ")[0]):
+        read_deployment(tfvars(line))
+
+
+def test_a_text_is_a_number_where_terraform_takes_it_for_one(tfvars: Callable[[str], Path]) -> None:
+    assert total(read_deployment(tfvars('bot_cpu = "2"'))) == total(read_deployment(tfvars("bot_cpu = 2")))
+
+
+def test_a_file_that_is_no_text_is_a_mistake_of_the_user(tfvars: Callable[[str], Path]) -> None:
+    file = tfvars("bot_cpu = 1")
+    file.write_bytes(b"# K\xf6ln\n" + file.read_bytes())
+    shown = CliRunner().invoke(app, ["cost", "--tfvars", str(file)])
+    assert (shown.exit_code, "UTF-8" in shown.output) == (2, True)
+
+
+def test_every_number_that_is_paid_for_has_bounds() -> None:
+    variables = declared((ROOT / "infra" / "variables.tf").read_text(encoding="utf-8"))
+    for name in ("bot_memory_mib", "campaign_tasks", "campaign_memory_mib", "ledger_disk_gib", "noncurrent_days"):
+        assert variables[name].between is not None, name
+    for name in ("environment", "mode", "profile", "bot_cpu", "campaign_cpu", "ledger_availability"):
+        assert variables[name].one_of is not None, name
+    assert variables["ledger_tier"].pattern is not None
+
+
+def test_another_region_is_told_whose_prices_these_are(tfvars: Callable[[str], Path]) -> None:
+    for region, told in (("asia-northeast1", True), ("europe-west1", False)):
+        shown = CliRunner().invoke(app, ["cost", "--tfvars", str(tfvars(f'region = "{region}"'))])
+        assert shown.exit_code == 0
+        assert ("the prices are those of europe-west1" in shown.output) == told
+
+
+def test_the_bill_of_production_is_known_in_every_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert CliRunner().invoke(app, ["cost"]).exit_code == 0
 
 
 def test_the_shipped_environments_are_read() -> None:
