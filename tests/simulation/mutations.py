@@ -482,7 +482,7 @@ _ONE: dict[str, Mutation] = {
     "emergency-without-ledger": Mutation(
         "the exit journal", replaced(EmergencyExits, "_close_without_ledger", _raising(LedgerUnavailable("away")))
     ),
-    "ledger-flaky": Mutation("that a step is done again", replaced(BarQueue, "postpone", _skipping), (7, 8, 9)),
+    "ledger-flaky": Mutation("that a step is done again", replaced(BarQueue, "postpone", _skipping), (0, 1, 2)),
     "funding": Mutation("the funding entries", answering(Reconciler, "book_funding", 0)),
     "fees-in-another-currency": Mutation("the fee's currency", replaced(Reconciler, "booked", _without_fee)),
     "foreign-order": Mutation("the questions for foreign orders", answering(Reconciler, "find_foreign_orders", []), (3, 2)),
