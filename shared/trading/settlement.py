@@ -82,6 +82,8 @@ class Settlement:
         hung = await self.confirm_stops() if full else ""
         if full or self._book.open_questions():
             await self._desk.settle(await self._exchange.account())
+        if full:
+            self._reconciler.expect_unbooked(self._symbols)
         account = await self.positions()
         self._reconciler.take_note()
         if full:
