@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from functools import partial
 
-from shared.domain.errors import LedgerError, OstError, OutcomeUnknown, RateLimited, VenueUnreachable
+from shared.domain.errors import UNANSWERED, LedgerError, OstError
 from shared.domain.orders import Account
 from shared.ports import Exchange
 from shared.trading.balance import Balance
@@ -132,7 +132,7 @@ class Settlement:
                 raise
             except OstError as error:
                 self.unsettled[part] = str(error)
-                hangs = str(error) if isinstance(error, VenueUnreachable | OutcomeUnknown | RateLimited) else ""
+                hangs = str(error) if isinstance(error, UNANSWERED) else ""
             else:
                 self.unsettled.pop(part, None)
         return hangs
