@@ -105,7 +105,7 @@ async def _protocol(
 
     async with opened(book) as live:
         protocol = EmergencyProtocol(
-            FencedExchange(live.ports.exchange, holder.check),
+            FencedExchange(live.ports.exchange, holder),
             live.ports.ledger,
             live.ports.clock,
             record.book,

@@ -15,7 +15,7 @@ from decimal import Decimal
 
 from shared.domain.asset import Asset, Universe
 from shared.domain.candles import Candles
-from shared.domain.errors import OstError, OutcomeUnknown, RateLimited, VenueUnreachable
+from shared.domain.errors import UNANSWERED, OstError
 from shared.domain.interval import Interval, format_ms
 from shared.domain.money import to_decimal
 from shared.domain.stream import BarMessage
@@ -103,7 +103,7 @@ class MarketBoard:
                 desk.window = window
             elif isinstance(window, OstError):
                 problems[desk.window.asset.symbol] = str(window)
-                if isinstance(window, VenueUnreachable | OutcomeUnknown | RateLimited):
+                if isinstance(window, UNANSWERED):
                     self.unanswered |= {desk.window.asset.symbol}
             else:
                 raise window

@@ -2,12 +2,15 @@
 
 A process that was stopped and woke up again does not know how long it slept. Before each change the lease is looked at; where
 it has run out the ledger is asked. Where the ledger cannot answer, only what reduces a position goes out: it cannot open
-anything, whoever else may be trading. Questions are always allowed.
+anything, whoever else may be trading. Questions are always allowed. A change that is cut off may still arrive: the lease is
+not given back after it, so that whoever comes next comes when it has died.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import asyncio
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 from shared.domain.errors import LedgerUnavailable
 from shared.domain.money import SymbolRules
@@ -15,28 +18,31 @@ from shared.domain.orders import Account, Fill, OrderIntent, OrderKind, OrderRep
 from shared.domain.records import FundingPayment
 from shared.ports import Exchange
 from shared.risk.approval import ApprovedOrder
+from shared.trading.lease_holder import LeaseHolder
 
 
 class FencedExchange:
-    """An `Exchange` whose changes ask `check_lease` first; it raises `LeaseLost` or `LedgerUnavailable`."""
+    """An `Exchange` whose changes ask the holder of the lease first, who raises `LeaseLost` or `LedgerUnavailable`."""
 
-    def __init__(self, exchange: Exchange, check_lease: Callable[[], None]) -> None:
+    def __init__(self, exchange: Exchange, holder: LeaseHolder) -> None:
         self._exchange = exchange
-        self._check_lease = check_lease
+        self._holder = holder
 
     async def send(self, order: ApprovedOrder) -> OrderReport:
         """Place an order; see the port. Raises `LeaseLost` before anything is sent."""
         self._check(reduces=order.intent.reduce_only)
-        return await self._exchange.send(order)
+        with self._on_its_way():
+            return await self._exchange.send(order)
 
     async def cancel(self, intent: OrderIntent) -> OrderReport | None:
         """Cancel an order; see the port. Raises `LeaseLost` before anything is sent."""
         self._check(reduces=not intent.reduce_only)  # without the ledger an entry may be called back, a stop may not
-        return await self._exchange.cancel(intent)
+        with self._on_its_way():
+            return await self._exchange.cancel(intent)
 
     async def prepare(self, symbols: Iterable[str], leverage: int) -> None:
         """Verify the account's settings; see the port."""
-        self._check_lease()
+        self._holder.check()
         await self._exchange.prepare(symbols, leverage)
 
     async def server_time_ms(self) -> int:
@@ -71,9 +77,17 @@ class FencedExchange:
         """Release connections."""
         await self._exchange.close()
 
+    @contextmanager
+    def _on_its_way(self) -> Iterator[None]:
+        try:
+            yield
+        except asyncio.CancelledError:
+            self._holder.keep()
+            raise
+
     def _check(self, *, reduces: bool) -> None:
         try:
-            self._check_lease()
+            self._holder.check()
         except LedgerUnavailable:
             if not reduces:
                 raise

@@ -112,6 +112,11 @@ class Health:
         trouble = self._troubles.get(source)
         return 0.0 if trouble is None else (now_ms - trouble.since_ms) / 1000
 
+    def proven_s(self, source: str) -> float:
+        """How long `source` was not well by the last attempt that failed: a clock that jumps ahead proves nothing."""
+        trouble = self._troubles.get(source)
+        return 0.0 if trouble is None else (trouble.tried_ms - trouble.since_ms) / 1000
+
     def lasting(self, now_ms: int) -> dict[str, str]:
         """Troubles that a person has to know of, by source."""
         return {source: text for source, text in self.reasons.items() if self.lasting_s(source, now_ms) >= LASTING_S}

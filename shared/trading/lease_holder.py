@@ -23,6 +23,7 @@ class LeaseHolder:
         self._clock = clock
         self._ttl_ms = ttl_ms
         self._asked_s = asked_s
+        self._kept = False
         self.current = lease
         """as it was last renewed"""
 
@@ -55,6 +56,11 @@ class LeaseHolder:
         passed_ms = (asyncio.get_running_loop().time() - self._asked_s) * 1000
         return min(self.current.expires_ms - self._clock.now_ms(), self._ttl_ms - passed_ms)
 
+    def keep(self) -> None:
+        """Something that was sent may arrive later: the lease is not given back, it runs out by itself."""
+        self._kept = True
+
     def release(self) -> None:
-        """Give it up."""
-        self._ledger.release_lease(self.current)
+        """Give it up, unless it is to be kept."""
+        if not self._kept:
+            self._ledger.release_lease(self.current)

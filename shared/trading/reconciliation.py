@@ -29,6 +29,8 @@ from shared.trading.side_by_side import side_by_side
 
 LOOK_AGAIN_S = 2.0
 """pause between the two looks that a difference has to be seen in before it counts"""
+NEWEST = 20
+"""orders of a symbol that are compared with what is booked of them when a process begins"""
 FILL_LOOKS = 5
 """times that the executions of a filled order are asked for"""
 UNKNOWN_SYMBOL = frozenset({-1121, -1122})
@@ -152,6 +154,18 @@ class Reconciler:
         """By symbol: since when (ms) the venue does not tell, or not readably, what was done in it."""
         symbols = {*self._unlisted, *self.unread}
         return {symbol: min(known[symbol] for known in (self._unlisted, self.unread) if symbol in known) for symbol in symbols}
+
+    def expect_unbooked(self, symbols: Iterable[str]) -> None:
+        """Symbols whose newest orders have filled more than is booked are asked about, though their positions may agree.
+
+        An earlier process could not read the executions; those that have cancelled each other out are profit and fees still.
+        """
+        for symbol in symbols:
+            filled = [record for record in self._ledger.orders(self._book, symbol=symbol, limit=NEWEST) if record.filled > 0]
+            fills = self._ledger.fills(self._book, symbol=symbol, limit=2 * NEWEST) if filled else []
+            for record in filled:  # one whose executions are further back, or under the venue's id, is asked about in vain
+                if record.filled > _total(fill for fill in fills if fill.client_id == record.intent.client_id):
+                    self._unlisted.setdefault(symbol, self._clock.now_ms())
 
     def unread_since(self, earlier: Mapping[str, int]) -> None:
         """Since when (ms) an earlier process could not read the symbols: one that cannot be read yet, never could meanwhile."""

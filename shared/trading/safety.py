@@ -188,11 +188,11 @@ class Safety:
     def pause_after_outage(self) -> None:
         """Pause and tell a person where the venue has been away for too long."""
         params, now_ms = self._params, self._clock.now_ms()
-        lasting_s = self._attempts.health.lasting_s(VENUE, now_ms)
-        if lasting_s <= params.outage_pause_s or self.guardian.is_frozen:
+        away_s = self._attempts.health.proven_s(VENUE)
+        if away_s <= params.outage_pause_s or self.guardian.is_frozen:
             return
         until_ms = now_ms + round(params.outage_pause_hours * HOUR_MS)
-        reason = f"the venue has been away for {lasting_s:.0f} s"
+        reason = f"the venue has been away for {away_s:.0f} s"
         self.guardian.halt(HaltKind.FROZEN, reason, until_ms)
         self._attempts.say("error", f"{reason}: no new risk until {format_ms(until_ms)}")
 

@@ -128,7 +128,7 @@ class Session:
         return self._holder.current
 
     async def close(self) -> None:
-        """Give the lease up. Positions and their protective stops stay."""
+        """Give the lease up, unless a change was cut off on its way. Positions and their protective stops stay."""
         self._holder.release()
 
     async def refresh_rules(self) -> None:

@@ -40,7 +40,7 @@ class SessionParts:
         self.book = BookState(ledger, book)
         self.account = AccountState()
         self.marks = Marks(ledger, clock, book, params.risk)
-        self.exchange = FencedExchange(ports.exchange, holder.check)
+        self.exchange = FencedExchange(ports.exchange, holder)
         self.executor = Executor(self.exchange, ledger, clock, book, params.execution, quote, lambda: holder.current)
         self.reconciler = Reconciler(
             self.exchange,

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from functools import partial
 
-from shared.domain.errors import LedgerError, OstError, OutcomeUnknown, RateLimited, VenueUnreachable
+from shared.domain.errors import UNANSWERED, LedgerError, OstError
 from shared.domain.orders import Account
 from shared.ports import Exchange
 from shared.trading.balance import Balance
@@ -82,6 +82,8 @@ class Settlement:
         hung = await self.confirm_stops() if full else ""
         if full or self._book.open_questions():
             await self._desk.settle(await self._exchange.account())
+        if full:
+            self._reconciler.expect_unbooked(self._symbols)
         account = await self.positions()
         self._reconciler.take_note()
         if full:
@@ -130,7 +132,7 @@ class Settlement:
                 raise
             except OstError as error:
                 self.unsettled[part] = str(error)
-                hangs = str(error) if isinstance(error, VenueUnreachable | OutcomeUnknown | RateLimited) else ""
+                hangs = str(error) if isinstance(error, UNANSWERED) else ""
             else:
                 self.unsettled.pop(part, None)
         return hangs

@@ -89,7 +89,7 @@ class Trader:
                 await self._lead(group)
         except BaseExceptionGroup as failed:
             error = _first_of(failed)
-            self._record_end(error)
+            await self._record_end(error)
             raise error from None
         finally:
             await self._close_streams()
@@ -224,7 +224,7 @@ class Trader:
         except LedgerUnavailable:  # it runs out by itself
             return
 
-    def _record_end(self, error: BaseException) -> None:
+    async def _record_end(self, error: BaseException) -> None:
         """Write down why it ended, and let a standby in; a process that has lost its lease writes nothing."""
         if isinstance(error, LeaseLost) or not isinstance(error, Exception):
             return
@@ -232,7 +232,7 @@ class Trader:
         try:
             ledger.log(book, "trader", "error", f"the trader ended: {type(error).__name__}: {error}", now_ms)
             if self._session is not None:
-                ledger.release_lease(self._session.lease)
+                await self._session.close()
         except LedgerError:
             return
 

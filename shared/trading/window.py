@@ -88,12 +88,12 @@ async def with_open_interest(window: MarketWindow, market: MarketData, now_ms: i
 
 
 def series_due(window: MarketWindow, series: Series, now_ms: int) -> bool:
-    """Whether a new value can be there: one spacing after the last one; at a full hour where no spacing is known yet."""
+    """Whether a new value can be there: one spacing after the last one; where no spacing is known yet, past each full hour."""
     times: list[int] = series[0][-4:].tolist()
     if window.close_ms is None:
         return True
     if len(times) < 2:
-        return now_ms % HOUR_MS == 0
+        return now_ms % HOUR_MS == 0 or now_ms // HOUR_MS > window.close_ms // HOUR_MS
     return now_ms >= times[-1] + min(after - before for before, after in pairwise(times))
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -19,10 +21,21 @@ def unknown() -> None:
     raise LedgerUnavailable("the ledger is down")
 
 
+@dataclass
+class Holder:
+    """Answers the question for the lease by script."""
+
+    check: Callable[[], None]
+    kept: bool = False
+
+    def keep(self) -> None:
+        self.kept = True
+
+
 def fenced(desk: Any, check: Callable[[], None]) -> FencedExchange:
     desk.exchange.on_send.append(desk.report(desk.intent()))
     desk.exchange.on_cancel.append(None)
-    return FencedExchange(desk.exchange, check)
+    return FencedExchange(desk.exchange, Holder(check))  # type: ignore[arg-type]
 
 
 async def test_with_the_lease_everything_goes_out(desk: Any) -> None:
@@ -55,3 +68,26 @@ async def test_where_nobody_can_say_only_what_reduces_goes_out(desk: Any) -> Non
     with pytest.raises(LedgerUnavailable):
         await exchange.cancel(desk.intent("stop"))  # a stop is not called back by somebody who may be late
     await exchange.cancel(desk.intent())
+
+
+async def test_a_change_that_is_cut_off_on_its_way_keeps_the_lease(desk: Any) -> None:
+    class Slow:
+        async def send(self, _: Any) -> None:
+            await asyncio.sleep(60.0)
+
+        async def find(self, _: Any) -> None:
+            await asyncio.sleep(60.0)
+
+    async def cut(work: Any) -> None:
+        task = asyncio.create_task(work)
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    holder = Holder(lambda: None)
+    exchange = FencedExchange(Slow(), holder)  # type: ignore[arg-type]
+    await cut(exchange.find(desk.intent()))
+    assert not holder.kept
+    await cut(exchange.send(desk.approved(desk.intent())))
+    assert holder.kept

@@ -75,6 +75,16 @@ def test_what_is_not_well_in_the_next_process_either_has_lasted_since_the_first_
     assert third.lasting_s("prices", 91_000) == 1.0
 
 
+def test_only_attempts_that_failed_prove_that_a_trouble_goes_on() -> None:
+    health = Health(PARAMS)
+    health.ail("venue", "away", 1_000)
+    assert health.lasting_s("venue", 3_601_000) == 3_600.0  # the clock was set ahead by an hour, or nobody has tried
+    assert health.proven_s("venue") == 0.0
+    health.ail("venue", "away", 3_601_000)
+    assert health.proven_s("venue") == 3_600.0
+    assert health.proven_s("ledger") == 0.0
+
+
 @pytest.mark.parametrize("name", [field.name for field in fields(TraderParams)])
 @pytest.mark.parametrize("value", [0, -1, float("inf"), float("nan")])
 def test_settings_that_are_no_waits_are_refused(name: str, value: float) -> None:

@@ -117,3 +117,14 @@ def test_a_process_that_has_lost_its_book_does_not_take_it_again_as_it_ends(ledg
         assert ledger.acquire_lease(BOOK, "next", TTL_MS, LoopClock().now_ms()) is not None
 
     lived(ledger, story)
+
+
+def test_a_lease_that_is_to_be_kept_is_not_given_back(ledger: SqlLedger) -> None:
+    async def story(holder: LeaseHolder, _: Machine, __: Counting) -> None:
+        holder.keep()
+        holder.release()
+        assert ledger.acquire_lease(BOOK, "another", TTL_MS, LoopClock().now_ms()) is None
+        await asyncio.sleep(31.0)
+        assert ledger.acquire_lease(BOOK, "another", TTL_MS, LoopClock().now_ms()) is not None
+
+    lived(ledger, story)
