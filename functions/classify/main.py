@@ -15,6 +15,9 @@ from shared.domain.data_events import CandlesCurated
 from shared.domain.errors import NotEnoughData
 from shared.domain.records import Handled
 
+if __name__ == "main":  # under functions-framework, alone in its process
+    import shared.adapters.gcp.http_only  # noqa: F401
+
 if TYPE_CHECKING:
     from flask import Request
 

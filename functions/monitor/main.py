@@ -20,6 +20,9 @@ from shared.domain.data_events import RecalibrationTriggered
 from shared.domain.interval import DAY_MS, HOUR_MS
 from shared.domain.records import Receipt
 
+if __name__ == "main":  # under functions-framework, alone in its process
+    import shared.adapters.gcp.http_only  # noqa: F401
+
 if TYPE_CHECKING:
     from flask import Request
 

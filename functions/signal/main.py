@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 
 from functions.answer import Answer, Jobs, answered, for_each, say
 
+if __name__ == "main":  # under functions-framework, alone in its process
+    import shared.adapters.gcp.http_only  # noqa: F401
+
 if TYPE_CHECKING:
     from flask import Request
 

@@ -2,8 +2,8 @@
 
 The first is what every call pays, and loads nothing of the work (405 to a GET). The second comes before the first byte of a
 call that has something to do, and is what the target is about: 0.6 s and 130 MB (docs/speed.md says what is missed). Memory
-does not depend on what else the machine does, so its bounds are absolute. As in the cloud there is no pandas. The peer imports
-the usual libraries for the work of the functions, each as a whole.
+does not depend on what else the machine does, so its bounds are absolute. As in the cloud there is no pandas, and gRPC only
+where the requirements name it. The peer imports the usual libraries for the work of the functions, each as a whole.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ READY_MIB = {"ingest": 137, "curate": 132, "classify": 158, "signal": 158}
 START = """
 import os, sys
 sys.modules["pandas"] = None
+if "NAME" in ("ingest", "curate"):  # in whose requirements there is no gRPC
+    sys.modules["grpc"] = None
 os.environ |= {"STORAGE_EMULATOR_HOST": "http://127.0.0.1:9", "PUBSUB_EMULATOR_HOST": "127.0.0.1:9"}
 os.environ |= {"OST_STORAGE__ROOT": "gs://lake", "OST_BUS__URL": "pubsub://project", "GOOGLE_CLOUD_PROJECT": "project"}
 import functions_framework
