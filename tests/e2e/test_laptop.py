@@ -47,9 +47,11 @@ def test_ctrl_c_while_the_parts_begin_is_heard_at_once_and_leaves_nothing(tmp_pa
     up = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     watchdog = threading.Timer(LONGEST_S, up.kill)
     watchdog.start()
+    seen = ""
     assert up.stdout is not None
     try:
         for line in up.stdout:
+            seen += line
             if "ready: exchange" in line:  # the functions and the bot begin now
                 break
         up.send_signal(signal.SIGINT)
@@ -57,7 +59,8 @@ def test_ctrl_c_while_the_parts_begin_is_heard_at_once_and_leaves_nothing(tmp_pa
     finally:
         watchdog.cancel()
         up.kill()
-    assert up.returncode == 0, rest
+    assert up.returncode == 0, seen + rest
+    assert "ready: exchange" in seen
     assert "all parts have ended" in rest
     assert "ready: bot" not in rest
     assert [name for name in _command_lines() if str(tmp_path) in name] == []
