@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from functions.call import Tick, called_by
 from shared.adapters.gcp.log import about, set_up, trace_of
-from shared.domain.errors import PASSING, MalformedData, NotEnoughData, OstError
+from shared.domain.errors import PASSING, MalformedData, NotEnoughData, OstError, needs_help
 from shared.domain.events import Event
 
 if TYPE_CHECKING:
@@ -57,7 +57,8 @@ def for_each(items: Iterable[T], work: Callable[[T], None], failure: str, field:
             say("INFO", "data.too_short", f"{item}: {error}", **{field: str(item)})
         except OstError as error:
             is_passing = isinstance(error, (NotNow, *PASSING))
-            say("WARNING" if is_passing else "ERROR", failure, f"{item}: {error}", **{field: str(item)})
+            is_noted = isinstance(error, NotNow) or not needs_help(error)
+            say("WARNING" if is_noted else "ERROR", failure, f"{item}: {error}", **{field: str(item)})
             again += [str(item)] if is_passing else []
     if again:
         raise NotNow(f"{' '.join(again)}: not now; tried again")

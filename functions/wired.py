@@ -53,11 +53,11 @@ def task_array() -> TaskArray:
     return wiring.task_array(settings())
 
 
-def signal_desk(universe: Universe) -> SignalDesk:
-    """Regimes and recommendations of the interval that is traded, as of now."""
+def signal_desk(universe: Universe, until_ms: int | None = None) -> SignalDesk:
+    """Regimes and recommendations of the interval that is traded, as of `until_ms` (`None`: of all that the lake holds)."""
     from shared.trading.signal_desk import SignalDesk
     from shared.version import code_version
 
     here = settings()
     capital, clock = str(here.run.capital), wiring.clock()
-    return SignalDesk(bucket(), ledger(), universe, here.interval, here.system, capital, code_version, clock)
+    return SignalDesk(bucket(), ledger(), universe, here.interval, here.system, capital, code_version, clock, until_ms)

@@ -21,8 +21,9 @@ from functools import partial
 from pathlib import Path
 
 from cloudrun.laptop import components, delivery
-from cloudrun.laptop.process import Part, answers, free_port
+from cloudrun.laptop.process import Interrupted, Part, answers, free_port
 from cloudrun.laptop.schedule import Running, jobs
+from shared.domain.asset import Universe
 from shared.domain.errors import OstError, UsageError
 from shared.domain.interval import HOUR_MS, Interval, format_ms
 
@@ -47,16 +48,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, help="end by itself after so long")
     given = parser.parse_args(arguments)
     over = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: over.set())
     try:
-        given.folder.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix="up-", dir=given.folder.resolve()))
+        symbols = Universe.of("generated", tuple(given.symbols.split(",")))
+        folder = _folder(given.folder)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: over.set())
         with ExitStack() as stack:
-            return _Laptop(folder, tuple(given.symbols.split(",")), given.speed, over, stack).run(given.seconds)
+            return _Laptop(folder, tuple(asset.symbol for asset in symbols), given.speed, over, stack).run(given.seconds)
+    except Interrupted as error:
+        say(f"{error}; all parts have ended")
+        return 0
     except OstError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2 if isinstance(error, UsageError) else 1
+
+
+def _folder(below: Path) -> Path:
+    """A new folder. Raises `UsageError` where none can be made."""
+    try:
+        below.mkdir(parents=True, exist_ok=True)
+        return Path(tempfile.mkdtemp(prefix="up-", dir=below.resolve()))
+    except OSError as error:
+        raise UsageError(f"--folder {below}: {error.strerror}; name a folder that can be written") from None
 
 
 class _Laptop:
@@ -90,7 +103,7 @@ class _Laptop:
         pubsub = components.pubsub(self._folder, say)
         # The file through which events go without Pub/Sub is in the folder that is the lake then.
         store = components.object_store(self._folder, say) if pubsub is not None else None
-        ledger = components.postgres(self._folder, say, self._stack)
+        ledger = components.postgres(self._folder, say, self._stack, self._over)
         ledger_url = ledger[1] if ledger else f"sqlite:///{self._folder / 'ledger.sqlite'}"
         for made in (pubsub, store, ledger):
             if made is not None:
@@ -165,6 +178,8 @@ class _Laptop:
         return self._folder / f"{name}.log"
 
     def _begin(self, part: Part) -> None:
+        if self._over.is_set():
+            raise Interrupted(f"{part.name} was not begun yet")
         self._parts.append(part)
         self._stack.callback(part.stop)
         part.start()
@@ -173,7 +188,7 @@ class _Laptop:
         """Wait for the parts that were begun since the last time."""
         for part in self._parts:
             if part.name not in self._ready:
-                seconds = part.wait()
+                seconds = part.wait(self._over)
                 self._ready.add(part.name)
                 say(f"ready: {part.name} ({seconds:.1f} s more)")
 

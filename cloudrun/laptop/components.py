@@ -10,13 +10,15 @@ import re
 import shutil
 import subprocess
 import tempfile
+import threading
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from importlib.util import find_spec
 from pathlib import Path
 
 from cloudrun.laptop.process import Part, answers, free_port
+from shared.domain.errors import StorageError
 
 PROJECT = "ost-laptop"
 LAKE = f"{PROJECT}-lake"
@@ -65,8 +67,11 @@ def make_lake(url: str) -> None:
     urllib.request.urlopen(request, timeout=10).close()  # noqa: S310
 
 
-def postgres(folder: Path, say: Say, stack: ExitStack) -> tuple[Part, str] | None:
-    """A PostgreSQL server of its own, and the ledger's address in it; `stack` removes its data at the end."""
+def postgres(folder: Path, say: Say, stack: ExitStack, over: threading.Event) -> tuple[Part, str] | None:
+    """A PostgreSQL server of its own, and the ledger's address in it; `stack` removes its data at the end.
+
+    Raises `Interrupted` once `over` is set.
+    """
     beside = shutil.which("postgres")
     homes = [*POSTGRES_HOMES.glob("*/bin"), *([Path(beside).parent] if beside else [])]
     whole = [home for home in homes if all((home / name).is_file() for name in ("postgres", "initdb", "pg_isready"))]
@@ -77,12 +82,12 @@ def postgres(folder: Path, say: Say, stack: ExitStack) -> tuple[Part, str] | Non
     data = Path(tempfile.mkdtemp(prefix="ost-up-"))  # where its user can reach it, and no longer than it runs
     stack.callback(shutil.rmtree, data, ignore_errors=True)
     switch = ["runuser", "-u", "postgres", "--"] if os.getuid() == 0 else []  # it refuses to run as root
-    made = [*switch, str(programs / "initdb"), "-D", str(data), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync"]
+    log = folder / "postgres.log"
     try:
         if switch:
             shutil.chown(data, "postgres", "postgres")
-        subprocess.run([*made, "--locale=C.UTF-8"], check=True, cwd="/", capture_output=True)  # noqa: S603
-    except (subprocess.CalledProcessError, LookupError, OSError) as error:
+        _init([*switch, str(programs / "initdb")], data, log, stack, over)
+    except (StorageError, LookupError, OSError) as error:
         say(f"absent: a PostgreSQL that starts here ({error}); the ledger is a SQLite file.")
         say("        Get it: sudo apt-get install postgresql")
         return None
@@ -92,5 +97,17 @@ def postgres(folder: Path, say: Say, stack: ExitStack) -> tuple[Part, str] | Non
         asked = [str(programs / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port)]
         return subprocess.run(asked, check=False).returncode == 0  # noqa: S603
 
-    part = Part("postgres", [*switch, str(programs / "postgres"), *options], folder / "postgres.log", is_ready)
+    part = Part("postgres", [*switch, str(programs / "postgres"), *options], log, is_ready, cwd=Path("/"))
     return part, f"postgresql+pg8000://postgres@127.0.0.1:{port}/postgres"
+
+
+def _init(initdb: Sequence[str], data: Path, log: Path, stack: ExitStack, over: threading.Event) -> None:
+    """Make the files of a server. Raises `StorageError` where that fails, `Interrupted`."""
+    options = ["-D", str(data), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync", "--locale=C.UTF-8"]
+    # In a folder that its user can enter: it may be not this one, and says so.
+    part = Part("initdb", [*initdb, *options], log, lambda: part.ended() is not None, cwd=Path("/"))
+    stack.callback(part.stop)
+    part.start()
+    part.wait(over)
+    if part.ended() != 0:
+        raise StorageError(f"initdb has ended with {part.ended()}; its log is {log}")

@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import subprocess
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -17,11 +18,15 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from shared.domain.errors import StorageError
+from shared.domain.errors import OstError, StorageError
 
 READY_S = 90.0
 GRACE_S = 10.0
 _LAST_CHARS = 1500
+
+
+class Interrupted(OstError):
+    """It was over before everything was ready."""
 
 
 @dataclass
@@ -33,6 +38,7 @@ class Part:
     log: Path
     is_ready: Callable[[], bool]
     environment: Mapping[str, str] = field(default_factory=dict)
+    cwd: Path | None = None
     process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -41,21 +47,26 @@ class Part:
             self.process = subprocess.Popen(  # noqa: S603 - our own parts
                 self.command,
                 env={**os.environ, **self.environment},
+                cwd=self.cwd,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
 
-    def wait(self) -> float:
-        """Wait until it is ready; the seconds that it took. Raises `StorageError` with the end of its log where it is not."""
+    def wait(self, over: threading.Event) -> float:
+        """Wait until it is ready; the seconds that it took.
+
+        Raises `StorageError` with the end of its log where it never is, `Interrupted` once `over` is set.
+        """
         begin = time.monotonic()
         while not self.is_ready():
             code = self.ended()
             if code is not None or time.monotonic() - begin > READY_S:
                 what = f"has ended with {code}" if code is not None else f"was not ready within {READY_S:g} s"
                 raise StorageError(f"{self.name} {what}; its log {self.log} ends with:\n{self.log.read_text()[-_LAST_CHARS:]}")
-            time.sleep(0.1)
+            if over.wait(0.1):
+                raise Interrupted(f"{self.name} was not ready yet")
         return time.monotonic() - begin
 
     def ended(self) -> int | None:

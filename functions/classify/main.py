@@ -51,11 +51,14 @@ def classify(event: Event) -> None:
         say("INFO", f"event.{handled.value}", f"{news.asset}: {event.kind.value} {event.id}", asset=str(news.asset))
 
 
-def sweep(_tick: Tick) -> None:
-    """Classify and tell every asset whose newest bar is not classified or not told yet. Raises `NotNow` where one failed."""
+def sweep(tick: Tick) -> None:
+    """Classify and tell every asset whose newest bar at the slot is not classified or not told yet.
+
+    Raises `NotNow` where one failed.
+    """
     from functions import wired
 
-    desk = _desk(wired.settings().universe.universe)
+    desk = _desk(wired.settings().universe.universe, tick.slot_ms)
 
     def classify_newest(asset: Asset) -> None:
         told = desk.sweep(asset)
@@ -73,7 +76,7 @@ def _tell(desk: SignalDesk, told: RegimeClassified) -> None:
     say("INFO", "regime.classified", f"{told.asset}: {told.regime.value}", asset=str(told.asset), regime=told.regime.value)
 
 
-def _desk(universe: Universe) -> SignalDesk:
+def _desk(universe: Universe, until_ms: int | None = None) -> SignalDesk:
     from functions import wired
 
-    return wired.signal_desk(universe)
+    return wired.signal_desk(universe, until_ms)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from functions.answer import Answer, Jobs, answered, say
 from shared.domain.data_events import CandlesIngested
-from shared.domain.errors import PASSING, OstError
+from shared.domain.errors import OstError, needs_help
 
 if TYPE_CHECKING:
     from flask import Request
@@ -33,7 +33,7 @@ def curate(event: Event) -> None:
     try:
         curated = curate_ingested(wired.bucket(), news, wired.settings().curation)
     except OstError as error:
-        say("WARNING" if isinstance(error, PASSING) else "ERROR", "ingestion.failed", f"{news.asset}: {error}", **fields)
+        say("ERROR" if needs_help(error) else "WARNING", "ingestion.failed", f"{news.asset}: {error}", **fields)
         raise
     if curated is None:
         say("INFO", "event.stale", f"{news.asset} {news.interval}: newer bars are there already", **fields)

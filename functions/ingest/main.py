@@ -46,7 +46,7 @@ def ingest(event: Event) -> None:
         say("INFO", "candles.ingested", f"{news.asset} {news.interval}", **fields)
     for failed in report.failed:
         fields = {"asset": str(failed.asset), "interval": failed.interval.value}
-        say("WARNING" if failed.is_passing else "ERROR", "ingestion.failed", f"{failed.asset}: {failed.error}", **fields)
+        say("ERROR" if failed.needs_help else "WARNING", "ingestion.failed", f"{failed.asset}: {failed.error}", **fields)
     if report.is_to_be_repeated:
         names = " ".join(failed.asset.symbol for failed in report.failed if failed.is_passing)
         raise NotNow(f"{names} could not be fetched now; the shard is tried again")

@@ -1,6 +1,7 @@
 """`signal`: each day the recommendation for every asset, decided from the lake and kept in the ledger. Nothing is ordered.
 
-A bar that was decided before is not decided again, so that a second call on the same day changes nothing.
+The bar is the newest one at the slot, however late the call is tried again. What was decided before is not decided again, so
+that a second call on the same day changes nothing.
 """
 
 from __future__ import annotations
@@ -24,12 +25,12 @@ def handle(request: Request) -> Answer:
     return answered(request, Jobs(on_tick=recommend))
 
 
-def recommend(_tick: Tick) -> None:
-    """Decide the newest bar of every asset. Raises `LeaseLost` while another process decides, `NotNow`."""
+def recommend(tick: Tick) -> None:
+    """Decide the newest bar of every asset at the slot. Raises `LeaseLost` while another process decides, `NotNow`."""
     from functions import wired
     from shared.cli.wiring import process_name
 
-    desk = wired.signal_desk(wired.settings().universe.universe)
+    desk = wired.signal_desk(wired.settings().universe.universe, tick.slot_ms)
     with desk.writing(process_name()) as lease:
 
         def decide(asset: Asset) -> None:

@@ -22,7 +22,7 @@ from shared.data.quality import QualityReport, assess
 from shared.data.store import FUNDING, OPEN_INTEREST, load_candles, load_quality, load_series, quality_path, update
 from shared.domain.asset import Asset, Universe
 from shared.domain.candles import Candles, IntArray
-from shared.domain.errors import PASSING, OstError, VenueError
+from shared.domain.errors import PASSING, OstError, VenueError, needs_help
 from shared.domain.ids import candles_hash
 from shared.domain.interval import DAY_MS, HOUR_MS, Interval
 from shared.ports import Bucket, Clock, MarketData
@@ -70,7 +70,9 @@ class AssetReport:
     error: str = ""
     """one line where it failed; what had arrived before is stored"""
     is_passing: bool = False
-    """whether what failed may succeed later by itself"""
+    """whether what failed is to be asked for again"""
+    needs_help: bool = False
+    """whether somebody has to mend something first"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,18 +100,19 @@ async def ingest_asset(
     interval: Interval,
     *,
     since_ms: int | None = None,
+    until_ms: int | None = None,
     params: IngestParams | None = None,
     on_progress: OnProgress | None = None,
     with_series: bool = True,
 ) -> AssetReport:
     """Bring one asset up to the newest closed bar, then, `with_series`, its funding and open interest.
 
-    Without `since_ms`: from the last stored bar on (`params.default_days` back where nothing is stored). With it: everything
-    that the lake lacks from there on, holes included. Raises `VenueError`, `DataError`, `StorageError`, `Conflict`; where the
-    venue refuses funding or open interest alone, the report has the error.
+    Nothing newer than `until_ms` is asked for. Without `since_ms`: from the last stored bar on (`params.default_days` back if
+    nothing is stored). With it: everything that the lake lacks from there on, holes included. Raises `VenueError`, `DataError`,
+    `StorageError`, `Conflict`; where the venue refuses funding or open interest alone, the report has the error.
     """
     params = params or IngestParams()
-    now_ms = clock.now_ms()
+    now_ms = clock.now_ms() if until_ms is None else min(until_ms, clock.now_ms())
     stored = load_candles(bucket, asset, interval) or Candles.empty(interval)
     ranges = _wanted(stored, interval, since_ms, now_ms, params)
     total = sum(gap.missing for gap in ranges)
@@ -141,7 +144,7 @@ async def ingest_asset(
     try:
         await _ingest_series(market, bucket, asset, start_ms if since_ms is None else since_ms, now_ms)
     except VenueError as error:  # the bars are there all the same
-        return replace(report, error=str(error), is_passing=isinstance(error, PASSING))
+        return replace(report, error=str(error), is_passing=isinstance(error, PASSING), needs_help=needs_help(error))
     return report
 
 
@@ -153,6 +156,7 @@ async def ingest_universe(
     intervals: Iterable[Interval],
     *,
     since_ms: int | None = None,
+    until_ms: int | None = None,
     params: IngestParams | None = None,
     on_progress: OnProgress | None = None,
     series_of: Container[Asset] | None = None,
@@ -174,12 +178,14 @@ async def ingest_universe(
                     asset,
                     interval,
                     since_ms=since_ms,
+                    until_ms=until_ms,
                     params=params,
                     on_progress=on_progress,
                     with_series=series_of is None or asset in series_of,
                 )
             except OstError as error:
-                return AssetReport(asset, interval, 0, 0, None, error=str(error), is_passing=isinstance(error, PASSING))
+                again, help_ = isinstance(error, PASSING), needs_help(error)
+                return AssetReport(asset, interval, 0, 0, None, error=str(error), is_passing=again, needs_help=help_)
 
     wanted = list(intervals)
     return IngestReport(tuple(await asyncio.gather(*(one(asset, interval) for asset in universe for interval in wanted))))

@@ -64,10 +64,20 @@ async def ingest_shard(
 ) -> ShardReport:
     """Fetch what the lake lacks of a shard, and publish what it holds now of each asset whose bars could be fetched.
 
-    Not where a later round has been there already. Failures are in the report. Raises `BusUnavailable`.
+    Nothing newer than its slot is asked for, however late it is done, and nothing is published where a later round has been
+    there already. Failures are in the report. Raises `BusUnavailable`.
     """
     turn = whose_turn(request, params)
-    found = await ingest_universe(market, bucket, clock, request.universe, [request.interval], params=params, series_of=turn)
+    found = await ingest_universe(
+        market,
+        bucket,
+        clock,
+        request.universe,
+        [request.interval],
+        until_ms=request.slot_ms,
+        params=params,
+        series_of=turn,
+    )
     told = _news(found.assets, request)
     for news in told:
         await bus.publish(news.made())

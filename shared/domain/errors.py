@@ -14,6 +14,7 @@ A message says what was found, what was expected and what to do. The command lin
     │   └── FitRejected          a fitted model failed its acceptance rules
     ├── Conflict                 a compare-and-swap lost against another writer
     ├── StorageError             disk or bucket refuses (full, read-only, unreachable)
+    │   └── StorageForbidden     the bucket answered no, and will until somebody grants a right or makes it
     ├── JobError                 a worker process was lost more often than chance explains
     ├── TasksFailed              tasks failed for good where nobody watched: to be looked into
     ├── LedgerError
@@ -84,6 +85,10 @@ class Conflict(OstError):
 
 class StorageError(OstError):
     """The disk or the bucket refuses: full, read-only or unreachable."""
+
+
+class StorageForbidden(StorageError):
+    """The bucket answered: no right, no identity, no such bucket. Asked again all the same: it may be mended meanwhile."""
 
 
 class JobError(OstError):
@@ -211,4 +216,9 @@ PASSING = (
     OutcomeUnknown,
     RateLimited,
 )
-"""Errors after which the same question may be answered otherwise without anybody's help."""
+"""Errors after which the same question is asked again."""
+
+
+def needs_help(error: Exception) -> bool:
+    """Whether the answer stays until somebody mends something, asked again or not: an error in the log, no warning."""
+    return not isinstance(error, PASSING) or isinstance(error, StorageForbidden)

@@ -15,7 +15,7 @@ from shared.domain.asset import Asset, Universe
 from shared.domain.data_events import CandlesCurated, RegimeClassified
 from shared.domain.decision import Decision
 from shared.domain.errors import ConfigError, LeaseLost, NotEnoughData, OstError
-from shared.domain.interval import Interval, format_ms
+from shared.domain.interval import DAY_MS, Interval, format_ms
 from shared.domain.money import to_decimal
 from shared.domain.records import Handled, Lease, Receipt, RegimeState
 from shared.trading.ml_models import AlphaModels
@@ -34,6 +34,7 @@ from shared.trading.signals import (
 
 if TYPE_CHECKING:
     from shared.ports import Bucket, Clock, Ledger
+    from shared.trading.window import MarketWindow
 
 RESUME_DAYS = 30
 """How far back the held regime is followed where the ledger does not know it."""
@@ -61,6 +62,8 @@ class SignalDesk:
     code_version: Callable[[], str]
     """asked for where something is decided: it reads every source file"""
     clock: Clock
+    until_ms: int | None = None
+    """nothing that became known later is looked at, so that a schedule tried again late does what its slot was for"""
 
     @property
     def book(self) -> str:
@@ -70,8 +73,8 @@ class SignalDesk:
     def history(self, asset: Asset, days: int, on_refit: OnRefit = lambda _: None) -> RegimeHistory:
         """Regimes of the last `days`; missing models are fitted. Raises the `DataError` and `ModelError` trees."""
         bars = self._bars(days)
-        window = lake_window(self.bucket, asset, self.interval, self.params, bars)
-        return regime_history(self.bucket, window, self.ledger.last_regime(self.book, asset), bars, self.params, on_refit)
+        window = self._window(asset, bars)
+        return regime_history(self.bucket, window, self._known(asset), bars, self.params, on_refit)
 
     def classify(self, news: CandlesCurated, event_id: str) -> tuple[Handled, RegimeClassified | None]:
         """The regime that curated bars lead to, stored with the receipt of their event; and what is to be told.
@@ -96,7 +99,7 @@ class SignalDesk:
         `None` where that regime was told (`note_told`); whoever was refused or killed before that is told the same again.
         Errors: as `classify`.
         """
-        close_ms = lake_window(self.bucket, asset, self.interval, self.params).close_ms
+        close_ms = self._window(asset).close_ms
         last = self.ledger.last_regime(self.book, asset)
         if last is None or close_ms is None or last.bar_close_ms < close_ms:
             self.ledger.record_regimes(self.book, [newest_state(self.history(asset, RESUME_DAYS))])
@@ -120,7 +123,7 @@ class SignalDesk:
 
     def newest(self, asset: Asset, lease: Lease) -> Decision:
         """The stored decision at the lake's newest bar; decided now where there is none. Raises the `OstError` tree."""
-        close_ms = lake_window(self.bucket, asset, self.interval, self.params).close_ms
+        close_ms = self._window(asset).close_ms
         stored = self.ledger.decisions(self.book, symbol=asset.symbol, limit=1)
         if stored and stored[-1].bar_close_ms == close_ms and stored[-1].params_version == self.params.version:
             return stored[-1]
@@ -151,11 +154,22 @@ class SignalDesk:
         count = 0
         for asset in self.universe:
             try:
-                window = lake_window(self.bucket, asset, self.interval, self.params, self._bars(days))
+                window = self._window(asset, self._bars(days))
             except OstError:
                 continue
             count += len(due_instants(window, self._bars(days), self.params))
         return count
+
+    def _window(self, asset: Asset, history_bars: int = 0) -> MarketWindow:
+        return lake_window(self.bucket, asset, self.interval, self.params, history_bars, self.until_ms)
+
+    def _known(self, asset: Asset) -> RegimeState | None:
+        last = self.ledger.last_regime(self.book, asset)
+        if last is None or self.until_ms is None or last.bar_close_ms <= self.until_ms:
+            return last
+        since_ms = self.until_ms - RESUME_DAYS * DAY_MS
+        states = [state for state in self.ledger.regimes(self.book, asset, since_ms) if state.bar_close_ms <= self.until_ms]
+        return states[-1] if states else None
 
     def _told(self, state: RegimeState | None) -> RegimeClassified | None:
         if state is None:

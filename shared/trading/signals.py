@@ -18,7 +18,7 @@ from shared.domain.asset import Asset
 from shared.domain.candles import FloatArray
 from shared.domain.decision import Decision
 from shared.domain.errors import DataNotFound, NotEnoughData
-from shared.domain.interval import Interval
+from shared.domain.interval import Interval, format_ms
 from shared.domain.money import SymbolRules
 from shared.domain.records import Lease, RegimeState
 from shared.ports import Bucket, Ledger
@@ -36,7 +36,7 @@ from shared.trading.deciding import BookView, decide
 from shared.trading.models import model_at
 from shared.trading.params import SystemParams
 from shared.trading.signal_book import signal_book
-from shared.trading.window import MarketWindow
+from shared.trading.window import MarketWindow, Series
 
 OnRefit = Callable[[Refit], None]
 
@@ -47,20 +47,31 @@ def recommendation_rules(symbol: str) -> SymbolRules:
     return SymbolRules(symbol, tick=fine, step=fine, min_quantity=fine, max_quantity=Decimal("1e12"), min_notional=Decimal(0))
 
 
-def lake_window(bucket: Bucket, asset: Asset, interval: Interval, params: SystemParams, history_bars: int = 0) -> MarketWindow:
-    """The newest bars of the lake: what a live session keeps, and `history_bars` more.
+def lake_window(
+    bucket: Bucket, asset: Asset, interval: Interval, params: SystemParams, history_bars: int = 0, until_ms: int | None = None
+) -> MarketWindow:
+    """The newest bars of the lake (of those that it knew at `until_ms`): what a live session keeps, and `history_bars` more.
 
     Raises `DataNotFound` where nothing is stored, `NotEnoughData` for a series without bars.
     """
     empty = MarketWindow.empty(asset, interval, params.window_bars(interval) + history_bars)
-    window = empty.extended(
-        require_candles(bucket, asset, interval), load_series(bucket, asset, FUNDING), load_series(bucket, asset, OPEN_INTEREST)
-    )
+    candles = require_candles(bucket, asset, interval)
+    funding, open_interest = load_series(bucket, asset, FUNDING), load_series(bucket, asset, OPEN_INTEREST)
+    if until_ms is not None:
+        candles = candles[: int(np.searchsorted(candles.close_time, until_ms, side="right"))]
+        funding, open_interest = _until(funding, until_ms), _until(open_interest, until_ms)
+    window = empty.extended(candles, funding, open_interest)
     if window.close_ms is None:
+        before = "" if until_ms is None else f" that closed by {format_ms(until_ms)}"
         raise NotEnoughData(
-            f"the lake holds no {interval} bars of {asset}; fetch some with: ost backfill --interval {interval}"
+            f"the lake holds no {interval} bars of {asset}{before}; fetch some with: ost backfill --interval {interval}"
         )
     return window
+
+
+def _until(series: Series, until_ms: int) -> Series:
+    kept = slice(int(np.searchsorted(series[0], until_ms, side="right")))
+    return series[0][kept], series[1][kept]
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -16,8 +16,8 @@ from google.api_core.exceptions import NotFound, PreconditionFailed
 from google.cloud.storage.retry import DEFAULT_RETRY
 
 from shared.adapters.gcp.clients import storage_client
-from shared.adapters.gcp.errors import FAILURES, reason
-from shared.domain.errors import Conflict, StorageError, UsageError
+from shared.adapters.gcp.errors import FAILURES, is_passing, reason
+from shared.domain.errors import Conflict, StorageError, StorageForbidden, UsageError
 from shared.ports import StoredObject
 
 PATIENCE_S = 60.0
@@ -110,4 +110,5 @@ class GcsBucket:
         try:
             yield
         except FAILURES as error:
-            raise StorageError(f"cannot {what} {name} in gs://{self.name}/{self.prefix}: {reason(error)}") from error
+            kind = StorageError if is_passing(error) else StorageForbidden
+            raise kind(f"cannot {what} {name} in gs://{self.name}/{self.prefix}: {reason(error)}") from error

@@ -68,8 +68,10 @@ def test_a_permission_that_is_missing_is_asked_for_again_and_named(new_cloud: Ne
     assert cloud.functions["curate"].push(INGESTED) == 503
     told = refusal(cloud, "curate")
     assert "permission denied; grant the service account the role for it" in told["message"]
-    assert (told["error"], told["status"]) == ("StorageError", 503)
+    assert (told["error"], told["status"]) == ("StorageForbidden", 503)
     assert told["logging.googleapis.com/labels"]["event_id"] == INGESTED.id
+    (failed,) = [line for line in cloud.functions["curate"].lines() if line.get("event") == "ingestion.failed"]
+    assert failed["severity"] == "ERROR"  # the alert counts it, though it is tried again
 
 
 def test_a_venue_that_is_gone_leaves_the_lake_as_it_was(new_cloud: NewCloud) -> None:

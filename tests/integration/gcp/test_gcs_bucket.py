@@ -10,7 +10,7 @@ import requests
 
 from shared.adapters.gcp.bucket import GcsBucket
 from shared.adapters.gcp.clients import storage_client
-from shared.domain.errors import Conflict, StorageError, UsageError
+from shared.domain.errors import Conflict, StorageError, StorageForbidden, UsageError, needs_help
 
 
 class Session(requests.Session):  # type: ignore[misc]
@@ -88,18 +88,26 @@ def test_the_condition_is_sent_whatever_the_size(size: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "message"),
+    ("answer", "message", "kind"),
     [
-        ((403, '{"error": {"code": 403, "message": "bot lacks storage.objects.get"}}'), "permission denied; grant.*bot lacks"),
-        ((503, '{"error": {"code": 503, "message": "backend error"}}'), "no answer in time; try again"),
-        ((401, '{"error": {"code": 401, "message": "invalid"}}'), "the identity is not accepted"),
+        (
+            (403, '{"error": {"code": 403, "message": "bot lacks storage.objects.get"}}'),
+            "permission denied; grant.*bot lacks",
+            StorageForbidden,
+        ),
+        ((503, '{"error": {"code": 503, "message": "backend error"}}'), "no answer in time; try again", StorageError),
+        ((401, '{"error": {"code": 401, "message": "invalid"}}'), "the identity is not accepted", StorageForbidden),
     ],
 )
-def test_a_refusal_is_a_storage_error_that_says_what_to_do(answer: tuple[int, str], message: str) -> None:
+def test_a_refusal_is_a_storage_error_that_says_what_to_do(
+    answer: tuple[int, str], message: str, kind: type[StorageError]
+) -> None:
     bucket = opened(Session(answer=answer), patience_s=0.5)
     for ask in (lambda: bucket.read("a"), lambda: bucket.write("a", b""), lambda: bucket.delete("a"), bucket.list):
-        with pytest.raises(StorageError, match=rf"gs://lake/: {message}"):
+        with pytest.raises(StorageError, match=rf"gs://lake/: {message}") as refused:
             ask()
+        assert type(refused.value) is kind
+        assert needs_help(refused.value) == (kind is StorageForbidden)
 
 
 def test_a_store_that_cannot_be_reached_is_a_storage_error() -> None:

@@ -24,6 +24,7 @@ esac
 [ -z "$REFUSE" ] || case "$*" in *"$REFUSE"*) exit 1 ;; esac
 """
 CURL = '#!/bin/sh\necho "curl $*" >> "$CALLS"\n[ -n "$METRICS" ] && printf "%s\\n" "$METRICS"\n'
+SINCE, DIED = "2026-01-31T10:00:00Z", "2026-01-31T10:00:00.123Z"
 UP = 'ost_ledger_up{book="paper-1h"} 1.0'
 
 
@@ -65,14 +66,23 @@ def test_a_sound_deployment_passes(tools: Path) -> None:
         ({"METRICS": ""}, "the bot does not answer"),
         ({"METRICS": 'ost_ledger_up{book="paper-1h"} 0.0'}, "does not reach the ledger"),
         ({"NO_CANDLES": "1", "WAIT_S": "0"}, "no candles were ingested"),
-        ({"DEAD": "1234\n"}, "dead letters"),
-        ({"DEAD": "1234\n", "EMPTY_PULLS": "2"}, "dead letters"),
+        ({"DEAD": f"{DIED}\n"}, "1 dead letters or more"),
+        ({"DEAD": f"{DIED}\n", "EMPTY_PULLS": "2"}, "1 dead letters or more"),
+        ({"DEAD": f"{DIED}\n2999-01-01T00:00:00.5Z\n"}, "2 dead letters or more since 2026-01-31T10:00:00Z"),
     ],
 )
 def test_what_does_not_work_is_named(tools: Path, variables: dict[str, str], found: str) -> None:
-    done, _ = run(tools, "check_deployed.sh", "demo", "europe-west1", **variables)
+    done, _ = run(tools, "check_deployed.sh", "demo", "europe-west1", SINCE=SINCE, **variables)
     assert done.returncode == 1
     assert found in done.stderr
+
+
+@pytest.mark.parametrize("since", [{"SINCE": SINCE}, {}])
+def test_letters_that_died_before_the_release_are_counted_and_do_not_fail_it(tools: Path, since: dict[str, str]) -> None:
+    dead = "2026-01-31T09:59:59.999Z\n2025-12-31T23:00:00Z\n"
+    done, _ = run(tools, "check_deployed.sh", "demo", "europe-west1", DEAD=dead, **since)
+    assert done.returncode == 0, done.stderr
+    assert "(2 seen of before;" in done.stdout
 
 
 def test_the_job_gets_the_image_before_the_ledger_is_migrated(tools: Path) -> None:

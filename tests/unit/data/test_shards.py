@@ -23,10 +23,20 @@ from shared.data.store import FUNDING, load_candles, load_frame, load_series
 from shared.domain.asset import Universe
 from shared.domain.candles import Candles
 from shared.domain.data_events import CandlesIngested, CandlesRequested
-from shared.domain.errors import BusUnavailable, DataNotFound, MalformedData, RateLimited, VenueRejected, VenueUnreachable
+from shared.domain.errors import (
+    BusUnavailable,
+    DataNotFound,
+    MalformedData,
+    RateLimited,
+    StorageError,
+    StorageForbidden,
+    VenueRejected,
+    VenueUnreachable,
+)
 from shared.domain.events import Event
 from shared.domain.ids import candles_hash, frame_hash
 from shared.domain.interval import HOUR_MS, Interval, parse_date_ms
+from shared.ports import StoredObject
 
 START_MS = parse_date_ms("2025-07-01")
 BARS = 72
@@ -131,6 +141,33 @@ async def test_an_older_request_that_comes_late_tells_nothing(lake: FolderBucket
     bus = Bus()
     await ingest_shard(Market(later), lake, VirtualClock(later), bus, REQUEST, PARAMS)
     assert bus.events == []
+
+
+async def test_a_shard_that_is_done_late_brings_what_was_closed_at_its_slot(lake: FolderBucket) -> None:
+    later = SLOT_MS + 2 * HOUR_MS
+    bus = Bus()
+    await ingest_shard(Market(later), lake, VirtualClock(later), bus, replace(REQUEST, slot_ms=SLOT_MS + 60_000), PARAMS)
+    assert [CandlesIngested.of(event).last_close_ms for event in bus.events] == [SLOT_MS, SLOT_MS]
+    stored = load_candles(lake, TWO.assets[0], Interval.H1)
+    assert stored is not None
+    assert int(stored.close_time[-1]) == SLOT_MS
+    assert load_series(lake, TWO.assets[0], FUNDING)[0].max() <= SLOT_MS + 60_000
+
+
+async def test_a_slot_ahead_of_the_clock_brings_no_open_bar(lake: FolderBucket) -> None:
+    ahead = replace(REQUEST, slot_ms=SLOT_MS + 2 * HOUR_MS)
+    report = await ingest_shard(Market(SLOT_MS + 5 * HOUR_MS), lake, VirtualClock(SLOT_MS), Bus(), ahead, PARAMS)
+    assert [asset.last_close_ms for asset in report.assets] == [SLOT_MS, SLOT_MS]
+
+
+@pytest.mark.parametrize("denied", [True, False])
+async def test_a_lake_without_rights_needs_help_and_one_that_is_away_does_not(lake: FolderBucket, denied: bool) -> None:
+    class Refusing(FolderBucket):
+        def read(self, name: str) -> StoredObject | None:
+            raise StorageForbidden("permission denied") if denied else StorageError("away")
+
+    report = await ingest_shard(Market(), Refusing(lake.root), VirtualClock(SLOT_MS), Bus(), REQUEST, PARAMS)
+    assert [(asset.is_passing, asset.needs_help) for asset in report.failed] == [(True, denied), (True, denied)]
 
 
 @pytest.mark.parametrize(

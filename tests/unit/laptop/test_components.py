@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -31,6 +32,6 @@ def test_half_a_postgresql_is_named_and_replaced(
     monkeypatch.setattr(components.shutil, "which", lambda _: None)
     lines: list[str] = []
     with ExitStack() as stack:
-        assert components.postgres(tmp_path, lines.append, stack) is None
+        assert components.postgres(tmp_path, lines.append, stack, threading.Event()) is None
     assert lines[0].startswith(said)
     assert "sudo apt-get install postgresql" in lines[-1]

@@ -135,3 +135,34 @@ def test_a_recommendation_carries_the_code_that_made_it(desk: SignalDesk) -> Non
         decision = desk.newest(BTC, lease)
         assert desk.newest(BTC, lease) == decision
     assert (decision.code_version, decision.bar_close_ms) == ("test", NOW_MS)
+
+
+def test_a_schedule_tried_again_late_decides_and_tells_the_bar_of_its_slot(
+    desk: SignalDesk, history: Callable[[int], Candles], tmp_path: Path
+) -> None:
+    with desk.writing("me") as lease:
+        in_time = desk.newest(BTC, lease)
+    merge_into(desk.bucket, BTC, history(BARS))  # an hour later, of which an event has told the ledger meanwhile
+    late = replace(desk, ledger=open_ledger(f"sqlite:///{tmp_path / 'late.sqlite'}"), until_ms=NOW_MS + HOUR_MS // 2)
+    late.classify(news(), "e-1")
+    replace(late, until_ms=None).classify(news(NOW_MS + HOUR_MS, "f-2"), "e-2")
+    told = late.sweep(BTC)
+    with late.writing("me") as lease:
+        decided = late.newest(BTC, lease)
+    newest = late.ledger.last_regime(late.book, BTC)
+    late.ledger.close()
+    assert (decided.id, decided.bar_close_ms) == (in_time.id, NOW_MS)
+    assert decided.target_fraction == in_time.target_fraction
+    assert newest is not None
+    assert newest.bar_close_ms == NOW_MS + HOUR_MS  # what is known of later bars stays
+    assert told is not None
+    assert told.bar_close_ms == NOW_MS + HOUR_MS
+
+
+def test_a_sweep_looks_no_further_than_its_slot(desk: SignalDesk, history: Callable[[int], Candles]) -> None:
+    merge_into(desk.bucket, BTC, history(BARS))
+    told = replace(desk, until_ms=NOW_MS + HOUR_MS - 1).sweep(BTC)
+    assert told is not None
+    assert told.bar_close_ms == NOW_MS
+    with pytest.raises(NotEnoughData, match="that closed by 2025-07-01"):
+        replace(desk, until_ms=START_MS).sweep(BTC)
