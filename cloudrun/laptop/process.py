@@ -40,6 +40,8 @@ class Part:
     environment: Mapping[str, str] = field(default_factory=dict)
     cwd: Path | None = None
     process: subprocess.Popen[bytes] | None = None
+    is_told: bool = False
+    """whether it was told to end"""
 
     def start(self) -> None:
         """Start it; it is not ready yet."""
@@ -73,16 +75,27 @@ class Part:
         """Its exit code, or `None` while it runs."""
         return None if self.process is None else self.process.poll()
 
+    def tell(self) -> None:
+        """Tell it to end, once; it is not waited for."""
+        if self.process is not None and not self.is_told:
+            self.is_told = True
+            self._signal(self.process, signal.SIGTERM)
+
     def stop(self) -> None:
         """Tell it to end; after the grace it is killed, with what it has started."""
         if self.process is None:
             return
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            with suppress(ProcessLookupError):
-                os.killpg(self.process.pid, number)
-            with suppress(subprocess.TimeoutExpired):
-                self.process.wait(GRACE_S)
-                return
+        self.tell()
+        try:
+            self.process.wait(GRACE_S)
+        except subprocess.TimeoutExpired:
+            self._signal(self.process, signal.SIGKILL)
+            self.process.wait(GRACE_S)
+
+    @staticmethod
+    def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
 
 
 def free_port() -> int:
