@@ -114,8 +114,9 @@ class Guard:
     async def _covered(self, symbol: str, size: Decimal) -> bool:
         """Whether a stop of the position's size rests at the venue; if so the other ones are cancelled.
 
-        A stop that has begun to fill is on its way out of the position and is left alone; where its end does not come within
-        the deadline it is asked for, for the message may be lost.
+        A stop that has begun to fill is on its way out of the position and is left alone, and so are the other ones, for its
+        remainder may come to nothing; where its end does not come within the deadline it is asked for, for the message may be
+        lost.
         """
         full = [
             stop
@@ -127,7 +128,8 @@ class Guard:
         self._bare.pop(symbol, None)
         if full[-1].filled > 0 and await self._has_ended(full[-1]):
             return await self._covered(symbol, size)
-        await self._cancel(symbol, keep=full[-1])
+        if full[-1].filled == 0:
+            await self._cancel(symbol, keep=full[-1])
         return True
 
     async def _has_ended(self, stop: OrderRecord) -> bool:

@@ -29,7 +29,9 @@ def test_nothing_is_lost_or_doubled_in_300_worlds_and_all_scenarios():
 @pytest.mark.parametrize(
     ("scenario", "seed"),
     [
+        (RANDOM, 2892),  # refused for its time while another question was told to wait: asked again at once
         (RANDOM, 3303),  # a stop was on its way when the lease was given back at the end of SIGTERM's five seconds
+        (RANDOM, 5043),  # the new stop was being filled when the old one was cancelled: a remainder was all that covered
         (RANDOM, 5621),  # opened and closed by the emergency, executions unreadable; both positions 0 for the next process
         ("clock-wrong-for-seconds", 11),  # an hour that only the clock had seen was taken for an outage of the venue
     ],

@@ -185,12 +185,14 @@ class Connection:
         """Read; where the venue refuses the timestamp, take its time and read once more."""
         if endpoint.signed and self._skew_excess():
             await self._resynchronise()
+            self.budget.refuse_while_blocked()  # another request may have been told to wait meanwhile
         try:
             return await self._request(endpoint, parameters, changes=False)
         except VenueRejected as error:
             if error.code != CLOCK_SKEW:
                 raise
         await self._resynchronise()
+        self.budget.refuse_while_blocked()
         return await self._request(endpoint, parameters, changes=False)
 
     async def _resynchronise(self) -> None:

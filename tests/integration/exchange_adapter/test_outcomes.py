@@ -161,6 +161,24 @@ async def test_a_read_that_is_refused_for_its_time_is_signed_anew_once(venue, ex
     assert caught.value.code == -1021
 
 
+async def test_a_read_that_is_signed_anew_waits_for_what_another_one_was_told(venue, clock):
+    connection = connect_to(venue.base_url, clock)
+    asked_s: list[float] = []
+
+    def order(_):
+        asked_s.append(clock.now_ms() / 1000)
+        return SKEWED if len(asked_s) == 1 else FILLED
+
+    def server_time(_):
+        connection.budget.block(3.0)  # a request beside this one was answered 429
+        return 200, {"serverTime": clock.now_ms()}
+
+    venue.replies |= {"GET /fapi/v1/order": order, "GET /fapi/v1/time": server_time}
+    assert (await CcxtExchange(connection).find(ORDER.intent)).state is OrderState.FILLED
+    assert asked_s[-1] - asked_s[0] >= 3.0
+    await connection.close()
+
+
 async def test_what_opens_or_bares_a_position_dies_at_the_venue_sooner_than_what_can_only_close(venue, clock):
     venue.replies |= {"POST /fapi/v1/order": FILLED, "DELETE /fapi/v1/order": FILLED, "GET /fapi/v1/order": FILLED}
     resting = {"algoId": 1, "clientAlgoId": "oabc-stop-1", "symbol": "BTCUSDT", "algoStatus": "NEW", "updateTime": 0}

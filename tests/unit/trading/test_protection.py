@@ -336,6 +336,25 @@ async def test_a_stop_that_is_filling_is_left_alone(desk: Any, watched: Watched)
     assert (len(desk.exchange.sent), desk.exchange.cancelled) == (1, [])
 
 
+async def test_while_a_stop_is_filling_the_one_before_it_covers_the_rest(desk: Any, watched: Watched) -> None:
+    """The remainder of a triggered stop may expire: what it has left bare then has a stop all the time."""
+    await watched.protect(entered(desk))
+    desk.ledger.add_fills(desk.book, [desk.fill(5, "0.5", desk.intent().client_id)])
+    desk.exchange.on_cancel.append(VenueUnreachable("502"))
+    assert await watched.protect()
+    old, new = watched.book.open_stops(SYMBOL)
+    desk.ledger.advance_order(desk.report(new.intent, OrderState.OPEN, filled=Decimal("1.3")))
+    desk.ledger.add_fills(desk.book, [desk.fill(9, "-1.3", new.intent.client_id)])
+    watched.pass_seconds(60)
+    tried = len(desk.exchange.cancelled)
+    assert await watched.protect()
+    assert len(desk.exchange.cancelled) == tried
+    desk.ledger.advance_order(desk.report(new.intent, OrderState.EXPIRED, filled=Decimal("1.3")))
+    assert await watched.protect()
+    assert [quantity for _, quantity in watched.stops()] == [Decimal("0.2")]
+    assert desk.exchange.cancelled[tried:] == [old.intent.client_id]
+
+
 async def test_dust_is_noted_once_and_not_chased(desk: Any) -> None:
     stop = entered(desk)
     coarse = Watched(desk, replace(RULES, min_quantity=Decimal(2)))
