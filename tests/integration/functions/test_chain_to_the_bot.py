@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -87,7 +88,7 @@ def cloud(new_cloud: Callable[..., Cloud], market: Market) -> Iterator[Cloud]:
     bot = Part("bot", command, made.folder / "bot.log", lambda: answers(f"{url}/healthz"), environment)
     bot.start()
     try:
-        bot.wait()
+        bot.wait(threading.Event())
         made.pubsub.call("PUT", "subscriptions/regimes-classified-bot", made._push("regimes-classified", f"{url}/step"))
         yield made
     finally:
