@@ -145,6 +145,36 @@ resource "google_project_iam_member" "github" {
   member  = google_service_account.github[0].member
 }
 
+# What is to be built is uploaded first: into a bucket of its own, for the account may not read or make any other.
+resource "google_storage_bucket" "uploads" {
+  count = length(google_service_account.github)
+
+  name                        = "${var.project_id}-ost-uploads"
+  location                    = var.region
+  uniform_bucket_level_access = true
+  public_access_prevention    = "enforced"
+  force_destroy               = true
+
+  lifecycle_rule {
+    condition {
+      age = 7
+    }
+    action {
+      type = "Delete"
+    }
+  }
+
+  depends_on = [google_project_service.api]
+}
+
+resource "google_storage_bucket_iam_member" "github_uploads" {
+  for_each = toset(length(google_service_account.github) > 0 ? ["roles/storage.objectAdmin", "roles/storage.legacyBucketReader"] : [])
+
+  bucket = google_storage_bucket.uploads[0].name
+  role   = each.key
+  member = google_service_account.github[0].member
+}
+
 resource "google_service_account_iam_member" "github_acts_as_build" {
   count = length(google_service_account.github)
 

@@ -4,6 +4,9 @@
 locals {
   run = "resource.type=\"cloud_run_revision\""
 
+  # One line a day or an hour, and nothing is right until somebody has looked.
+  problem_events = ["ledger.problem", "secret.refused", "maintenance.failed", "monitor.failed", "classification.failed", "signal.failed"]
+
   # Metric -> which log lines it counts.
   log_metrics = {
     errors             = "(${local.run} OR resource.type=\"cloud_run_job\") AND severity>=ERROR"
@@ -13,6 +16,7 @@ locals {
     gaps               = "${local.run} AND resource.labels.service_name=\"monitor\" AND jsonPayload.event=\"data.gap\" AND jsonPayload.gap_hours>${var.alerts.gap_hours}"
     drawdowns          = "${local.run} AND resource.labels.service_name=\"bot\" AND jsonPayload.event=\"drawdown.threshold\""
     stress             = "${local.run} AND resource.labels.service_name=\"monitor\" AND jsonPayload.event=\"regime.stress\""
+    problems           = "(${local.run} OR resource.type=\"cloud_run_job\") AND severity>=ERROR AND jsonPayload.event=(${join(" OR ", [for event in local.problem_events : "\"${event}\""])})"
     schedule_failures  = "resource.type=\"cloud_scheduler_job\" AND severity>=ERROR"
   }
   counted = { for name in keys(local.log_metrics) : name => "metric.type=\"logging.googleapis.com/user/ost/${name}\"" }
@@ -36,6 +40,11 @@ locals {
       severity = "ERROR", filter = "${local.counted.ingestion_failures} AND ${local.run}", above = var.alerts.failed_ingestions, window_s = 900
       align    = "ALIGN_SUM", reduce = "REDUCE_SUM", by = ["resource.label.service_name"], for_s = 0
       what     = "Candles could not be fetched or curated. The log line names asset and reason; the raw file of a failed curation is intact."
+    }
+    problems = {
+      severity = "ERROR", filter = "${local.counted.problems} AND ${local.run}", above = 0, window_s = 300
+      align    = "ALIGN_SUM", reduce = "REDUCE_SUM", by = ["resource.label.service_name"], for_s = 0
+      what     = "A broken invariant of the ledger, a refused key, or a part of a look or of maintenance that fails for good. The log line says which; `ost db check` looks again."
     }
     gaps = {
       severity = "ERROR", filter = "${local.counted.gaps} AND ${local.run}", above = 0, window_s = 3600

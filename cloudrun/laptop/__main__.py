@@ -21,13 +21,12 @@ from functools import partial
 from pathlib import Path
 
 from cloudrun.laptop import components, delivery
-from cloudrun.laptop.process import Interrupted, Part, answers, free_port
+from cloudrun.laptop.process import ROOT, Interrupted, Part, answers, free_port
 from cloudrun.laptop.schedule import Running, jobs
 from shared.domain.asset import Universe
 from shared.domain.errors import OstError, UsageError
 from shared.domain.interval import HOUR_MS, Interval, format_ms
 
-ROOT = Path(__file__).parents[2]
 FUNCTIONS = ("ingest", "curate", "classify", "signal", "monitor", "recalibrate", "maintain")
 HISTORY_BARS, FUTURE_BARS = 1400, 5000
 _SAY_LOCK = threading.Lock()
@@ -143,7 +142,6 @@ class _Laptop:
     def _settings(self) -> dict[str, str]:
         """Of all components: a short history and quick models, so that it is worth looking at."""
         return {
-            "PYTHONPATH": str(ROOT),
             "OST_VENUE__BASE_URL": self._exchange,
             "OST_UNIVERSE__SYMBOLS": ",".join(self._symbols),
             "OST_INTERVAL": "1h",

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from shared.domain.errors import OstError, StorageError
 
+ROOT = Path(__file__).parents[2]
 READY_S = 90.0
 GRACE_S = 10.0
 _LAST_CHARS = 1500
@@ -31,7 +32,7 @@ class Interrupted(OstError):
 
 @dataclass
 class Part:
-    """One process. `is_ready` is asked until it says yes."""
+    """One process, beside its log if no `cwd` is given. `is_ready` is asked until it says yes."""
 
     name: str
     command: Sequence[str]
@@ -48,8 +49,8 @@ class Part:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(  # noqa: S603 - our own parts
                 self.command,
-                env={**os.environ, **self.environment},
-                cwd=self.cwd,
+                env={**_inherited(), **self.environment},
+                cwd=self.cwd or self.log.parent,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -96,6 +97,12 @@ class Part:
     def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, number)
+
+
+def _inherited() -> dict[str, str]:
+    """The environment without settings: those of whoever calls, his buckets and his bus, are none of a laptop's parts."""
+    found = {name: value for name, value in os.environ.items() if not name.startswith("OST_")}
+    return {**found, "PYTHONPATH": str(ROOT)}
 
 
 def free_port() -> int:

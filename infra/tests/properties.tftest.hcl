@@ -219,7 +219,7 @@ run "production_on_schedule" {
   # Somebody is told, also of silence.
   assert {
     condition = alltrue([
-      for name in ["errors", "latency", "ingestion_failures", "gaps", "drawdown", "stress", "dead_letters", "secret_rotation"] :
+      for name in ["errors", "latency", "ingestion_failures", "problems", "gaps", "drawdown", "stress", "dead_letters", "secret_rotation"] :
       contains(keys(google_monitoring_alert_policy.threshold), name)
     ])
     error_message = "An alert is missing."
@@ -322,6 +322,10 @@ run "staging_can_be_destroyed_and_builds" {
   assert {
     condition     = google_iam_workload_identity_pool_provider.github[0].attribute_condition == "assertion.repository == 'example/one-smart-trade' && assertion.sub == 'repo:example/one-smart-trade:ref:refs/heads/main'"
     error_message = "Other repositories than the named one, or other refs, may start builds."
+  }
+  assert {
+    condition     = alltrue([for grant in google_storage_bucket_iam_member.github_uploads : grant.bucket == "demo-project-ost-uploads"]) && length(google_storage_bucket_iam_member.github_uploads) == 2
+    error_message = "A workflow on GitHub could not upload what is to be built, or could reach another bucket."
   }
 }
 

@@ -107,7 +107,7 @@ def test_the_dashboard_is_json_whose_charts_have_the_metrics_that_are_made(made:
     dashboard = json.loads(planned(made, "google_monitoring_dashboard")["main"]["dashboard_json"])
     text = json.dumps(dashboard)
     made_metrics = {after["name"] for after in planned(made, "google_logging_metric").values()}
-    assert set(re.findall(r"user/(ost/\w+)", text)) <= made_metrics
+    assert set(re.findall(r"user/(ost/\w+)", text)) == made_metrics
     policies = planned(made, "google_monitoring_alert_policy")
     assert set(re.findall(r"user/(ost/\w+)", json.dumps(policies))) == made_metrics
 

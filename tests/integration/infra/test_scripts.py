@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -150,3 +151,22 @@ def test_an_environment_is_a_name_and_no_path(tools: Path, environment: str) -> 
     done, _ = run(tools, "terraform.sh", "plan", environment, "demo")
     assert done.returncode == 2
     assert "say ENV=staging or ENV=production" in done.stderr
+
+
+@pytest.mark.skipif(shutil.which("gcloud") is None, reason="absent: the Google Cloud SDK (gcloud)")
+def test_a_build_is_sent_neither_what_terraform_keeps_here_nor_a_market(tmp_path: Path) -> None:
+    for name in (".gitignore", ".gcloudignore"):
+        shutil.copy(ROOT / name, tmp_path)
+    for name in (
+        "infra/main.tf",
+        "infra/.terraform/terraform.tfstate",
+        "infra/production.plan",
+        "recording/lake/x.parquet",
+        ".env",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("x")
+    listed = subprocess.run(
+        ["gcloud", "meta", "list-files-for-upload", "."], cwd=tmp_path, check=True, capture_output=True, text=True
+    )
+    assert listed.stdout.split() == ["infra/main.tf"]

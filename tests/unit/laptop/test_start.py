@@ -60,6 +60,23 @@ def test_a_part_that_ends_instead_of_beginning_is_named_with_its_log(tmp_path: P
         part.wait(threading.Event())
 
 
+def test_the_settings_of_whoever_calls_are_none_of_a_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """His ost.yaml, his .env and his variables may name the buckets and the bus of a real project."""
+    home, logs = tmp_path / "home", tmp_path / "up"
+    for folder in (home, logs):
+        folder.mkdir()
+    (home / "ost.yaml").write_text("mode: testnet\njobs:\n  url: run://real/europe-west1/campaign\n")
+    (home / ".env").write_text("OST_SECRETS__URL=sm://real\n")
+    monkeypatch.chdir(home)
+    monkeypatch.setenv("OST_BUS__URL", "pubsub://real")
+    code = "from shared.cli import wiring as w; s = w.settings(); print(s.mode, s.bus.url, s.jobs.url, s.secrets.url, s.interval)"
+    command, given = [sys.executable, "-c", code], {"OST_INTERVAL": "4h"}
+    part = Part("part", command, logs / "part.log", lambda: part.ended() is not None, given)
+    part.start()
+    part.wait(threading.Event())
+    assert part.log.read_text().split() == ["paper", "None", "None", "None", "4h"]
+
+
 def servers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, initdb: str) -> None:
     """A PostgreSQL 15 whose `initdb` is this script, run as ourselves."""
     home = tmp_path / "homes" / "15" / "bin"
