@@ -69,7 +69,9 @@ def test_the_settings_of_whoever_calls_are_none_of_a_part(tmp_path: Path, monkey
     (home / ".env").write_text("OST_SECRETS__URL=sm://real\n")
     monkeypatch.chdir(home)
     monkeypatch.setenv("OST_BUS__URL", "pubsub://real")
-    code = "from shared.cli import wiring as w; s = w.settings(); print(s.mode, s.bus.url, s.jobs.url, s.secrets.url, s.interval)"
+    code = (
+        "from shared.cli import wiring as w; s = w.settings(); print(s.mode, s.bus.url, s.jobs.url, s.secrets.url, s.interval)"
+    )
     command, given = [sys.executable, "-c", code], {"OST_INTERVAL": "4h"}
     part = Part("part", command, logs / "part.log", lambda: part.ended() is not None, given)
     part.start()
