@@ -13,6 +13,7 @@ locals {
     { title = "Age of the oldest event that waits, s", filter = "resource.type=\"pubsub_subscription\" AND metric.type=\"pubsub.googleapis.com/subscription/oldest_unacked_message_age\"", align = "ALIGN_MAX", by = ["resource.label.subscription_id"] },
     { title = "Dead letters", filter = "${local.held}=\"dead-letters-hold\"", align = "ALIGN_MAX", by = [] },
     { title = "Drawdown thresholds", filter = "${local.counted.drawdowns} AND ${local.run}", align = "ALIGN_SUM", by = [] },
+    { title = "Halts and errors of the bot", filter = "${local.counted.halts} AND ${local.run}", align = "ALIGN_SUM", by = [] },
     { title = "Stress sessions", filter = "${local.counted.stress} AND ${local.run}", align = "ALIGN_SUM", by = [] },
     { title = "Gaps", filter = "${local.counted.gaps} AND ${local.run}", align = "ALIGN_SUM", by = [] },
     { title = "Problems", filter = "${local.counted.problems} AND ${local.run}", align = "ALIGN_SUM", by = ["resource.label.service_name"] },

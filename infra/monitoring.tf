@@ -15,6 +15,7 @@ locals {
     ingestion_failures = "${local.run} AND resource.labels.service_name=(\"ingest\" OR \"curate\") AND jsonPayload.event=\"ingestion.failed\" AND severity>=ERROR"
     gaps               = "${local.run} AND resource.labels.service_name=\"monitor\" AND jsonPayload.event=\"data.gap\" AND jsonPayload.gap_hours>${var.alerts.gap_hours}"
     drawdowns          = "${local.run} AND resource.labels.service_name=\"bot\" AND jsonPayload.event=\"drawdown.threshold\""
+    halts              = "${local.run} AND resource.labels.service_name=\"bot\" AND jsonPayload.event=\"error\""
     stress             = "${local.run} AND resource.labels.service_name=\"monitor\" AND jsonPayload.event=\"regime.stress\""
     problems           = "(${local.run} OR resource.type=\"cloud_run_job\") AND severity>=ERROR AND jsonPayload.event=(${join(" OR ", [for event in local.problem_events : "\"${event}\""])})"
     schedule_failures  = "resource.type=\"cloud_scheduler_job\" AND severity>=ERROR"
@@ -55,6 +56,11 @@ locals {
       severity = "CRITICAL", filter = "${local.counted.drawdowns} AND ${local.run}", above = 0, window_s = 60
       align    = "ALIGN_SUM", reduce = "REDUCE_SUM", by = [], for_s = 0
       what     = "A book crossed a drawdown threshold: trading is paused, or latched until `ost resume`. `ost status` says which."
+    }
+    halts = {
+      severity = "CRITICAL", filter = "${local.counted.halts} AND ${local.run}", above = 0, window_s = 60
+      align    = "ALIGN_SUM", reduce = "REDUCE_SUM", by = [], for_s = 0
+      what     = "A book was halted for something else than its drawdown (emergency, a person, what nothing explains), or its trader failed. The log line says why; `ost status` what is held, `ost resume` ends it."
     }
     stress = {
       severity = "WARNING", filter = "${local.counted.stress} AND ${local.run}", above = 0, window_s = 3600

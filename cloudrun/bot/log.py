@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from shared.ports import Bus
 
 _LOG = logging.getLogger("cloudrun.bot")
-_ALARMING = frozenset({EventKind.DRAWDOWN_THRESHOLD, EventKind.ERROR})
+_SEVERITIES = {EventKind.DRAWDOWN_THRESHOLD: "WARNING", EventKind.ERROR: "ERROR"}
 
 
 def say(severity: str, message: str, **fields: str) -> None:
@@ -48,9 +48,10 @@ class _ToldBus:
         try:
             await self._bus.publish(event)
         finally:  # alerts read the log: they must not be silent because the bus is
-            severity = "WARNING" if event.kind in _ALARMING else "INFO"
             message = f"{event.kind.value} of {event.subject} in the book {event.book}"
-            say(severity, message, event=event.kind.value, event_id=event.id, book=event.book)
+            if why := event.data.get("reason") or event.data.get("message"):
+                message += f": {why}"
+            say(_SEVERITIES.get(event.kind, "INFO"), message, event=event.kind.value, event_id=event.id, book=event.book)
 
 
 @cache

@@ -219,7 +219,7 @@ run "production_on_schedule" {
   # Somebody is told, also of silence.
   assert {
     condition = alltrue([
-      for name in ["errors", "latency", "ingestion_failures", "problems", "gaps", "drawdown", "stress", "dead_letters", "secret_rotation"] :
+      for name in ["errors", "latency", "ingestion_failures", "problems", "gaps", "drawdown", "halts", "stress", "dead_letters", "secret_rotation"] :
       contains(keys(google_monitoring_alert_policy.threshold), name)
     ])
     error_message = "An alert is missing."

@@ -66,7 +66,7 @@ class Assumptions:
     build_min: float = 25
     images_gib: float = 10
     secret_versions: float = 6
-    alert_conditions: int = 17
+    alert_conditions: int = 18
     """infra/monitoring.tf"""
 
 
