@@ -17,6 +17,7 @@ from shared.cli.cost_variables import declared, value_of
 from shared.domain.errors import UsageError
 from shared.domain.interval import Interval
 
+_INFRA = Path(__file__).parents[2] / "infra"
 _FUNCTIONS = re.compile(r"^  function = (?=\{)", re.MULTILINE)
 _UNITS_MIB = {"Mi": 1, "Gi": 1024}
 
@@ -56,12 +57,12 @@ class Deployment:
 
 
 def read_deployment(tfvars: Path, assets: int | None = None, profile: str | None = None) -> Deployment:
-    """The deployment of `tfvars`, a file in `infra/environments`; `assets` and `profile` replace what it says.
+    """The deployment of `tfvars`, wherever that file lies; `assets` and `profile` replace what it says.
 
     Raises `UsageError` for files that are missing or cannot be read, for variables that do not exist, and for
     values that Terraform would refuse.
     """
-    infra = tfvars.resolve().parent.parent
+    infra = _infra_of(tfvars)
     chosen, variables = assignments(file_text(tfvars), tfvars.name), declared(file_text(infra / "variables.tf"))
     if unknown := sorted(chosen.keys() - variables.keys()):
         raise UsageError(f"{tfvars} sets {', '.join(unknown)}, which {infra / 'variables.tf'} does not declare")
@@ -98,6 +99,12 @@ def read_deployment(tfvars: Path, assets: int | None = None, profile: str | None
         )
     except (KeyError, TypeError, ValueError) as error:
         raise UsageError(f"{tfvars} and its defaults do not describe a deployment: {error!r}; see infra/variables.tf") from None
+
+
+def _infra_of(tfvars: Path) -> Path:
+    """The Terraform files that `tfvars` is for: those above it, as in `infra/environments`, else those of this repository."""
+    above = tfvars.resolve().parent.parent
+    return above if (above / "variables.tf").exists() else _INFRA
 
 
 def _interval(name: str, text: str) -> Interval:

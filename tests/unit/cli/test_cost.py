@@ -69,6 +69,12 @@ def test_a_missing_file_is_refused() -> None:
         read_deployment(ROOT / "infra" / "environments" / "nowhere.tfvars")
 
 
+def test_a_file_somewhere_else_is_for_this_repository(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "mine.tfvars"
+    elsewhere.write_text(STAGING.read_text(encoding="utf-8"), encoding="utf-8")
+    assert read_deployment(elsewhere) == read_deployment(STAGING)
+
+
 @pytest.fixture
 def tfvars(tmp_path: Path) -> Callable[[str], Path]:
     """A file of variables beside the real Terraform files: those of staging, and a line."""
