@@ -8,8 +8,11 @@ locals {
 
   # The paper exchange lays the candles below market/ in the lake's bucket around the present, follows the clock, and makes the
   # longer intervals from the shortest. Its account is an object beside them, so it survives every restart and every release.
-  paper_object    = "exchange/account-${var.paper_account}.json"
-  finest_interval = [for interval, seconds in local.interval_s : interval if seconds == local.shortest_s][0]
+  paper_object = "exchange/account-${var.paper_account}.json"
+  # It holds the bars of all symbols: of 15m, the shortest, at most 100 MiB each (measured). One vCPU has 4 GiB at most.
+  paper_symbols    = 35
+  paper_memory_mib = max(1024, 512 + 100 * length(var.symbols))
+  finest_interval  = [for interval, seconds in local.interval_s : interval if seconds == local.shortest_s][0]
 
   # Revisions of a service must run for a whole life of a WebSocket connection: Cloud Run ends requests after an hour at most.
   exchange_timeout_s = 3600
@@ -146,7 +149,7 @@ resource "google_cloud_run_v2_service" "exchange" {
       }
 
       resources {
-        limits   = { cpu = "1", memory = "1024Mi" }
+        limits   = { cpu = "1", memory = "${local.paper_memory_mib}Mi" }
         cpu_idle = false # the market moves between requests
       }
 
@@ -187,6 +190,11 @@ resource "google_cloud_run_v2_service" "exchange" {
 
   lifecycle {
     ignore_changes = [client, client_version, template[0].containers[0].image, template[0].labels, template[0].revision]
+
+    precondition {
+      condition     = length(var.symbols) <= local.paper_symbols
+      error_message = "symbols names ${length(var.symbols)}; the paper exchange of mode paper holds the bars of ${local.paper_symbols} at most. Name fewer, or use mode testnet."
+    }
   }
 
   depends_on = [google_artifact_registry_repository.main, google_storage_bucket_iam_member.lake_reader, google_storage_bucket_iam_member.paper_account]

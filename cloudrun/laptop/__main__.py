@@ -16,7 +16,7 @@ import time
 import urllib.request
 from collections.abc import Sequence
 from contextlib import ExitStack
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -25,10 +25,9 @@ from cloudrun.laptop.process import ROOT, Interrupted, Part, answers, free_port
 from cloudrun.laptop.schedule import Running, jobs
 from shared.domain.asset import Universe
 from shared.domain.errors import OstError, UsageError
-from shared.domain.interval import HOUR_MS, Interval, format_ms
+from shared.domain.interval import HOUR_MS, format_ms
 
 FUNCTIONS = ("ingest", "curate", "classify", "signal", "monitor", "recalibrate", "maintain")
-HISTORY_BARS, FUTURE_BARS = 1400, 5000
 _SAY_LOCK = threading.Lock()
 
 
@@ -120,18 +119,12 @@ class _Laptop:
         return {**environment, "OST_LEDGER__URL": ledger_url}, pubsub[1] if pubsub else None
 
     def _start_exchange(self) -> None:
-        import numpy as np
-
+        from cloudrun.laptop.market import begin_of, market_around
         from shared.adapters.local.bucket import FolderBucket
-        from shared.data.generated import generate_market, write_market
+        from shared.data.generated import write_market
 
-        # All of it lies in the past: what has not closed by the clock of this computer is no closed bar to the functions.
-        begin = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(hours=FUTURE_BARS)
-        start = begin - timedelta(hours=HISTORY_BARS)
-        market = self._folder / "market"
-        bars = HISTORY_BARS + FUTURE_BARS
-        made = generate_market(np.random.default_rng(11), self._symbols, Interval.H1, round(start.timestamp()) * 1000, bars)
-        write_market(made, FolderBucket(market))
+        begin, market = begin_of(datetime.now(UTC)), self._folder / "market"
+        write_market(market_around(begin, self._symbols), FolderBucket(market))
         port = free_port()
         self._exchange = f"http://127.0.0.1:{port}"
         options = ["--market", str(market), "--port", str(port), "--start", begin.isoformat(), "--speed", str(self._speed)]
@@ -140,16 +133,14 @@ class _Laptop:
         self._await()
 
     def _settings(self) -> dict[str, str]:
-        """Of all components: a short history and quick models, so that it is worth looking at."""
+        """Of all components."""
+        from cloudrun.laptop.market import SETTINGS
+
         return {
+            **SETTINGS,
             "OST_VENUE__BASE_URL": self._exchange,
             "OST_UNIVERSE__SYMBOLS": ",".join(self._symbols),
-            "OST_INTERVAL": "1h",
-            "OST_INTERVALS": "1h",
-            "OST_INGEST__DEFAULT_DAYS": str((HISTORY_BARS + FUTURE_BARS) // 24 + 1),
             "OST_EXCHANGE__WEIGHT_PER_MINUTE": "null",  # a minute of the exchange is none of this computer
-            "OST_REGIME__TRAIN_BARS": "700",
-            "OST_REGIME__BURN_IN_BARS": "200",
             "OST_BOT__MODE": "schedule",
             "OST_BOT__BOOK": "up",
         }

@@ -282,6 +282,29 @@ run "stream_is_always_on" {
   }
 }
 
+run "more_symbols_than_the_paper_exchange_holds_are_refused" {
+  command = plan
+
+  variables {
+    symbols = [for number in range(36) : "A${number}USDT"]
+  }
+
+  expect_failures = [google_cloud_run_v2_service.exchange]
+}
+
+run "the_paper_exchange_grows_with_the_symbols" {
+  command = plan
+
+  variables {
+    symbols = [for number in range(35) : "A${number}USDT"]
+  }
+
+  assert {
+    condition     = google_cloud_run_v2_service.exchange[0].template[0].containers[0].resources[0].limits["memory"] == "4012Mi"
+    error_message = "The bars of 35 symbols do not fit into the paper exchange."
+  }
+}
+
 run "live_has_no_paper_exchange" {
   command = plan
 

@@ -23,6 +23,7 @@ def cost(
     tfvars: Annotated[Path, typer.Option(help="Variables of a deployment.", show_default=SHIPPED)] = DEFAULT_TFVARS,
     assets: Annotated[int | None, typer.Option(min=1, help="Another number of assets than the file's symbols.")] = None,
     profile: Annotated[str | None, typer.Option(help="Another profile than the file's: schedule or stream.")] = None,
+    mode: Annotated[str | None, typer.Option(help="Another mode than the file's: paper, testnet or live.")] = None,
     without_free_tier: Annotated[
         bool, typer.Option("--without-free-tier", help="Other projects of the billing account use up what is free.")
     ] = False,
@@ -30,14 +31,14 @@ def cost(
 ) -> None:
     """Compute the monthly bill per component, US dollars at list price.
 
-    Example: ost cost --tfvars infra/environments/staging.tfvars --assets 1000
+    Example: ost cost --tfvars infra/environments/staging.tfvars --assets 1000 --mode testnet
     """
     from shared.cli import output
     from shared.cli.cost_bill import PRICED_REGION, make_bill, price_table
     from shared.cli.cost_terraform import read_deployment
     from shared.cli.cost_usage import Assumptions, monthly_usage
 
-    deployment = read_deployment(tfvars, assets, profile)
+    deployment = read_deployment(tfvars, assets, profile, mode)
     assumptions, prices = Assumptions(), price_table()
     bill = make_bill(monthly_usage(deployment, assumptions), prices, with_free=not without_free_tier)
     report = {

@@ -40,7 +40,7 @@ def file_text(path: Path) -> str:
         raise UsageError(f"{path} is no text in UTF-8, as Terraform expects it; save it as such") from None
     except OSError as error:
         raise UsageError(
-            f"cannot read {path}: {error.strerror}; --tfvars names a file in infra/environments of the repository"
+            f"cannot read {path}: {error.strerror}; --tfvars names a file like those in infra/environments of the repository"
         ) from None
 
 

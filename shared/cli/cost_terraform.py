@@ -17,7 +17,10 @@ from shared.cli.cost_variables import declared, value_of
 from shared.domain.errors import UsageError
 from shared.domain.interval import Interval
 
+_INFRA = Path(__file__).parents[2] / "infra"
 _FUNCTIONS = re.compile(r"^  function = (?=\{)", re.MULTILINE)
+PAPER_MOST_ASSETS = 35
+"""infra/cloudrun.tf: what the paper exchange holds"""
 _UNITS_MIB = {"Mi": 1, "Gi": 1024}
 
 
@@ -55,18 +58,17 @@ class Deployment:
     functions: dict[str, Function]
 
 
-def read_deployment(tfvars: Path, assets: int | None = None, profile: str | None = None) -> Deployment:
-    """The deployment of `tfvars`, a file in `infra/environments`; `assets` and `profile` replace what it says.
+def read_deployment(tfvars: Path, assets: int | None = None, profile: str | None = None, mode: str | None = None) -> Deployment:
+    """The deployment of `tfvars`, wherever that file lies; `assets`, `profile` and `mode` replace what it says.
 
     Raises `UsageError` for files that are missing or cannot be read, for variables that do not exist, and for
     values that Terraform would refuse.
     """
-    infra = tfvars.resolve().parent.parent
+    infra = _infra_of(tfvars)
     chosen, variables = assignments(file_text(tfvars), tfvars.name), declared(file_text(infra / "variables.tf"))
     if unknown := sorted(chosen.keys() - variables.keys()):
         raise UsageError(f"{tfvars} sets {', '.join(unknown)}, which {infra / 'variables.tf'} does not declare")
-    if profile is not None:
-        chosen["profile"] = profile
+    chosen |= {name: text for name, text in (("profile", profile), ("mode", mode)) if text is not None}
 
     def value(name: str) -> Any:
         return value_of(variables, name, chosen)
@@ -76,12 +78,19 @@ def read_deployment(tfvars: Path, assets: int | None = None, profile: str | None
         interval = _interval("interval", value("interval"))
         if interval not in intervals:
             raise UsageError(f"interval is {interval}, which is not among intervals ({', '.join(intervals)})")
+        symbols = _each_once("symbols", value("symbols"))
+        count = len(symbols) if assets is None else assets
+        if value("mode") == "paper" and count > PAPER_MOST_ASSETS:
+            raise UsageError(
+                f"mode is paper, whose exchange holds the bars of {PAPER_MOST_ASSETS} assets at most; "
+                f"for {count} take mode testnet or live (--mode)"
+            )
         return Deployment(
             environment=value("environment"),
             region=value("region"),
             profile=value("profile"),
             mode=value("mode"),
-            assets=len(_each_once("symbols", value("symbols"))) if assets is None else assets,
+            assets=count,
             interval=interval,
             intervals=intervals,
             bot_cpu=value("bot_cpu"),
@@ -98,6 +107,12 @@ def read_deployment(tfvars: Path, assets: int | None = None, profile: str | None
         )
     except (KeyError, TypeError, ValueError) as error:
         raise UsageError(f"{tfvars} and its defaults do not describe a deployment: {error!r}; see infra/variables.tf") from None
+
+
+def _infra_of(tfvars: Path) -> Path:
+    """The Terraform files that `tfvars` is for: those above it, as in `infra/environments`, else those of this repository."""
+    above = tfvars.resolve().parent.parent
+    return above if (above / "variables.tf").exists() else _INFRA
 
 
 def _interval(name: str, text: str) -> Interval:

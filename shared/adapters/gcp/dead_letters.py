@@ -30,6 +30,8 @@ _EMPTY_PULLS = 2
 """Pulls without a message after which there is none: a pull may come back with nothing though something waits."""
 WAIT_S = 5.0
 """How long a pull waits for a message."""
+PATIENCE_S = 10.0
+"""How long a request is tried again where the service does not answer or cannot answer now."""
 
 _HELD_S = 600
 """For how long pulled messages are kept from other pulls, the most that Pub/Sub allows."""
@@ -83,8 +85,15 @@ class DeadLetters:
         subscriber: Any | None = None,
         publisher: Any | None = None,
         wait_s: float = WAIT_S,
+        patience_s: float = PATIENCE_S,
     ) -> None:
+        from google.api_core.retry import Retry, if_exception_type
+
         self.project, self._wait_s = project, wait_s
+        passing = if_exception_type(
+            api.ServiceUnavailable, api.InternalServerError, api.ResourceExhausted, api.Aborted, api.Unknown
+        )
+        self._options: dict[str, Any] = {"retry": Retry(passing, initial=0.2, timeout=patience_s), "timeout": patience_s}
         self._path = f"projects/{project}/subscriptions/{subscription}"
         self._subscriber = subscriber or subscriber_client()
         self._publisher = publisher
@@ -110,7 +119,7 @@ class DeadLetters:
                 if refusal:
                     kept.append((letter, refusal))
                     continue
-                self._subscriber.acknowledge(subscription=self._path, ack_ids=[ack_id])
+                self._subscriber.acknowledge(subscription=self._path, ack_ids=[ack_id], **self._options)
                 pulled.remove((ack_id, letter))
                 replayed.append(letter)
         return Replay(tuple(replayed), tuple(kept))
@@ -121,7 +130,8 @@ class DeadLetters:
             return f"it does not tell its topic (subscription {letter.subscription or 'unknown'})"
         message = {"data": letter.data, "attributes": dict(letter.attributes), "ordering_key": letter.ordering_key}
         try:
-            self._publisher.publish(topic=f"projects/{self.project}/topics/{letter.topic}", messages=[message])  # type: ignore[union-attr]
+            topic = f"projects/{self.project}/topics/{letter.topic}"
+            self._publisher.publish(topic=topic, messages=[message], **self._options)  # type: ignore[union-attr]
         except FAILURES as error:
             return reason(error)
         return ""
@@ -150,7 +160,8 @@ class DeadLetters:
 
     def _messages(self, most: int) -> Sequence[Any]:
         try:
-            answer = self._subscriber.pull(subscription=self._path, max_messages=most, timeout=self._wait_s)
+            options = {**self._options, "timeout": self._wait_s}
+            answer = self._subscriber.pull(subscription=self._path, max_messages=most, **options)
         except api.DeadlineExceeded:  # how an empty pull may end
             return ()
         found: Sequence[Any] = answer.received_messages
@@ -160,7 +171,8 @@ class DeadLetters:
         """Keep messages for so long from now on; 0 gives them back."""
         for start in range(0, len(pulled), _MOST_A_PULL):
             ids = [ack_id for ack_id, _ in pulled[start : start + _MOST_A_PULL]]
-            self._subscriber.modify_ack_deadline(subscription=self._path, ack_ids=ids, ack_deadline_seconds=seconds)
+            request = {"subscription": self._path, "ack_ids": ids, "ack_deadline_seconds": seconds}
+            self._subscriber.modify_ack_deadline(request=request, **self._options)
 
 
 def _letter(message: Any) -> DeadLetter:

@@ -2,14 +2,16 @@
 
 A venue's key and its secret are two secrets that are rotated together, one after the other. Whatever is newest is tried out by
 `proof`, a signed read; what the venue refuses never comes into force, and the older pair stays enabled and in use. Once the new
-pair has proved itself, the older versions are disabled. Invariant: at every moment a proven pair can be read from the store.
+pair has proved itself, the older versions are disabled. Invariant: at every moment a proven pair can be read from the store,
+and it is found there: a mistyped version or half a rotation shifts the numbers, so all combinations are candidates.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice, product
 
 from shared.domain.errors import ConfigError, OstError, RateLimited, VenueRejected
 from shared.ports import Secrets
@@ -20,6 +22,9 @@ Proof = Callable[[Values], Awaitable[None]]
 that nobody knows."""
 
 Numbers = Mapping[str, int]
+
+_MOST_TRIALS = 16
+"""Combinations that one look tries out: a venue need not bear more wrong keys than that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +71,15 @@ class KeyRing:
     async def renew(self) -> Renewal:
         """Look for newer versions, and let the newest that prove themselves take over.
 
+        What is in force gives way to nothing older than itself, as long as it is enabled.
+
         Raises `ConfigError` where nothing was in force and nothing proves itself, what the store raises, and what `proof`
         raises where it does not say that the values are refused; what is in force stays then.
         """
         listed = await asyncio.gather(*(asyncio.to_thread(self._secrets.versions, name) for name in self._names))
         enabled = {name: [info.number for info in infos] for name, infos in zip(self._names, listed, strict=True)}
         refused: list[str] = []
-        for numbers in _candidates(enabled):
+        for numbers in _candidates(enabled, self._numbers):
             if numbers == self._numbers:
                 return Renewal(False, numbers, tuple(refused))
             if numbers in self._refused:
@@ -115,12 +122,17 @@ class KeyRing:
         return tuple(problems)
 
 
-def _candidates(enabled: Mapping[str, Sequence[int]]) -> Iterator[Numbers]:
-    """The newest of each, then the second newest …; of a secret that has fewer, its oldest."""
-    if not all(enabled.values()):
-        return
-    for depth in range(max(map(len, enabled.values()))):
-        yield {name: numbers[min(depth, len(numbers) - 1)] for name, numbers in enabled.items()}
+def _candidates(enabled: Mapping[str, Sequence[int]], in_force: Numbers) -> list[Numbers]:
+    """Combinations of versions, newest first: those with the fewest newer versions, all secrets together.
+
+    While the one in force is enabled it comes last, after those of which no version is older than its own.
+    """
+    depths = sorted(product(*(range(len(numbers)) for numbers in enabled.values())), key=lambda depth: (sum(depth), max(depth)))
+    found = ({name: enabled[name][place] for name, place in zip(enabled, depth, strict=True)} for depth in depths)
+    if not in_force or any(number not in enabled[name] for name, number in in_force.items()):
+        return list(islice(found, _MOST_TRIALS))
+    newer = (numbers for numbers in found if numbers != in_force and all(numbers[name] >= in_force[name] for name in numbers))
+    return [*islice(newer, _MOST_TRIALS), in_force]
 
 
 def _text(numbers: Numbers) -> str:

@@ -43,12 +43,16 @@ _SQLSTATE_ADVICE = {
     "53": "the server is out of resources; look at its connections, memory and disk",
     "08": "the connection is lost; check that the server is up and reachable",
     "25006": "the server is read-only (a standby?); check ledger.url",
+    "25P03": "the transaction was left open too long; try again",
+    "58": "the server cannot read or write its files; look at its disk",
 }
 
 _CONSTRAINT_CLASS = "23"
 
-_AWAY_STATES = ("08", "57")
-"""Lost, shutting down or starting, too slow. One that is out of resources says so at once, and may well read on."""
+_AWAY_STATES = ("08", "25P03", "57", "58")
+"""Lost, shutting down or starting, too slow, or its disk does not answer.
+
+One that is out of resources says so at once, and may well read on."""
 _AWAY_SQLITE = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_IOERR")
 
 

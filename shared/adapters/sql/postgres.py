@@ -31,7 +31,8 @@ REACH = "ost_reach"
 _FRESH_S = 10.0
 """How long after an answer a connection is believed to live without being asked."""
 
-_LOST = ("57P", "08")
+_LOST = ("57P", "08", "25P03")
+"""Codes with which the server ends a connection: it goes down, or the transaction was left open too long."""
 
 _DURABLE = (
     "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') IN ('off', 'local')"

@@ -137,8 +137,9 @@ async def test_a_pair_that_the_venue_refuses_changes_nothing_and_is_not_tried_ag
         await keys.look()
     assert len(venue.asked) == asked
     refused = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
-    assert len(refused) == 1
-    assert "binance-api-key 2, binance-api-secret 2" in refused[0]
+    assert [message.split(":")[0] for message in refused] == [  # the new pair, and each of its halves with the one in force
+        f"binance-api-key {key}, binance-api-secret {secret}" for key, secret in ((2, 2), (2, 1), (1, 2))
+    ]
     assert "mistyped" not in caplog.text
     assert await signed_by(venue, ports) == "key-a"
     add(manager, "c")

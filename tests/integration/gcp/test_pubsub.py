@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import replace
 from typing import Any
 
+import grpc
 import pytest
 import requests
 from google.protobuf import json_format
 from google.pubsub_v1.types import PublishRequest, PublishResponse
 
 from shared.adapters.gcp.bus import BOOK_EVENTS, TOPICS, PubSubBus, project_of
-from shared.adapters.gcp.clients import publisher_client
+from shared.adapters.gcp.clients import publisher_client, subscriber_client
 from shared.adapters.gcp.dead_letters import DeadLetter, DeadLetters
 from shared.adapters.gcp.rest import JsonApi
 from shared.domain.errors import BusUnavailable, UsageError
@@ -206,3 +208,11 @@ def test_an_absent_subscription_is_told(pubsub_project: str) -> None:
     topic(pubsub_project, "dead-letters")
     with pytest.raises(BusUnavailable, match="dead-letters-hold: it does not exist"):
         DeadLetters(pubsub_project).listed()
+
+
+def test_a_service_that_is_away_is_told_after_the_patience() -> None:
+    away = subscriber_client(grpc.insecure_channel("127.0.0.1:9"))
+    began = time.monotonic()
+    with pytest.raises(BusUnavailable, match="no answer in time"):
+        DeadLetters("demo", subscriber=away, patience_s=0.5).listed()
+    assert time.monotonic() - began < 10.0

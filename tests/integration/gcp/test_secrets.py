@@ -60,8 +60,8 @@ class Venue:
             raise VenueRejected("Invalid API-key, IP, or permissions for action", -2015)
 
 
-def ring(store: Store, venue: Venue) -> KeyRing:
-    return KeyRing(store.secrets, (KEY, SECRET), venue.signed_read)
+def ring(store: Store, venue: Venue, *, disables: bool = True) -> KeyRing:
+    return KeyRing(store.secrets, (KEY, SECRET), venue.signed_read, disables=disables)
 
 
 async def test_the_newest_pair_comes_into_force_and_older_ones_are_disabled(store: Store) -> None:
@@ -90,7 +90,8 @@ async def test_a_rotation_is_seen_and_the_old_key_is_disabled_only_after_the_new
     store.add("b")
     renewal = await keys.renew()
     assert (renewal.is_new, renewal.numbers) == (False, {KEY: 1, SECRET: 1})
-    assert renewal.refused == (f"{KEY} 2, {SECRET} 2: Invalid API-key, IP, or permissions for action",)
+    assert renewal.refused[0] == f"{KEY} 2, {SECRET} 2: Invalid API-key, IP, or permissions for action"
+    assert venue.asked[1:] == ["bb", "ba", "ab"]
     assert (keys.values[KEY], store.enabled()) == ("key-a", [[2, 1], [2, 1]])
     venue.refused.clear()  # its address was allowed meanwhile
     assert not (await keys.renew()).refused  # not tried out again yet
@@ -109,6 +110,55 @@ async def test_half_a_rotation_changes_nothing(store: Store) -> None:
     assert (venue.asked[1:], keys.values[KEY], store.enabled()) == (["ba"], "key-a", [[2, 1], [1]])
     store.manager.add("demo", SECRET, "secret-b")
     assert (await keys.renew()).numbers == {KEY: 2, SECRET: 2}
+
+
+async def test_a_typo_after_a_rotation_never_leads_back_to_the_pair_before(store: Store) -> None:
+    store.add("a", "b")
+    venue = Venue()
+    trader = ring(store, venue, disables=False)  # older versions stay until the daily look
+    assert (await trader.renew()).numbers == {KEY: 2, SECRET: 2}
+    store.manager.add("demo", SECRET, "secret-typo")
+    renewal = await trader.renew()
+    assert (renewal.is_new, renewal.numbers, venue.asked[1:]) == (False, {KEY: 2, SECRET: 2}, ["btypo"])
+    venue.refused.add("a")  # the old key is deleted at the venue
+    trader.forget_refusals()
+    assert (await trader.renew()).numbers == {KEY: 2, SECRET: 2}
+    assert trader.values == {KEY: "key-b", SECRET: "secret-b"}
+    assert (await ring(store, venue).renew()).numbers == {KEY: 2, SECRET: 2}
+    assert store.enabled() == [[2], [3, 2]]
+
+
+@pytest.mark.parametrize("typos", [1, 5])
+async def test_a_process_that_starts_after_typos_finds_the_newest_pair_that_works(store: Store, typos: int) -> None:
+    store.add("a", "b")
+    for number in range(typos):
+        store.manager.add("demo", SECRET, f"secret-typo{number}")
+    assert (await ring(store, Venue(), disables=False).renew()).numbers == {KEY: 2, SECRET: 2}
+
+
+async def test_a_typo_on_top_of_a_whole_rotation_does_not_hide_it(store: Store) -> None:
+    store.add("a")
+    keys = ring(store, Venue())
+    await keys.renew()
+    store.add("b")
+    store.manager.add("demo", SECRET, "secret-typo")
+    assert (await keys.renew()).numbers == {KEY: 2, SECRET: 2}
+
+
+async def test_the_older_pair_comes_back_where_a_person_has_disabled_the_one_in_force(store: Store) -> None:
+    store.add("a", "b")
+    keys = ring(store, Venue(), disables=False)
+    await keys.renew()
+    store.secrets.disable(KEY, 2)
+    assert (await keys.renew()).numbers == {KEY: 1, SECRET: 1}
+
+
+async def test_a_look_tries_out_a_bounded_number_of_pairs(store: Store) -> None:
+    store.add(*"abcdef")
+    venue = Venue(*"abcdef")
+    with pytest.raises(ConfigError):
+        await ring(store, venue).renew()
+    assert len(venue.asked) == len(set(venue.asked)) == 16
 
 
 async def test_a_process_that_starts_in_the_middle_of_a_bad_rotation_takes_the_pair_that_works(store: Store) -> None:

@@ -16,17 +16,27 @@ echo "gcloud $*" >> "$CALLS"
 case "$*" in
     "run services describe bot"*) echo https://bot.example ;;
     "auth print-identity-token"*) echo token ;;
-    "logging read"*candles.ingested*) n=$(cat "$COUNT" 2>/dev/null || echo 0); echo $((n + 1)) > "$COUNT"
-        [ "$n" -ge 2 ] && [ -z "$NO_CANDLES" ] && echo 2026-01-01T00:11:00Z || : ;;
+    "logging read"*"severity>=ERROR"*) printf %s "$ERRORS" ;;
+    "logging read"*) n=$(cat "$COUNT" 2>/dev/null || echo "$COUNT_FROM"); echo $((n + 1)) > "$COUNT"
+        [ -n "$SILENT" ] && case "$*" in *"\"$SILENT\""*) exit 0 ;; esac
+        [ "$n" -lt 2 ] || echo 2026-01-01T00:11:00Z ;;
     "pubsub subscriptions pull"*)
         echo pull >> "$COUNT.pulls"
         [ "$(wc -l < "$COUNT.pulls")" -le "$EMPTY_PULLS" ] || printf %s "$DEAD" ;;
 esac
 [ -z "$REFUSE" ] || case "$*" in *"$REFUSE"*) exit 1 ;; esac
 """
-CURL = '#!/bin/sh\necho "curl $*" >> "$CALLS"\n[ -n "$METRICS" ] && printf "%s\\n" "$METRICS"\n'
+CURL = """#!/bin/sh
+echo "curl $*" >> "$CALLS"
+case "$*" in
+    */step) printf '%b' "$STEP" ;;
+    *) [ -n "$METRICS" ] && printf '%s\\n' "$METRICS" ;;
+esac
+"""
 SINCE, DIED = "2026-01-31T10:00:00Z", "2026-01-31T10:00:00.123Z"
 UP = 'ost_ledger_up{book="paper-1h"} 1.0'
+DONE = '{\\n  "book": "paper-1h",\\n  "bar_close_ms": 4000000000000,\\n  "decisions": []\\n}\\n200'
+STREAMS = "<p>not found</p>\\n404"
 
 
 @pytest.fixture
@@ -41,7 +51,8 @@ def run(tools: Path, script: str, *arguments: str, **variables: str) -> tuple[su
     calls = tools / "calls"
     environment = {
         "PATH": f"{tools}:{os.environ['PATH']}", "CALLS": str(calls), "COUNT": str(tools / "count"),
-        "DEAD": "", "REFUSE": "", "NO_CANDLES": "", "EMPTY_PULLS": "0", "METRICS": UP, **variables,
+        "DEAD": "", "REFUSE": "", "SILENT": "", "EMPTY_PULLS": "0", "METRICS": UP, "STEP": DONE, "ERRORS": "",
+        "COUNT_FROM": "0", **variables,
     }  # fmt: skip
     command = [ROOT / "infra" / script, *arguments]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
@@ -51,7 +62,7 @@ def run(tools: Path, script: str, *arguments: str, **variables: str) -> tuple[su
 def test_a_sound_deployment_passes(tools: Path) -> None:
     done, calls = run(tools, "check_deployed.sh", "demo", "europe-west1")
     assert done.returncode == 0, done.stderr
-    assert [line.partition(":")[0] for line in done.stdout.splitlines()] == ["ok", "ok", "ok"]
+    assert [line.partition(":")[0] for line in done.stdout.splitlines()] == ["ok"] * 7
     ticked = next(
         place for place, call in enumerate(calls) if call.startswith("gcloud scheduler jobs run ingest-1h --project demo")
     )
@@ -59,6 +70,22 @@ def test_a_sound_deployment_passes(tools: Path) -> None:
     assert asked  # only what was told after the tick counts: an hour that is ingested already changes no file
     assert all('timestamp>="20' in call for call in asked)
     assert not any("storage" in call for call in calls)
+    for event in ("candles.ingested", "candles.curated", "regime.classified"):
+        assert any(f'"{event}"' in call for call in asked), event
+
+
+def test_another_interval_that_is_traded_is_the_one_that_is_asked_for(tools: Path) -> None:
+    done, calls = run(tools, "check_deployed.sh", "demo", "europe-west1", INTERVAL="4h")
+    assert done.returncode == 0, done.stderr
+    assert any(call.startswith("gcloud scheduler jobs run ingest-4h") for call in calls)
+    assert run(tools, "check_deployed.sh", "demo", "europe-west1", INTERVAL="2h")[0].returncode == 2
+
+
+@pytest.mark.parametrize(("bar_s", "status"), [("4e+09", 0), ("1.7e+09", 1)])
+def test_a_bot_that_trades_by_its_streams_must_have_begun_the_newest_bar(tools: Path, bar_s: str, status: int) -> None:
+    metrics = f'{UP}\nost_last_bar_timestamp_seconds{{book="paper-1h"}} {bar_s}'
+    done, _ = run(tools, "check_deployed.sh", "demo", "europe-west1", STEP=STREAMS, METRICS=metrics, WAIT_S="0", COUNT_FROM="2")
+    assert done.returncode == status, done.stderr
 
 
 @pytest.mark.parametrize(
@@ -66,7 +93,18 @@ def test_a_sound_deployment_passes(tools: Path) -> None:
     [
         ({"METRICS": ""}, "the bot does not answer"),
         ({"METRICS": 'ost_ledger_up{book="paper-1h"} 0.0'}, "does not reach the ledger"),
-        ({"NO_CANDLES": "1", "WAIT_S": "0"}, "no candles were ingested"),
+        ({"SILENT": "candles.ingested", "WAIT_S": "0"}, "no candles were ingested"),
+        ({"SILENT": "candles.curated", "WAIT_S": "0", "COUNT_FROM": "2"}, "no candles were curated"),
+        ({"SILENT": "regime.classified", "WAIT_S": "0", "COUNT_FROM": "2"}, "no regime was classified"),
+        (
+            {"STEP": '{"error": "the ledger is away"}\\n503', "WAIT_S": "0", "COUNT_FROM": "2"},
+            "the bot did no step of the newest 1h",
+        ),
+        (
+            {"STEP": '{"bar_close_ms": 1700000000000}\\n200', "WAIT_S": "0", "COUNT_FROM": "2"},
+            "the bot did no step of the newest 1h",
+        ),
+        ({"ERRORS": "curate\tno such bucket\n"}, "errors since the tick:\ncurate"),
         ({"DEAD": f"{DIED}\n"}, "1 dead letters or more"),
         ({"DEAD": f"{DIED}\n", "EMPTY_PULLS": "2"}, "1 dead letters or more"),
         ({"DEAD": f"{DIED}\n2999-01-01T00:00:00.5Z\n"}, "2 dead letters or more since 2026-01-31T10:00:00Z"),

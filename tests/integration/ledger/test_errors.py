@@ -73,6 +73,28 @@ def test_a_lost_connection_recovers_at_the_next_use(postgres: Any, caplog: pytes
     admin.dispose()
 
 
+def test_a_transaction_that_was_left_open_is_a_lost_connection(postgres: Any, caplog: pytest.LogCaptureFixture) -> None:
+    ledger = open_ledger(postgres.url(postgres.create()))
+    admin = make_engine(postgres.url("postgres"))
+    gone = text("SELECT count(*) = 0 FROM pg_stat_activity WHERE pid = :pid")
+
+    def be_frozen_in_the_middle() -> None:
+        with writing(ledger.engine) as connection:
+            connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = '50ms'"))
+            pid = connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
+            with reading(admin) as other:
+                while not other.execute(gone, {"pid": pid}).scalar_one():
+                    pass
+            connection.execute(text("SELECT 1"))
+
+    with pytest.raises(LedgerUnavailable, match=r"left open too long|lost"):  # the server's words, or their loss
+        be_frozen_in_the_middle()
+    assert ledger.books() == []
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == []
+    ledger.close()
+    admin.dispose()
+
+
 def test_a_lock_that_is_held_too_long_is_unavailable(ledger_url: str) -> None:
     holder = open_ledger(ledger_url, migrate=False)
     waiter = open_ledger(ledger_url, migrate=False, patience=Patience(statement_s=0.3))

@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 
 from shared.cli.cost_bill import Price, make_bill, price_table
 from shared.cli.cost_literals import assignments
-from shared.cli.cost_terraform import Deployment, read_deployment
-from shared.cli.cost_usage import HOURS, Assumptions, Usage, monthly_usage, rounds_a_day, venue_requests
+from shared.cli.cost_terraform import PAPER_MOST_ASSETS, Deployment, read_deployment
+from shared.cli.cost_usage import HOURS, Assumptions, Usage, exchange_memory_mib, monthly_usage, rounds_a_day, venue_requests
 from shared.cli.cost_variables import declared
 from shared.cli.main import app
 from shared.domain.errors import UsageError
@@ -67,6 +67,12 @@ def test_a_variable_that_does_not_exist_is_refused(tmp_path: Path) -> None:
 def test_a_missing_file_is_refused() -> None:
     with pytest.raises(UsageError, match="--tfvars names a file"):
         read_deployment(ROOT / "infra" / "environments" / "nowhere.tfvars")
+
+
+def test_a_file_somewhere_else_is_for_this_repository(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "mine.tfvars"
+    elsewhere.write_text(STAGING.read_text(encoding="utf-8"), encoding="utf-8")
+    assert read_deployment(elsewhere) == read_deployment(STAGING)
 
 
 @pytest.fixture
@@ -144,7 +150,7 @@ def test_the_shipped_environments_are_read() -> None:
 
 
 def test_all_six_intervals_close_175_times_a_day() -> None:
-    deployment = read_deployment(PRODUCTION, assets=1000)
+    deployment = read_deployment(PRODUCTION, assets=1000, mode="live")
     assert rounds_a_day(deployment) == pytest.approx(96 + 48 + 24 + 6 + 1 + 1 / 7)
     assert venue_requests(deployment) == pytest.approx(1000 * 175.142857 * 30.4375)
 
@@ -178,13 +184,26 @@ def test_the_paper_exchange_costs_only_in_mode_paper() -> None:
     assert usage_of(replace(paper, mode="testnet"), "run_cpu_always", "paper exchange") == 0
 
 
+def test_the_paper_exchange_is_priced_as_large_as_it_is_deployed_and_for_no_more_assets_than_it_holds() -> None:
+    infra = (ROOT / "infra" / "cloudrun.tf").read_text(encoding="utf-8")
+    assert "paper_memory_mib = max(1024, 512 + 100 * length(var.symbols))" in infra
+    assert f"paper_symbols    = {PAPER_MOST_ASSETS}\n" in infra
+    assert [exchange_memory_mib(assets) for assets in (1, 5, 6, PAPER_MOST_ASSETS)] == [1024, 1024, 1112, 4012]
+    five, ten = (usage_of(read_deployment(PRODUCTION, assets), "run_memory_always", "paper exchange") for assets in (5, 10))
+    assert ten / five == pytest.approx(1512 / 1024)
+    for arguments in (["--assets", "36"], ["--assets", "1000", "--mode", "paper"]):
+        shown = CliRunner().invoke(app, ["cost", *arguments])
+        assert (shown.exit_code, "35 assets at most" in " ".join(shown.output.split())) == (2, True)
+    assert CliRunner().invoke(app, ["cost", "--assets", "1000", "--mode", "live"]).exit_code == 0
+
+
 def test_the_streams_of_a_real_venue_pass_through_the_nat() -> None:
-    paper = read_deployment(PRODUCTION, assets=1000)
+    paper = read_deployment(PRODUCTION, assets=35)
     assert usage_of(replace(paper, mode="live"), "nat_data") > 100 * usage_of(paper, "nat_data")
 
 
 def test_more_assets_and_longer_memory_cost_more() -> None:
-    few, many = read_deployment(PRODUCTION, assets=10), read_deployment(PRODUCTION, assets=1000)
+    few, many = (read_deployment(PRODUCTION, assets=assets, mode="live") for assets in (10, 1000))
     assert total(many) > total(few)
     assert total(replace(many, noncurrent_days=30)) > total(many) + 20
 
@@ -215,8 +234,8 @@ def test_the_figures_of_the_documentation_are_the_computed_ones() -> None:
     text = (ROOT / "docs" / "cost.md").read_text(encoding="utf-8")
     for assets in (10, 1000):
         for profile in ("schedule", "stream"):
-            for mode in ("paper", "live"):
-                sum_usd = total(replace(read_deployment(PRODUCTION, assets, profile), mode=mode))
+            for mode in ("paper", "live") if assets <= PAPER_MOST_ASSETS else ("live",):
+                sum_usd = total(read_deployment(PRODUCTION, assets, profile, mode))
                 row = f"| {assets:,} | {profile} | {mode} | {sum_usd:.0f} |"
                 assert row in text, row
 

@@ -30,6 +30,8 @@ def postgres_error(code: str) -> DatabaseError:
         ("28P01", "password"),
         ("3D000", "does not exist"),
         ("08006", "connection is lost"),
+        ("25P03", "left open too long"),
+        ("58030", "look at its disk"),
     ],
 )
 def test_what_makes_postgresql_unavailable(code: str, advice: str) -> None:
@@ -40,7 +42,10 @@ def test_what_makes_postgresql_unavailable(code: str, advice: str) -> None:
     assert "hunter2" not in str(found)
 
 
-@pytest.mark.parametrize(("code", "is_silent"), [("08006", True), ("57014", True), ("53100", False), ("25006", False)])
+@pytest.mark.parametrize(
+    ("code", "is_silent"),
+    [("08006", True), ("57014", True), ("25P03", True), ("58030", True), ("53100", False), ("25006", False)],
+)
 def test_a_refusal_is_no_absence(code: str, is_silent: bool) -> None:
     error = postgres_error(code)
     found = translate(error, "the-label")
