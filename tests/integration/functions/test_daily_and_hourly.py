@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,7 +31,10 @@ NOW_MS = slot(OPEN_BARS)
 @pytest.fixture
 def cloud(new_cloud: Callable[..., Cloud], market_folder: Path) -> Cloud:
     """A lake with the closed bars of both assets."""
-    made = new_cloud()
+    return filled(new_cloud(), market_folder)
+
+
+def filled(made: Cloud, market_folder: Path) -> Cloud:
     universe = Universe.of("binanceusdm", SYMBOLS)
     market, clock = FileMarket(market_folder, "binanceusdm", end_ms=NOW_MS), VirtualClock(NOW_MS)
     report = asyncio.run(ingest_universe(market, made.bucket, clock, universe, [Interval.H1], since_ms=START_MS))
@@ -107,6 +112,52 @@ def test_a_recalibration_that_cannot_be_planned_fails_in_the_ledger_and_says_wha
     assert failed.status == "failed"
     assert "the lake holds 1h bars" in str((failed.outcome or {})["reason"])
     assert "ost backfill" in str((failed.outcome or {})["reason"])
+
+
+def outcome(cloud: Cloud) -> dict[str, Any]:
+    """What the functions have left behind, without the instants at which they ran."""
+    research = SqlResearch(cloud.ledger.engine)
+    return {
+        "decisions": {(row.id, row.action, row.approved_fraction) for row in cloud.ledger.decisions("signal")},
+        "recalibrations": [(row.id, row.status, (row.outcome or {}).get("reason")) for row in research.recalibrations(BTC)],
+        "objects": cloud.bucket.list(),
+        "regimes": {symbol: cloud.ledger.regimes("signal", Asset("binanceusdm", symbol)) for symbol in SYMBOLS},
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["signal", "monitor", "maintain", "recalibrate"])
+def test_killed_in_the_middle_it_is_called_again_to_the_same_result(
+    new_cloud: Callable[..., Cloud], market_folder: Path, name: str
+) -> None:
+    """As the scheduler, or the subscription, does: until it is answered. A dead process's lease has to run out (60 s)."""
+    waiting = manual_event(BTC, NOW_MS, {}, "a test", NOW_MS)
+    calm, stormy = (filled(new_cloud(), market_folder) for _ in range(2))
+    for cloud in (calm, stormy):
+        SqlResearch(cloud.ledger.engine).record_recalibration(waiting)
+        cloud.start(name)
+        cloud.connect()
+
+    def call(cloud: Cloud) -> int:
+        function = cloud.functions[name]
+        if name == "recalibrate":
+            return function.push(RecalibrationTriggered(waiting.id, BTC, "manual", NOW_MS).made())
+        return function.tick(NOW_MS + 30 * 60_000, task={"signal": "recommend", "monitor": "look", "maintain": "all"}[name])
+
+    ends = 422 if name == "recalibrate" else 204  # what cannot be planned is told once and not asked again
+    assert call(calm) == ends, calm.functions[name].log.read_text()
+    for delay_s in (0.2, 0.6, 1.0, 1.5):
+        calling = threading.Thread(target=call, args=(stormy,))
+        calling.start()
+        time.sleep(delay_s)
+        stormy.functions[name].kill()
+        calling.join()
+        stormy.functions[name].start()
+    deadline = time.monotonic() + 120
+    while (status := call(stormy)) != ends:
+        assert time.monotonic() < deadline, (status, stormy.functions[name].log.read_text()[-2000:])
+        time.sleep(1.0)
+    assert outcome(stormy) == outcome(calm)
 
 
 def test_a_ledger_that_is_away_is_asked_again_later(cloud: Cloud) -> None:
