@@ -8,7 +8,7 @@ locals {
     ingest      = { memory = "512Mi", timeout_s = 300, instances = 5, egress = "all" }
     curate      = { memory = "512Mi", timeout_s = 300, instances = 10, egress = "private" }
     classify    = { memory = "1Gi", timeout_s = 540, instances = 10, egress = "private" }
-    signal      = { memory = "512Mi", timeout_s = 300, instances = 1, egress = "private" }
+    signal      = { memory = "1Gi", timeout_s = 300, instances = 1, egress = "private" }
     monitor     = { memory = "512Mi", timeout_s = 540, instances = 1, egress = "private" }
     recalibrate = { memory = "2Gi", timeout_s = 540, instances = 1, egress = "private" }
     maintain    = { memory = "1Gi", timeout_s = 1800, instances = 1, egress = "all" }
