@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -18,7 +17,6 @@ import urllib.request
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from importlib.metadata import packages_distributions
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -42,7 +40,6 @@ BARS = 1600
 OPEN_BARS = 1500
 """Bars that are closed when the exchange starts."""
 START_S, ANSWER_S = 60.0, 60.0
-OURS = frozenset({"shared", "functions", "cloudrun"})
 
 PUSHES = {
     "candles-requested-ingest": ("candles-requested", "ingest"),
@@ -174,37 +171,6 @@ class Function:
         return [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
 
 
-def without_foreign_packages(archive: Path, folder: Path) -> Path:
-    """A folder for PYTHONPATH that hides what this environment has and the archive's requirements do not bring."""
-    locked = re.findall(r"^([\w.-]+)(?:\[.*\])?==", (archive / "requirements.txt").read_text(), re.MULTILINE)
-    brought = {_distribution(name) for name in locked}
-    hidden = [
-        module
-        for module, names in packages_distributions().items()
-        if module not in OURS and not brought & {_distribution(name) for name in names}
-    ]
-    folder.mkdir(parents=True)
-    (folder / "sitecustomize.py").write_text(f"HIDDEN = frozenset({sorted(hidden)!r})\n{_HIDING}")
-    return folder
-
-
-_HIDING = """
-import sys
-from importlib.machinery import PathFinder
-
-class Finder(PathFinder):
-    @classmethod
-    def find_spec(cls, name, path=None, target=None):
-        return None if name.partition(".")[0] in HIDDEN else super().find_spec(name, path, target)
-
-sys.meta_path = [Finder if finder is PathFinder else finder for finder in sys.meta_path]
-"""
-
-
-def _distribution(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-
 @dataclass
 class Cloud:
     """Everything that the functions see, and they."""
@@ -220,12 +186,8 @@ class Cloud:
 
     def start(self, *names: str) -> None:
         for name in names:
-            log, archive = self.folder / f"{name}.log", self.archives / name
-            environment = {
-                **self.environment,
-                "PYTHONPATH": str(without_foreign_packages(archive, self.folder / "only" / name)),
-            }
-            self.functions[name] = Function(name, archive, free_port(), environment, log)
+            log = self.folder / f"{name}.log"
+            self.functions[name] = Function(name, self.archives / name, free_port(), self.environment, log)
             self.functions[name].start()
 
     def connect(self) -> None:
