@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import logging
+import re
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -136,10 +137,9 @@ async def test_a_pair_that_the_venue_refuses_changes_nothing_and_is_not_tried_ag
         asked = len(venue.asked)
         await keys.look()
     assert len(venue.asked) == asked
-    refused = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
-    assert [message.split(":")[0] for message in refused] == [  # the new pair, and each of its halves with the one in force
-        f"binance-api-key {key}, binance-api-secret {secret}" for key, secret in ((2, 2), (2, 1), (1, 2))
-    ]
+    refused = " ".join(record.getMessage() for record in caplog.records if record.levelname == "ERROR")
+    tried = re.findall(r"binance-api-key (\d), binance-api-secret (\d): ", refused)
+    assert tried == [("2", "2"), ("2", "1"), ("1", "2")]  # the new pair, and each of its halves with the one in force
     assert "mistyped" not in caplog.text
     assert await signed_by(venue, ports) == "key-a"
     add(manager, "c")
